@@ -1,0 +1,152 @@
+"""Counter-based random streams: the only file of the library that makes random numbers.
+
+A draw is a pure function of (seed, layer, use, purpose, sample index, input index, element). Nothing is
+carried from one draw to the next, so batch size, order of evaluation, threads and processes cannot change a
+sample.
+
+Generator: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
+
+Layout of one block of four 32-bit words:
+
+    key     = (seed mod 2^32, seed div 2^32)
+    counter = (block, input index, sample index, layer << 16 | use << 4 | purpose)
+
+Inside a row (one sample of one input) element ``e`` is found in groups of 64: block ``16 (e div 64) + e mod
+16``, word ``(e mod 64) div 16``. A vector unit that computes 16 blocks side by side then writes 64
+consecutive elements without a shuffle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+_MASK = 0xFFFFFFFF
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_ROUNDS = 10
+_GROUP, _LANES = 64, 16
+
+MAX_SEED = 2**63 - 1
+MAX_INDEX = 2**32 - 1
+MAX_LAYER = 2**16 - 1
+MAX_USE = 2**12 - 1
+
+
+class Purpose(IntEnum):
+    """What the numbers drawn at one place are for; two purposes never share a number."""
+
+    FIRE = 0
+    SYNAPSE = 1
+    UNIT = 2
+    ADDITIVE = 3
+    LAW = 4
+    PERMUTATION = 5
+    AUGMENTATION = 6
+
+
+def philox4x32(counter: Tensor, key: Tensor) -> Tensor:
+    """Philox4x32-10, elementwise over leading dimensions.
+
+    Args:
+        counter: int64, shape (..., 4), 32-bit words.
+        key: int64, shape (..., 2), 32-bit words, broadcast against ``counter``.
+
+    Returns:
+        int64, shape (..., 4): four words in [0, 2^32).
+    """
+    c0, c1, c2, c3 = counter.unbind(-1)
+    k0, k1 = key.unbind(-1)
+    for _ in range(_ROUNDS):
+        # The 64-bit product wraps into the sign bit; the mask after the shift undoes the sign extension.
+        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = (
+            ((p1 >> 32) & _MASK) ^ c1 ^ k0,
+            p1 & _MASK,
+            ((p0 >> 32) & _MASK) ^ c3 ^ k1,
+            p0 & _MASK,
+        )
+        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+    return torch.stack((c0, c1, c2, c3), dim=-1)
+
+
+def place(layer: int = 0, use: int = 0, purpose: Purpose = Purpose.FIRE) -> int:
+    """The fourth counter word: which layer draws, at which of its uses in one pass, and for what.
+
+    Raises:
+        ValueError: if ``layer`` is not in [0, 2^16) or ``use`` not in [0, 2^12).
+    """
+    if not 0 <= layer <= MAX_LAYER:
+        raise ValueError(f"layer must be in [0, {MAX_LAYER}], got {layer}")
+    if not 0 <= use <= MAX_USE:
+        raise ValueError(f"use must be in [0, {MAX_USE}], got {use}: one pass applies a layer too often")
+    return layer << 16 | use << 4 | int(purpose)
+
+
+def words(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:
+    """``count`` 32-bit words for every row.
+
+    Args:
+        seed: int64 scalar, in [0, 2^63).
+        rows: int64, shape (R, 2): sample index and input index of each row, both in [0, 2^32).
+        count: number of elements per row.
+        where: a value of :func:`place`.
+
+    Returns:
+        int64, shape (R, count), values in [0, 2^32).
+    """
+    groups = -(-count // _GROUP)
+    blocks = torch.arange(groups * _LANES, device=rows.device).expand(len(rows), -1)
+    sample, index = rows[:, :1].expand_as(blocks), rows[:, 1:].expand_as(blocks)
+    counter = torch.stack((blocks, index, sample, torch.full_like(blocks, where)), dim=-1)
+    key = torch.stack((seed & _MASK, (seed >> 32) & _MASK)).to(rows.device)
+    drawn = philox4x32(counter, key).view(len(rows), groups, _LANES, 4)
+    return drawn.transpose(2, 3).reshape(len(rows), groups * _GROUP)[:, :count]
+
+
+def uniform(drawn: Tensor) -> Tensor:
+    """Words to float64 in the open interval (0, 1), centred in their 2^-32 cells."""
+    return (drawn.double() + 0.5) * 2.0**-32
+
+
+def resolve_seed(generator: int | torch.Generator | None, name: str = "seed") -> int:
+    """A seed from what users pass: an integer as it is, a generator by one draw, None by torch's default
+    generator.
+
+    Raises:
+        ValueError: if an integer is outside [0, 2^63).
+        TypeError: if it is neither an integer, a ``torch.Generator`` nor None.
+    """
+    if generator is None or isinstance(generator, torch.Generator):
+        device = "cpu" if generator is None else generator.device
+        return int(torch.randint(MAX_SEED, (), generator=generator, device=device))
+    if isinstance(generator, bool) or not isinstance(generator, int):
+        raise TypeError(f"{name} must be an int, a torch.Generator or None, got {type(generator).__name__}")
+    if not 0 <= generator <= MAX_SEED:
+        raise ValueError(f"{name} must be in [0, 2^63), got {generator}")
+    return generator
+
+
+def derive(seed: int, *labels: str | int) -> int:
+    """A seed in [0, 2^63) for a named part of a run; parts with different labels are independent.
+
+    >>> derive(0, "weights") == derive(0, "weights"), derive(0, "weights") == derive(0, "noise")
+    (True, False)
+    """
+    digest = hashlib.sha256("/".join(map(str, (seed, *labels))).encode()).digest()
+    return int.from_bytes(digest[:8], "little") & MAX_SEED
+
+
+def row_indices(sample: int | Tensor, inputs: Tensor) -> Tensor:
+    """Rows (R, 2) from sample indices (a number or (R,)) and input indices (R,)."""
+    return torch.stack((torch.as_tensor(sample, device=inputs.device).expand_as(inputs), inputs), dim=-1)
+
+
+def permutation(seed: int, epoch: int, n: int) -> Tensor:
+    """The order in which epoch ``epoch`` visits ``n`` items: int64, shape (n,)."""
+    rows = torch.tensor([[epoch, 0]])
+    high, low = words(torch.tensor(seed), rows, 2 * n, place(purpose=Purpose.PERMUTATION)).view(2, n)
+    return torch.argsort(high << 31 | low >> 1, stable=True)
