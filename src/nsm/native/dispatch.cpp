@@ -1,0 +1,108 @@
+#include "dispatch.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <functional>
+#include <stdexcept>
+#include <thread>
+
+namespace nsm {
+
+#if defined(NSM_X86)
+namespace avx512 {
+extern const Kernels kernels;
+}
+namespace avx2 {
+extern const Kernels kernels;
+}
+#endif
+namespace portable {
+extern const Kernels kernels;
+}
+
+namespace {
+
+constexpr std::int64_t kWorthAThread = 32768;  // elements; fewer take less time than starting a thread
+constexpr std::int64_t kColumns = 256, kInputBlocks = 16;
+
+std::vector<const Kernels*> supported() {
+    std::vector<const Kernels*> found;
+#if defined(NSM_X86)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl"))
+        found.push_back(&avx512::kernels);
+    if (__builtin_cpu_supports("avx2")) found.push_back(&avx2::kernels);
+#endif
+    found.push_back(&portable::kernels);
+    return found;
+}
+
+const Kernels& named(const std::string& name) {
+    static const std::vector<const Kernels*> all = supported();
+    for (const Kernels* kernels : all)
+        if (name == kernels->name) return *kernels;
+    throw std::invalid_argument("instruction set " + name + " is not one this processor has");
+}
+
+// Calls work(0) .. work(count - 1), each once, on up to `threads` threads.
+void parallel(std::int64_t count, std::int64_t elements, int threads, const std::function<void(std::int64_t)>& work) {
+    std::atomic<std::int64_t> next{0};
+    const auto run = [&] {
+        for (std::int64_t i = next++; i < count; i = next++) work(i);
+    };
+    const std::int64_t useful = std::min({std::int64_t{threads}, count, elements / kWorthAThread});
+    std::vector<std::jthread> others;
+    for (std::int64_t i = 1; i < useful; ++i) others.emplace_back(run);
+    run();
+}
+
+}  // namespace
+
+std::vector<std::string> instruction_sets() {
+    std::vector<std::string> names;
+    for (const Kernels* kernels : supported()) names.emplace_back(kernels->name);
+    return names;
+}
+
+void fire(const Fire& job, const std::string& instruction_set, int threads) {
+    const Kernels& kernels = named(instruction_set);
+    const std::int64_t rows = job.inputs * job.samples, size = job.positions * job.channels;
+    // Some parts more than threads, so that a thread that was interrupted does not hold up the others.
+    const std::int64_t parts = threads == 1 ? 1 : std::min<std::int64_t>(rows, 4 * threads);
+    parallel(parts, rows * size, threads, [&](std::int64_t i) {
+        std::vector<float> scratch(scratch_size(job));
+        kernels.fire_rows(job, rows * i / parts, rows * (i + 1) / parts, scratch.data());
+    });
+}
+
+void fire_backward(const FireBackward& job, float* by_scale, float* by_shift, const std::string& instruction_set,
+                   int threads) {
+    const Kernels& kernels = named(instruction_set);
+    const std::int64_t sums = job.by_run ? job.outer : job.inner;
+    const std::int64_t elements = job.inputs * job.samples * job.outer * job.inner;
+    std::fill_n(by_scale, sums, 0.0f);
+    std::fill_n(by_shift, sums, 0.0f);
+    // The split depends on the shape alone, and so does the order of every sum.
+    if (job.outer == 1 && !job.by_run) {
+        const std::int64_t parts = (job.inner + kColumns - 1) / kColumns;
+        parallel(parts, elements, threads, [&](std::int64_t i) {
+            const Part part{0, job.inputs, i * kColumns, std::min((i + 1) * kColumns, job.inner), by_scale, by_shift};
+            kernels.fire_backward(job, part);
+        });
+        return;
+    }
+    const std::int64_t parts = std::min(job.inputs, kInputBlocks);
+    std::vector<float> partial(2 * parts * sums);
+    parallel(parts, elements, threads, [&](std::int64_t i) {
+        float* scale_sums = partial.data() + 2 * i * sums;
+        const Part part{job.inputs * i / parts, job.inputs * (i + 1) / parts, 0, job.inner, scale_sums, scale_sums + sums};
+        kernels.fire_backward(job, part);
+    });
+    for (std::int64_t i = 0; i < parts; ++i)
+        for (std::int64_t j = 0; j < sums; ++j) {
+            by_scale[j] += partial[2 * i * sums + j];
+            by_shift[j] += partial[(2 * i + 1) * sums + j];
+        }
+}
+
+}  // namespace nsm

@@ -1,0 +1,21 @@
+// Chooses the instruction set, splits the work among threads. Results do not depend on how it was split.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels.hpp"
+
+namespace nsm {
+
+// The instruction sets that this processor has, best first; "portable" is always among them.
+std::vector<std::string> instruction_sets();
+
+// Throws std::invalid_argument where `instruction_set` is none of instruction_sets().
+void fire(const Fire& job, const std::string& instruction_set, int threads);
+
+// Writes by_scale and by_shift: outer elements each where job.by_run, else inner elements.
+void fire_backward(const FireBackward& job, float* by_scale, float* by_shift, const std::string& instruction_set,
+                   int threads);
+
+}  // namespace nsm

@@ -1,0 +1,69 @@
+// The stochastic firing operator and its gradient: what the Python side hands over, and the loops' interface.
+//
+// Every loop is compiled once per instruction set (kernels.cpp) and gives the same samples on each of them.
+#pragma once
+
+#include <cstdint>
+
+namespace nsm {
+
+constexpr std::int64_t kGroup = 64;    // elements drawn together: 16 Philox blocks of 4 words
+constexpr std::int64_t kChunk = 1024;  // elements of a contiguous row handled at a time; a multiple of kGroup
+
+enum class Type { float32, bfloat16 };
+
+// Order of a row's elements in memory: (positions, channels), or (channels, positions) as in an NCHW image.
+enum class Order { channel_last, position_last };
+
+struct Fire {
+    const void* u;         // inputs rows, u_stride elements apart
+    void* z;               // inputs * samples dense rows
+    const float* scale;    // in the order of u's rows; where shared: one per channel, repeated for kGroup elements more
+    const float* shift;    // as scale
+    const std::int64_t* rows;  // (sample, input) of each output row
+    std::int64_t inputs, positions, channels, samples, u_stride;
+    std::uint64_t seed;
+    std::uint32_t place;
+    Type type;
+    Order order;
+    bool shared;  // scale and shift are those of one position
+};
+
+struct FireBackward {
+    const void* grad;    // inputs * samples dense rows
+    const void* u;       // inputs rows, u_stride elements apart
+    void* grad_u;        // inputs dense rows
+    const float* scale;  // in the order of u's rows
+    const float* shift;
+    std::int64_t inputs, samples, u_stride;
+    std::int64_t outer, inner;  // a row is outer runs of inner contiguous elements
+    Type type;
+    bool straight_through;
+    bool by_run;  // one scale for each run, or (false) one for each element of a run
+};
+
+// A part of the backward pass: some inputs, some elements of every run; its sums go to by_scale and by_shift.
+struct Part {
+    std::int64_t first_input, last_input, first, last;
+    float *by_scale, *by_shift;
+};
+
+// Positions of a position-last row handled at a time: a multiple of kGroup, about 16 K elements, which stay in cache.
+constexpr std::int64_t position_chunk(const Fire& job) {
+    const std::int64_t groups = 16384 / (kGroup * job.channels), all = (job.positions + kGroup - 1) / kGroup;
+    return kGroup * (groups < 1 ? 1 : groups < all ? groups : all);
+}
+
+// Floats of scratch memory that fire_rows needs: thresholds; and, where words must be turned into the order of memory,
+// those as turned and a group of positions as drawn.
+constexpr std::int64_t scratch_size(const Fire& job) {
+    return job.order == Order::channel_last ? kChunk : (2 * position_chunk(job) + kGroup) * job.channels;
+}
+
+struct Kernels {
+    const char* name;
+    void (*fire_rows)(const Fire& job, std::int64_t first_row, std::int64_t last_row, float* scratch);
+    void (*fire_backward)(const FireBackward& job, const Part& part);
+};
+
+}  // namespace nsm

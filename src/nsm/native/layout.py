@@ -1,0 +1,31 @@
+"""Memory order of the rows of a (N, P, C) tensor: channel last, or position last as in an NCHW image."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def is_position_last(u: Tensor) -> bool:
+    """Whether the rows of ``u`` lie in memory as dense (C, P)."""
+    _, positions, channels = u.shape
+    return positions > 1 and channels > 1 and u.stride(1) == 1 and u.stride(2) == positions
+
+
+def empty_rows(u: Tensor, rows: int) -> Tensor:
+    """(rows, P, C), dense, each row in the memory order of those of ``u``; dtype and device of ``u``."""
+    _, positions, channels = u.shape
+    if is_position_last(u):
+        return u.new_empty(rows, channels, positions).transpose(1, 2)
+    return u.new_empty(rows, positions, channels)
+
+
+def dense(x: Tensor, position_last: bool) -> Tensor:
+    """``x`` if it is dense in that order, else a copy that is."""
+    return x.transpose(1, 2).contiguous().transpose(1, 2) if position_last else x.contiguous()
+
+
+def dense_rows(u: Tensor) -> Tensor:
+    """``u`` if each of its rows is dense in one of the two orders (rows may lie anywhere), else a copy."""
+    _, positions, channels = u.shape
+    channel_last = (channels == 1 or u.stride(2) == 1) and (positions == 1 or u.stride(1) == channels)
+    return u if channel_last or is_position_last(u) else u.contiguous()

@@ -1,0 +1,222 @@
+"""The firing operator for torch: ``torch.ops.nsm.fire`` and its gradient ``torch.ops.nsm.fire_backward``.
+
+Both are custom operators with fake implementations, so that they compile without graph breaks. float32 and
+bfloat16 on the CPU run in the C++ kernels, everything else in :mod:`nsm.functional`.
+"""
+
+import math
+from types import ModuleType
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from nsm import functional
+from nsm.functional import Estimator
+from nsm.native import layout, paths
+
+_KERNEL_DTYPES = (torch.float32, torch.bfloat16)
+_GROUP = 64  # elements that the kernel draws together
+_RUN = 1024  # elements of a backward run: long enough for vector units, short enough to stay in cache
+
+
+def fire(
+    u: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    seed: Tensor,
+    rows: Tensor,
+    place: int,
+    estimator: Estimator = "probability",
+) -> Tensor:
+    """Sample z' in {-1, +1} with P(z' = 1) = (1 + erf(s)) / 2, s = u * scale + shift.
+
+    Differentiable in ``u``, ``scale`` and ``shift``; the gradient is that of E[z'] as the estimator sees it.
+    Bit for bit the samples of :func:`nsm.functional.fire`, for any number of threads.
+
+    Args:
+        u: (N, P, C), N inputs, P positions, C neurons; float32, bfloat16 or float64, any strides.
+        scale: float32 or float64 (Q, C), Q in {1, P}.
+        shift: as ``scale``.
+        seed: int64 scalar in [0, 2^63).
+        rows: int64 (R, 2), (sample, input) of each output row, R = k N: row r is drawn from ``u[r // k]``.
+        place: the place of the draw, see :func:`nsm.random.place`.
+        estimator: see :func:`nsm.functional.derivative`.
+
+    Returns:
+        (R, P, C) in the dtype of ``u`` and the memory order of its rows; NaN where s is NaN.
+
+    Raises:
+        ValueError: if shapes, the place or the estimator do not fit.
+        TypeError: if a dtype does not fit.
+    """
+    z: Tensor = torch.ops.nsm.fire(u, scale, shift, seed, rows, place, estimator)
+    return z
+
+
+def _check_argument(u: Tensor, scale: Tensor, shift: Tensor) -> None:
+    if u.dim() != 3:
+        raise ValueError(f"u must have shape (N, P, C), got {tuple(u.shape)}")
+    if u.dtype not in (*_KERNEL_DTYPES, torch.float64):
+        raise TypeError(f"u must be float32, bfloat16 or float64, got {u.dtype}")
+    _, positions, channels = u.shape
+    for name, value in (("scale", scale), ("shift", shift)):
+        if value.shape not in ((1, channels), (positions, channels)) or value.shape != scale.shape:
+            raise ValueError(
+                f"scale and shift must both have shape (1, {channels}) or ({positions}, {channels}), "
+                f"got {name} {tuple(value.shape)}"
+            )
+        if value.dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"{name} must be float32 or float64, got {value.dtype}")
+
+
+def _check_draw(count: int, seed: Tensor, rows: Tensor, place: int) -> None:
+    if seed.shape != () or seed.dtype != torch.int64:
+        raise TypeError(f"seed must be an int64 scalar, got {seed.dtype} of shape {tuple(seed.shape)}")
+    if rows.shape[1:] != (2,) or rows.dtype != torch.int64:
+        raise TypeError(f"rows must be int64 of shape (R, 2), got {rows.dtype} of shape {tuple(rows.shape)}")
+    if len(rows) % count if count else len(rows):
+        raise ValueError(f"rows must number a multiple of the {count} inputs, got {len(rows)}")
+    if not 0 <= place < 2**32:
+        raise ValueError(f"place must be in [0, 2^32), got {place}")
+    # On other devices a look at the values would wait for all work queued before it.
+    if seed.device.type == "cpu" and seed < 0:
+        raise ValueError(f"seed must be in [0, 2^63), got {int(seed)}")
+    if rows.device.type == "cpu" and len(rows):
+        least, largest = (int(x) for x in rows.aminmax())
+        if least < 0 or largest >= 2**32:
+            raise ValueError(f"rows must hold indices in [0, 2^32), got {least} to {largest}")
+
+
+def _kernels_for(*tensors: Tensor, u: Tensor, scale: Tensor, shift: Tensor) -> ModuleType | None:
+    if u.dtype not in _KERNEL_DTYPES or {scale.dtype, shift.dtype} != {torch.float32}:
+        return None
+    if any(x.device.type != "cpu" for x in (*tensors, u, scale, shift)):
+        return None
+    return paths.kernels()
+
+
+@torch.library.custom_op("nsm::fire", mutates_args=())
+def _fire(
+    u: Tensor, scale: Tensor, shift: Tensor, seed: Tensor, rows: Tensor, place: int, estimator: str
+) -> Tensor:
+    _check_argument(u, scale, shift)
+    _check_draw(len(u), seed, rows, place)
+    if estimator not in functional.ESTIMATORS:
+        raise ValueError(f"estimator must be one of {', '.join(functional.ESTIMATORS)}, got {estimator!r}")
+    z = layout.empty_rows(u, len(rows))
+    if z.numel() == 0:
+        return z
+    kernels = _kernels_for(seed, rows, u=u, scale=scale, shift=shift)
+    if kernels is None:
+        return z.copy_(functional.fire(u, scale, shift, seed, rows, place))
+    u, rows, position_last = layout.dense_rows(u), rows.contiguous(), layout.is_position_last(u)
+    count, positions, channels = u.shape
+    shared = len(scale) == 1 and positions > 1
+    if shared:
+        # A group of elements starts at any channel and runs on into the next position.
+        turns = 1 + math.ceil(_GROUP / channels)
+        scale, shift = scale.repeat(1, turns), shift.repeat(1, turns)
+    elif position_last:
+        scale, shift = scale.t(), shift.t()
+    scale, shift = scale.contiguous(), shift.contiguous()
+    kernels.fire(
+        u=u.data_ptr(),
+        z=z.data_ptr(),
+        scale=scale.data_ptr(),
+        shift=shift.data_ptr(),
+        rows=rows.data_ptr(),
+        inputs=count,
+        positions=positions,
+        channels=channels,
+        samples=len(rows) // count,
+        u_stride=u.stride(0),
+        seed=int(seed),
+        place=place,
+        bfloat16=u.dtype == torch.bfloat16,
+        position_last=position_last,
+        shared=shared,
+        instruction_set=paths.instruction_set(),
+        threads=torch.get_num_threads(),
+    )
+    return z
+
+
+@_fire.register_fake
+def _(
+    u: Tensor, _scale: Tensor, _shift: Tensor, _seed: Tensor, rows: Tensor, _place: int, _estimator: str
+) -> Tensor:
+    return layout.empty_rows(u, rows.shape[0])
+
+
+@torch.library.custom_op("nsm::fire_backward", mutates_args=())
+def _fire_backward(
+    grad: Tensor, u: Tensor, scale: Tensor, shift: Tensor, estimator: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    grad_u = layout.empty_rows(u, len(u))
+    grad_scale, grad_shift = torch.empty_like(scale), torch.empty_like(shift)
+    if grad.numel() == 0:
+        return grad_u, grad_scale.zero_(), grad_shift.zero_()
+    kernels = _kernels_for(grad, u=u, scale=scale, shift=shift)
+    if kernels is None:
+        results = functional.fire_backward(grad, u, scale, shift, cast("Estimator", estimator))
+        return grad_u.copy_(results[0]), grad_scale.copy_(results[1]), grad_shift.copy_(results[2])
+    position_last = layout.is_position_last(u)
+    u, grad = layout.dense_rows(u), layout.dense(grad.to(u.dtype), position_last)
+    count, positions, channels = u.shape
+    by_run, turned, turns = False, False, 1
+    if len(scale) == positions:
+        # In the memory order of u's rows.
+        outer, inner, turned = 1, positions * channels, position_last
+        scale, shift = (scale.t(), shift.t()) if turned else (scale, shift)
+    elif position_last:
+        outer, inner, by_run = channels, positions, True
+    else:
+        # Several positions in one run, where there are few channels.
+        turns = max(d for d in range(1, max(1, _RUN // channels) + 1) if positions % d == 0)
+        outer, inner = positions // turns, turns * channels
+        scale, shift = scale.repeat(1, turns), shift.repeat(1, turns)
+    scale, shift = scale.contiguous(), shift.contiguous()
+    by_scale, by_shift = torch.empty_like(scale), torch.empty_like(shift)
+    kernels.fire_backward(
+        grad=grad.data_ptr(),
+        u=u.data_ptr(),
+        grad_u=grad_u.data_ptr(),
+        scale=scale.data_ptr(),
+        shift=shift.data_ptr(),
+        by_scale=by_scale.data_ptr(),
+        by_shift=by_shift.data_ptr(),
+        inputs=count,
+        samples=len(grad) // count,
+        u_stride=u.stride(0),
+        outer=outer,
+        inner=inner,
+        bfloat16=u.dtype == torch.bfloat16,
+        straight_through=estimator == "straight-through",
+        by_run=by_run,
+        instruction_set=paths.instruction_set(),
+        threads=torch.get_num_threads(),
+    )
+    for target, sums in ((grad_scale, by_scale), (grad_shift, by_shift)):
+        target.copy_(sums.t() if turned else sums.view(turns, *target.shape).sum(0))
+    return grad_u, grad_scale, grad_shift
+
+
+@_fire_backward.register_fake
+def _(
+    _grad: Tensor, u: Tensor, scale: Tensor, shift: Tensor, _estimator: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    return layout.empty_rows(u, u.shape[0]), torch.empty_like(scale), torch.empty_like(shift)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001 (torch's signature)
+    u, scale, shift, _, _, _, ctx.estimator = inputs
+    ctx.save_for_backward(u, scale, shift)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    by_u, by_scale, by_shift = torch.ops.nsm.fire_backward(grad, *ctx.saved_tensors, ctx.estimator)
+    return by_u, by_scale, by_shift, None, None, None, None
+
+
+_fire.register_autograd(_backward, setup_context=_setup_context)
