@@ -1,0 +1,31 @@
+"""Stochastic layers with the signatures of ``torch.nn``, and what changes or prepares whole networks of
+them.
+"""
+
+from nsm.nn.activation import Binarize, Sign
+from nsm.nn.calibration import calibrate
+from nsm.nn.context import FIDELITIES, Fidelity, fidelity
+from nsm.nn.conv import Conv1d, Conv2d, Conv3d
+from nsm.nn.convert import convert
+from nsm.nn.draws import draws, is_chain, sample_outputs, stochastic_layers
+from nsm.nn.layer import StochasticLayer
+from nsm.nn.linear import Linear
+
+__all__ = [
+    "FIDELITIES",
+    "Binarize",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "Fidelity",
+    "Linear",
+    "Sign",
+    "StochasticLayer",
+    "calibrate",
+    "convert",
+    "draws",
+    "fidelity",
+    "is_chain",
+    "sample_outputs",
+    "stochastic_layers",
+]

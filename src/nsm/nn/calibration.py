@@ -1,0 +1,101 @@
+"""Setting gains and biases from a batch of data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from nsm.nn.draws import draws, stochastic_layers
+from nsm.nn.layer import StochasticLayer
+
+Target = Callable[[StochasticLayer, Tensor], Tensor]
+
+
+def calibrate(net: nn.Module, batch: Tensor, *, spread: float = 1.0, seed: int = 0) -> None:
+    """Data-dependent initialisation, in place: every neuron's s gets mean 0 and standard deviation ``spread``
+    on a batch.
+
+    Layers are set in the order in which data meets them, each on samples of the layers before it, so that no
+    layer starts saturated or undecided however deep the network is. Neurons whose preactivation does not vary
+    keep their gain and bias.
+
+    Args:
+        net: a network with stochastic layers.
+        batch: inputs (N, ...) of the network.
+        spread: standard deviation of s over the batch and positions, > 0.
+        seed: seed of the draws, in [0, 2^63).
+
+    Raises:
+        ValueError: if ``spread`` is not positive and finite.
+    """
+    if not (math.isfinite(spread) and spread > 0.0):
+        raise ValueError(f"spread must be positive and finite, got {spread}")
+
+    def standardized(_: StochasticLayer, argument: Tensor) -> Tensor:
+        deviation, mean = torch.std_mean(argument, dim=(0, 1), correction=0)
+        return (argument - mean) * (spread / deviation)
+
+    calibrate_to(net, batch, standardized, seed=seed)
+
+
+def calibrate_to(net: nn.Module, batch: Tensor, target: Target, *, seed: int) -> None:
+    """Set every layer's gain and bias so that s fits a target in least squares over the batch.
+
+    With r = 1/sqrt(2 Var[u]), s = gain (w.z) r + b r is linear in gain and bias, whether or not Var[u]
+    depends on the input.
+
+    Args:
+        net: a network with stochastic layers.
+        batch: inputs (N, ...).
+        target: from the layer and (w.z) r of shape (N, P, C) to the wanted s of the same shape; NaN marks
+            neurons to leave.
+        seed: seed of the draws.
+    """
+    one_pass = draws(net, seed=seed, samples=0, inputs=torch.arange(len(batch), device=batch.device))
+    with torch.no_grad(), one_pass, before_each_layer(net, lambda layer, x: _fit(layer, x, target)):
+        net(batch)
+
+
+@contextmanager
+def before_each_layer(net: nn.Module, action: Callable[[StochasticLayer, Tensor], None]) -> Iterator[None]:
+    """Call ``action(layer, input)`` before each stochastic layer that runs inside the block."""
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(module, StochasticLayer)
+        action(module, inputs[0])
+
+    handles = [layer.register_forward_pre_hook(hook) for _, layer in stochastic_layers(net)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _fit(layer: StochasticLayer, x: Tensor, target: Target) -> None:
+    product = layer.flat_product(x).double()
+    variance = layer.variance(x).double().expand_as(product)
+    rate = torch.where(variance > 0, torch.rsqrt(2.0 * variance), 0.0)
+    direction = product * rate
+    wanted = target(layer, direction)
+
+    def inner(left: Tensor, right: Tensor) -> Tensor:
+        return (left * right).sum((0, 1))
+
+    dd, dr, rr = inner(direction, direction), inner(direction, rate), inner(rate, rate)
+    dt, rt = inner(direction, wanted), inner(rate, wanted)
+    if layer.bias is None:
+        gain, bias, known = dt / dd, torch.zeros_like(dt), dd > 0
+    else:
+        determinant = dd * rr - dr * dr
+        gain, bias = (rr * dt - dr * rt) / determinant, (dd * rt - dr * dt) / determinant
+        # A neuron whose product does not vary on the batch says nothing about its gain.
+        known = determinant > 1e-9 * dd * rr
+    known = known & gain.isfinite() & bias.isfinite()
+    layer.a = torch.where(known, gain - layer.noise.mean, layer.a)
+    if layer.bias is not None:
+        layer.bias.copy_(torch.where(known, bias, layer.bias))

@@ -1,0 +1,79 @@
+"""Fixing the draws of one pass of a whole network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from nsm import random
+from nsm.nn.context import one_pass
+from nsm.nn.layer import StochasticLayer
+
+
+def stochastic_layers(net: nn.Module) -> list[tuple[str, StochasticLayer]]:
+    """Names and stochastic layers of ``net`` in the order of ``named_modules``."""
+    return [(name, module) for name, module in net.named_modules() if isinstance(module, StochasticLayer)]
+
+
+@contextmanager
+def draws(net: nn.Module, *, seed: int | Tensor, samples: int | Tensor, inputs: Tensor) -> Iterator[None]:
+    """Fix every draw of one forward pass of ``net``: a function of seed, layer, sample, input and element
+    alone.
+
+    Stochastic layers are numbered in the order of ``net.modules()``. A layer applied several times in the
+    pass draws afresh each time. When the tensor that reaches a layer has N rows and the pass covers R = k N,
+    the layer draws k samples of each row: row r of its output belongs to row r // k of its input. A network
+    that is a chain of modules can therefore be given each input once and asked for k samples of it.
+
+    Args:
+        net: the network that the block calls once.
+        seed: integer in [0, 2^63) or int64 scalar tensor.
+        samples: sample index of each row, (R,) or one number for all; in [0, 2^32).
+        inputs: input index of each row, int64 (R,); in [0, 2^32).
+    """
+    for index, (_, layer) in enumerate(stochastic_layers(net)):
+        layer.index = index
+    seed = torch.as_tensor(seed if isinstance(seed, Tensor) else random.resolve_seed(seed))
+    with one_pass(seed, random.row_indices(samples, inputs)):
+        yield
+
+
+def is_chain(net: nn.Module) -> bool:
+    """Whether the batch may grow at any stochastic layer on the way through ``net``.
+
+    True for a stochastic layer, a module without any inside, and an ``nn.Sequential`` of such: one tensor
+    goes from one to the next. A module that combines tensors around a stochastic layer (a residual block) is
+    no chain.
+    """
+    if isinstance(net, StochasticLayer) or not stochastic_layers(net):
+        return True
+    return type(net).forward is nn.Sequential.forward and all(is_chain(child) for child in net.children())
+
+
+def sample_outputs(
+    net: nn.Module, x: Tensor, *, seed: int | Tensor, samples: Tensor, inputs: Tensor
+) -> Tensor:
+    """One pass that gives several samples of the network's output for every input.
+
+    In a chain (``nn.Sequential`` all the way down) everything before the first draw, its product included, is
+    computed once per input and shared by the samples; any other network receives each input once per sample.
+
+    Args:
+        net: a network that maps (N, ...) to (N, ...).
+        x: (N, ...), inputs.
+        seed: integer in [0, 2^63) or int64 scalar tensor.
+        samples: int64 (S,), sample indices to draw for every input, in [0, 2^32).
+        inputs: int64 (N,), the inputs' own indices, in [0, 2^32).
+
+    Returns:
+        (N, S, ...).
+    """
+    repeat = len(samples)
+    rows = inputs.repeat_interleave(repeat)
+    shared = is_chain(net) and bool(stochastic_layers(net))
+    with draws(net, seed=seed, samples=samples.repeat(len(inputs)), inputs=rows):
+        outputs: Tensor = net(x if shared else x.repeat_interleave(repeat, dim=0))
+    return outputs.view(len(inputs), repeat, *outputs.shape[1:])

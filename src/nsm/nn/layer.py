@@ -1,0 +1,256 @@
+"""What all stochastic layers share: parameters, fidelities, and the way from a product to samples."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from nsm import functional, native, random
+from nsm.functional import ESTIMATORS, Estimator, Moments
+from nsm.nn.context import Draw, Fidelity, active_fidelity, check_fidelity, next_draw
+from nsm.noise import Gaussian, NoiseLaw
+
+
+class StochasticLayer(nn.Module, ABC):
+    """Binary threshold neurons behind synapses with multiplicative noise [N19].
+
+    Forward law, for every fidelity that draws::
+
+        u_i = sum_j (xi_ij + a_i) w_ij z_j + b_i + eta_i,    z'_i = +1 if u_i >= 0 else -1
+
+    Gradient law: that of the firing probability, dz'_i/ds_i = (2/sqrt(pi)) exp(-s_i^2) at s_i = E[u_i]/sqrt(2
+    Var[u_i]), or straight through. ``train()`` and ``eval()`` change nothing.
+
+    Attributes:
+        product: the plain torch module that computes w z; hooks, counters, pruning and quantisers see it.
+        bias: b, shape (C,), or None.
+        beta: the gain, shape (C,): s_i = beta_i w_i.z/||w_i|| + ... on +-1 inputs. Starts where a = 0.
+        noise: the law of xi.
+        index: number of the layer in its network's random streams.
+    """
+
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        product: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d,
+        *,
+        noise: NoiseLaw,
+        fidelity: Fidelity,
+        estimator: Estimator,
+        eta: float,
+        binary_input: bool,
+    ) -> None:
+        super().__init__()
+        if not isinstance(noise, NoiseLaw):
+            raise TypeError(f"noise must be a noise law such as nsm.Bernoulli(0.5), got {noise!r:.80}")
+        if estimator not in ESTIMATORS:
+            raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}, got {estimator!r}")
+        if not (math.isfinite(eta) and eta >= 0.0):
+            raise ValueError(f"eta must be a finite standard deviation >= 0, got {eta}")
+        self.noise, self.estimator, self.eta, self.binary_input = noise, estimator, float(eta), binary_input
+        self.fidelity: Fidelity = check_fidelity(fidelity)
+        self.index = 0
+        self.product = product
+        bias: nn.Parameter | None = product.bias  # type: ignore[assignment]
+        product.register_parameter("bias", None)
+        self.register_parameter("bias", bias)
+        start = noise.mean / math.sqrt(2.0 * noise.variance)
+        self.beta = nn.Parameter(product.weight.new_full(product.weight.shape[:1], start))
+
+    @classmethod
+    def from_product(
+        cls,
+        product: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d,
+        *,
+        noise: NoiseLaw,
+        fidelity: Fidelity = "moment",
+        estimator: Estimator = "probability",
+        eta: float = 0.0,
+        binary_input: bool = False,
+    ) -> Self:
+        """A layer around an existing torch module, which it takes over; the module's bias becomes the
+        layer's.
+        """
+        layer = cls.__new__(cls)
+        StochasticLayer.__init__(
+            layer,
+            product,
+            noise=noise,
+            fidelity=fidelity,
+            estimator=estimator,
+            eta=eta,
+            binary_input=binary_input,
+        )
+        return layer
+
+    @property
+    def weight(self) -> Tensor:
+        """w, the product's weight."""
+        return self.product.weight
+
+    @property
+    def a(self) -> Tensor:
+        """a_i, shape (C,): the constant added to every xi_ij of neuron i that realises beta_i = (mu +
+        a_i)/(sqrt(2) s).
+        """
+        return self._gain() - self.noise.mean
+
+    @a.setter
+    def a(self, value: Tensor | float) -> None:
+        with torch.no_grad():
+            self.beta.copy_((torch.as_tensor(value) + self.noise.mean) / math.sqrt(2.0 * self.noise.variance))
+
+    def _gain(self) -> Tensor:
+        return self.beta * math.sqrt(2.0 * self.noise.variance)
+
+    @property
+    @abstractmethod
+    def _unbatched_dims(self) -> int:
+        """Dimensions of an input without its batch dimension, at the least."""
+
+    @abstractmethod
+    def flatten(self, u: Tensor) -> Tensor:
+        """From the layer's output layout to (N, P, C)."""
+
+    @abstractmethod
+    def _restore(self, z: Tensor, like: Tensor) -> Tensor:
+        """(R, P, C) to output layout, with the positions of ``like``."""
+
+    @abstractmethod
+    def _power(self, x: Tensor) -> Tensor:
+        """sum_j w_ij^2 x_j^2 in output layout; ``x`` in input layout."""
+
+    @abstractmethod
+    def _binary_power(self, x: Tensor) -> Tensor:
+        """sum_j w_ij^2 z_j^2 for +-1 inputs of the shape of ``x``: (1, C), or (P, C) where zero padding makes
+        it vary.
+        """
+
+    @abstractmethod
+    def _fields(self, x: Tensor) -> Tensor:
+        """Receptive fields (N, P, C or 1, F) of ``x``: F presynaptic values for each position and neuron."""
+
+    def flat_product(self, x: Tensor) -> Tensor:
+        """w z for a batch of inputs: (N, P, C), P positions (1 for an (N, F) input of a linear layer), C
+        neurons.
+        """
+        return self.flatten(self.product(x))
+
+    def variance(self, x: Tensor) -> Tensor:
+        """Var[u] = s^2 sum_j w_ij^2 z_j^2 + eta^2 for a batch of inputs.
+
+        Returns:
+            (N, P, C); or (1, C) or (P, C) where ``binary_input`` makes it the same for every input.
+        """
+        power = self._binary_power(x) if self.binary_input else self.flatten(self._power(x))
+        return self.noise.variance * power.to(self._wide) + self.eta**2
+
+    @property
+    def _wide(self) -> torch.dtype:
+        return torch.promote_types(self.weight.dtype, torch.float32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Samples (or means, or signs, by fidelity) of the layer's neurons.
+
+        Args:
+            x: as for the torch module of the same name; batched, or one input without batch dimension.
+
+        Returns:
+            the torch module's output shape, values in {-1, +1} (in [-1, 1] at fidelity ``"mean"``). Inside
+            :func:`nsm.nn.draws` the batch may grow, see there.
+        """
+        if x.dim() == self._unbatched_dims:
+            z = self._sample(x.unsqueeze(0))
+            return z.squeeze(0) if len(z) == 1 else z
+        return self._sample(x)
+
+    def _sample(self, x: Tensor) -> Tensor:
+        mode = active_fidelity(self.fidelity)
+        draw = next_draw(self.index, len(x), x.device)
+        output = self.product(x)
+        u, scale, shift = self._argument(x, self.flatten(output))
+        if mode == "moment":
+            z = native.fire(u, scale, shift, draw.seed, draw.rows, draw.place(), self.estimator)
+            return self._restore(z.to(output.dtype), output)
+        s = u * scale + shift
+        expected = functional.expected_state(s, self.estimator).repeat_interleave(
+            len(draw.rows) // len(x), dim=0
+        )
+        if mode == "mean":
+            z = expected
+        elif mode == "threshold":
+            z = functional.with_gradient_of(
+                functional.sign(s).repeat_interleave(len(draw.rows) // len(x), 0), expected
+            )
+        else:
+            with torch.no_grad():
+                drawn = self._synapse(x, draw) if mode == "synapse" else self._unit(x, draw)
+                drawn = functional.sign(self._add_eta(drawn, draw))
+            z = functional.with_gradient_of(drawn, expected)
+        return self._restore(z.to(output.dtype), output)
+
+    def _argument(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(u, scale, shift) with s = u * scale + shift; u is w z wherever the variance does not depend on the
+        input.
+        """
+        gain, variance = self._gain().to(self._wide), self.variance(x)
+        bias = torch.zeros_like(gain) if self.bias is None else self.bias.to(self._wide)
+        if not self.binary_input:
+            s = functional.erf_argument(Moments(u * gain + bias, variance))
+            return s, torch.ones_like(gain)[None], torch.zeros_like(gain)[None]
+        # The same limits as in erf_argument, for a variance known before the input.
+        noisy = variance != 0
+        inverse = torch.where(noisy, torch.rsqrt(2.0 * torch.where(noisy, variance, 1.0)), 0.0)
+        sure = torch.where(bias >= 0, torch.inf, -torch.inf).to(self._wide)
+        return u, gain * inverse, torch.where(noisy, bias * inverse, sure)
+
+    def _synapse(self, x: Tensor, draw: Draw) -> Tensor:
+        """u with every xi_ij drawn: (R, P, C)."""
+        fields, weight = self._fields(x), self.weight.flatten(1)
+        positions, synapses = fields.shape[1], weight.numel()
+        repeat = len(draw.rows) // len(x)
+        parts = []
+        # About 2^24 synapses at a time: the words of one part take some hundred megabytes.
+        size = max(1, 2**24 // (positions * synapses))
+        for first in range(0, len(draw.rows), size):
+            rows = draw.rows[first : first + size]
+            where = draw.place(random.Purpose.SYNAPSE)
+            xi = self.noise.from_words(random.words(draw.seed, rows, positions * synapses, where)).to(
+                weight.dtype
+            )
+            xi = xi.view(len(rows), positions, *weight.shape) + self.a[:, None]
+            source = torch.arange(first, first + len(rows), device=x.device) // repeat
+            parts.append((xi * weight * fields[source]).sum(-1))
+        return torch.cat(parts) + (0.0 if self.bias is None else self.bias)
+
+    def _unit(self, x: Tensor, draw: Draw) -> Tensor:
+        """u with one xi_j per presynaptic unit, shared by all neurons (and positions) that it feeds: (R, P,
+        C).
+        """
+        repeated = x.repeat_interleave(len(draw.rows) // len(x), dim=0)
+        drawn = random.words(draw.seed, draw.rows, x[0].numel(), draw.place(random.Purpose.UNIT))
+        xi = self.noise.from_words(drawn).to(x.dtype).view_as(repeated)
+        common, noisy = self.flatten(self.product(repeated)), self.flatten(self.product(repeated * xi))
+        return noisy + self.a * common + (0.0 if self.bias is None else self.bias)
+
+    def _add_eta(self, u: Tensor, draw: Draw) -> Tensor:
+        if self.eta == 0.0:
+            return u
+        drawn = random.words(draw.seed, draw.rows, u[0].numel(), draw.place(random.Purpose.ADDITIVE))
+        return u + (Gaussian(self.eta).from_words(drawn) - 1.0).view_as(u)
+
+    def extra_repr(self) -> str:
+        """Noise law, fidelity, and whatever differs from the default."""
+        parts = [f"noise={self.noise!r}", f"fidelity={self.fidelity!r}"]
+        if self.estimator != "probability":
+            parts.append(f"estimator={self.estimator!r}")
+        if self.eta:
+            parts.append(f"eta={self.eta}")
+        if self.binary_input:
+            parts.append("binary_input=True")
+        return ", ".join(parts)

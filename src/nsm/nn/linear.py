@@ -1,0 +1,82 @@
+"""The fully connected stochastic layer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nsm.functional import Estimator
+from nsm.nn.context import Fidelity
+from nsm.nn.layer import StochasticLayer
+from nsm.noise import Bernoulli, NoiseLaw
+
+
+class Linear(StochasticLayer):
+    r"""Binary stochastic neurons, all to all: ``torch.nn.Linear`` followed by noise and sign.
+
+    Args:
+        in_features: size of the last dimension of the input.
+        out_features: number of neurons C.
+        bias: whether neurons have a bias b.
+        device: as in torch.
+        dtype: as in torch.
+        noise: law of the multiplicative noise xi.
+        fidelity: how much of the physics is drawn, see :func:`nsm.fidelity`.
+        estimator: ``"probability"`` or ``"straight-through"``, see :func:`nsm.functional.derivative`.
+        eta: standard deviation of additive Gaussian noise, in the unit of u.
+        binary_input: promise that every input is +1 or -1; the variance of u is then a property of the
+            weights and costs nothing. Without it the variance is computed from the input, exactly, by a
+            second product.
+
+    Shape: (\\*, in_features) to (\\*, out_features).
+
+    Raises:
+        ValueError: for an unknown fidelity or estimator or an impossible eta.
+        TypeError: if ``noise`` is not a noise law.
+    """
+
+    product: nn.Linear
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        noise: NoiseLaw = Bernoulli(0.5),
+        fidelity: Fidelity = "moment",
+        estimator: Estimator = "probability",
+        eta: float = 0.0,
+        binary_input: bool = False,
+    ) -> None:
+        super().__init__(
+            nn.Linear(in_features, out_features, bias, device, dtype),
+            noise=noise,
+            fidelity=fidelity,
+            estimator=estimator,
+            eta=eta,
+            binary_input=binary_input,
+        )
+
+    @property
+    def _unbatched_dims(self) -> int:
+        return 1
+
+    def flatten(self, u: Tensor) -> Tensor:
+        """(N, ..., C) to (N, P, C)."""
+        return u.reshape(len(u), -1, u.shape[-1])
+
+    def _restore(self, z: Tensor, like: Tensor) -> Tensor:
+        return z.reshape(len(z), *like.shape[1:])
+
+    def _power(self, x: Tensor) -> Tensor:
+        return F.linear(x.square(), self.weight.square())
+
+    def _binary_power(self, x: Tensor) -> Tensor:  # noqa: ARG002
+        return self.weight.square().sum(1)[None]
+
+    def _fields(self, x: Tensor) -> Tensor:
+        return x.reshape(len(x), -1, 1, x.shape[-1])

@@ -1,0 +1,177 @@
+"""Conversion of conventional networks and data-dependent initialisation."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+import nsm
+from nsm.nn import StochasticLayer, stochastic_layers
+
+
+class Block(nn.Module):
+    """A nested block that shares one in-place activation between two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 8, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(8)
+        self.second = weight_norm(nn.Conv2d(8, 8, 3))
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.norm(self.first(x)))
+        return self.act(self.second(x))
+
+
+def conventional() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        Block(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.3), nn.Linear(72, 20), nn.Tanh(), nn.Linear(20, 5)
+    )
+
+
+def test_layers_are_replaced_weights_kept_and_the_rest_absorbed() -> None:
+    net, batch = conventional(), torch.randn(64, 1, 8, 8)
+    net(torch.randn(32, 1, 8, 8))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    converted = nsm.convert(net, noise=nsm.Gaussian(0.7), calibration=batch)
+    assert [name for name, _ in stochastic_layers(converted)] == ["0.first", "0.second", "4"]
+    assert not [m for m in converted.modules() if isinstance(m, (nn.ReLU, nn.Tanh, nn.BatchNorm2d, nn.Dropout))]
+    block = converted.get_submodule("0")
+    torch.testing.assert_close(block.first.weight, net[0].first.weight)
+    torch.testing.assert_close(block.second.weight, net[0].second.weight)
+    torch.testing.assert_close(converted.get_submodule("4").weight, net[4].weight)
+    assert type(converted.get_submodule("6")) is nn.Linear
+    assert torch.equal(converted.get_submodule("6").weight, net[6].weight)
+    assert [layer.binary_input for _, layer in stochastic_layers(converted)] == [False, True, True]
+    assert all(layer.noise == nsm.Gaussian(0.7) for _, layer in stochastic_layers(converted))
+    # The original is as it was, and still works.
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert net(batch).shape == converted(batch).shape == (64, 5)
+
+
+def test_firing_follows_the_original_activation() -> None:
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Linear(30, 40), nn.Tanh(), nn.Linear(40, 3))
+    batch = torch.randn(400, 30)
+    converted = nsm.convert(net, noise=nsm.Bernoulli(0.5), calibration=batch)
+    fresh = torch.randn(400, 30)
+    with nsm.fidelity("mean"), torch.no_grad():
+        firing = converted.get_submodule("0")(fresh)
+    correlation = torch.corrcoef(torch.stack((firing.flatten(), net[:2](fresh).flatten().detach())))[0, 1]
+    assert correlation > 0.98
+    # The classifier's mean outputs agree on the calibration batch.
+    with torch.no_grad():
+        torch.testing.assert_close(
+            torch.stack([converted(batch) for _ in range(50)]).mean((0, 1)), net(batch).mean(0), atol=0.02, rtol=0
+        )
+
+
+def test_a_batch_normalised_neuron_may_turn_its_sign() -> None:
+    torch.manual_seed(2)
+    net = nn.Sequential(nn.Linear(20, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
+    with torch.no_grad():
+        net[1].weight.copy_(torch.tensor([1.0, -1.0, 0.5, -2.0]))
+        net[1].bias.copy_(torch.tensor([0.3, 0.3, -0.2, 0.0]))
+    converted = nsm.convert(net, noise=nsm.Gaussian(0.5), calibration=torch.randn(200, 20))
+    layer = converted.get_submodule("0")
+    assert isinstance(layer, StochasticLayer)
+    assert torch.equal(torch.sign(layer.beta + 0 * layer.a), torch.tensor([1.0, -1.0, 1.0, -1.0]))
+
+
+class Functional(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.out = nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.relu(self.hidden(x)))
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.act, self.out = nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.act(self.hidden(self.act(self.hidden(x)))))
+
+
+@pytest.mark.parametrize(
+    ("net", "complaints"),
+    [
+        (nn.Sequential(nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 2)), ["0 (Linear): followed by 1 (GELU)"]),
+        (Functional(), ["hidden (Linear): followed by no module"]),
+        (Twice(), ["hidden: applied more than once"]),
+        (
+            nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.BatchNorm1d(4), nn.LayerNorm(4), nn.Linear(4, 2)),
+            ["2 (BatchNorm1d): a normalization can only", "3 (LayerNorm): has parameters"],
+        ),
+        (nn.Sequential(nn.Tanh(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)), ["0 (Tanh): an activation whose"]),
+        (nn.Sequential(nn.Linear(4, 2)), ["at least one Linear or Conv layer before its classifier"]),
+    ],
+    ids=["gelu", "functional", "twice", "norms", "first", "head-only"],
+)
+def test_what_cannot_be_converted_is_named(net: nn.Module, complaints: list[str]) -> None:
+    with pytest.raises(ValueError, match="convert|must have") as caught:
+        nsm.convert(net, noise=nsm.Bernoulli(0.5), calibration=torch.randn(8, 4))
+    for complaint in complaints:
+        assert complaint in str(caught.value)
+
+
+def test_one_input_is_no_calibration() -> None:
+    with pytest.raises(ValueError, match="calibration must hold at least two inputs, got 1"):
+        nsm.convert(conventional(), noise=nsm.Bernoulli(0.5), calibration=torch.randn(1, 1, 8, 8))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_calibration_centres_and_spreads_every_layer(bias: bool) -> None:
+    torch.manual_seed(3)
+    net = nn.Sequential(
+        nsm.nn.Conv2d(2, 6, 3, padding=1, bias=bias),
+        nn.MaxPool2d(2),
+        nsm.nn.Conv2d(6, 8, 3, padding=1, binary_input=True, bias=bias),
+        nn.Flatten(),
+        nsm.nn.Linear(128, 32, binary_input=True, bias=bias),
+        nn.Linear(32, 3),
+    )
+    batch = 3.0 * torch.randn(300, 2, 8, 8) + 1.0
+    nsm.nn.calibrate(net, batch, spread=0.8, seed=4)
+    seen: list[Tensor] = []
+    for _, layer in stochastic_layers(net):
+        layer.register_forward_hook(lambda layer, inputs, _: seen.append(argument(layer, inputs[0])))
+    with nsm.nn.draws(net, seed=4, samples=0, inputs=torch.arange(300)), torch.no_grad():
+        net(batch)
+    for s in seen:
+        deviation, mean = torch.std_mean(s, dim=(0, 1))
+        if bias:
+            torch.testing.assert_close(mean, torch.zeros_like(mean), atol=0.05, rtol=0)
+            torch.testing.assert_close(deviation, torch.full_like(deviation, 0.8), atol=0.08, rtol=0)
+        else:
+            assert (deviation < 1.0).all()
+
+
+def argument(layer: StochasticLayer, x: Tensor) -> Tensor:
+    """The argument of erf, from the public moments."""
+    mean = layer.flat_product(x) * (layer.noise.mean + layer.a)
+    if layer.bias is not None:
+        mean = mean + layer.bias
+    return mean / (2.0 * layer.variance(x)).sqrt()
+
+
+@pytest.mark.parametrize("spread", [0.0, -1.0, float("nan")])
+def test_an_impossible_spread_is_refused(spread: float) -> None:
+    with pytest.raises(ValueError, match="spread must be positive"):
+        nsm.nn.calibrate(nsm.nn.Linear(2, 2), torch.randn(4, 2), spread=spread)
+
+
+def test_neurons_that_see_nothing_keep_their_parameters() -> None:
+    layer = nsm.nn.Linear(3, 2)
+    with torch.no_grad():
+        layer.product.weight[0] = 0.0
+    beta = layer.beta.detach().clone()
+    nsm.nn.calibrate(layer, torch.randn(50, 3))
+    torch.testing.assert_close(layer.beta[0], beta[0])
+    assert layer.beta[1] != beta[1]
+    assert all(p.isfinite().all() for p in layer.parameters())

@@ -1,0 +1,373 @@
+"""The contract that every stochastic layer keeps, whatever its kind, law and fidelity."""
+
+import copy
+import io
+import itertools
+import math
+import threading
+from collections.abc import Callable
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+import nsm
+from nsm.nn import FIDELITIES, Fidelity, StochasticLayer
+
+Make = Callable[..., StochasticLayer]
+LAYERS: dict[str, tuple[Make, tuple[int, ...], nn.Module]] = {
+    "linear": (lambda **kw: nsm.nn.Linear(6, 4, **kw), (3, 6), nn.Linear(6, 4)),
+    "linear-deep": (lambda **kw: nsm.nn.Linear(6, 4, **kw), (3, 2, 5, 6), nn.Linear(6, 4)),
+    "conv1d": (lambda **kw: nsm.nn.Conv1d(2, 4, 3, 2, 1, **kw), (3, 2, 9), nn.Conv1d(2, 4, 3, 2, 1)),
+    "conv2d": (
+        lambda **kw: nsm.nn.Conv2d(2, 4, 3, 1, "same", 2, 2, **kw),
+        (3, 2, 7, 6),
+        nn.Conv2d(2, 4, 3, 1, "same", 2, 2),
+    ),
+    "conv2d-reflect": (
+        lambda **kw: nsm.nn.Conv2d(2, 4, (3, 2), padding=(1, 0), padding_mode="reflect", **kw),
+        (3, 2, 5, 4),
+        nn.Conv2d(2, 4, (3, 2), padding=(1, 0), padding_mode="reflect"),
+    ),
+    "conv3d": (
+        lambda **kw: nsm.nn.Conv3d(2, 4, (1, 3, 2), **kw),
+        (3, 2, 3, 4, 5),
+        nn.Conv3d(2, 4, (1, 3, 2)),
+    ),
+}
+KINDS_AND_FIDELITIES = list(itertools.product(LAYERS, FIDELITIES))
+
+
+def made(kind: str, **options: object) -> tuple[StochasticLayer, Tensor]:
+    torch.manual_seed(0)
+    make, shape, _ = LAYERS[kind]
+    return make(**options), torch.randn(shape)
+
+
+def one_pass(layer: nn.Module, x: Tensor, seed: int = 1) -> Tensor:
+    with nsm.nn.draws(layer, seed=seed, samples=0, inputs=torch.arange(len(x))):
+        result: Tensor = layer(x)
+    return result
+
+
+@pytest.mark.parametrize(("kind", "fidelity"), KINDS_AND_FIDELITIES)
+def test_shapes_and_values_are_those_of_torch_with_signs(kind: str, fidelity: Fidelity) -> None:
+    layer, x = made(kind, fidelity=fidelity)
+    torch_layer = LAYERS[kind][2]
+    z = layer(x)
+    assert z.shape == torch_layer(x).shape
+    assert z.abs().max() <= 1.0
+    if fidelity != "mean":
+        assert set(z.unique().tolist()) == {-1.0, 1.0}
+    if kind != "linear-deep":
+        assert layer(x[0]).shape == torch_layer(x[0]).shape
+
+
+@pytest.mark.parametrize(("kind", "fidelity"), KINDS_AND_FIDELITIES)
+def test_train_and_eval_change_nothing(kind: str, fidelity: Fidelity) -> None:
+    layer, x = made(kind, fidelity=fidelity)
+    assert torch.equal(one_pass(layer.train(), x), one_pass(layer.eval(), x))
+
+
+@pytest.mark.parametrize(("kind", "fidelity"), KINDS_AND_FIDELITIES)
+def test_the_default_generator_decides_outside_a_fixed_pass(kind: str, fidelity: Fidelity) -> None:
+    layer, x = made(kind, fidelity=fidelity)
+    torch.manual_seed(5)
+    first = layer(x)
+    torch.manual_seed(5)
+    assert torch.equal(layer(x), first)
+    many = torch.stack([layer(x) for _ in range(20)])
+    assert (many == many[0]).all() == (fidelity in ("mean", "threshold"))
+
+
+@pytest.mark.parametrize(("kind", "fidelity"), KINDS_AND_FIDELITIES)
+@pytest.mark.parametrize("declared", [False, True])
+def test_every_fidelity_has_the_gradient_of_the_mean(kind: str, fidelity: Fidelity, declared: bool) -> None:
+    layer, x = made(kind, fidelity=fidelity, binary_input=declared)
+    x = torch.sign(x).requires_grad_()
+    inputs = (x, layer.product.weight, layer.beta, layer.bias)
+    weights = torch.randn_like(layer(x))
+    with nsm.fidelity("mean"):
+        expected = torch.autograd.grad((layer(x) * weights).sum(), inputs)
+    for got, wanted in zip(torch.autograd.grad((layer(x) * weights).sum(), inputs), expected, strict=True):
+        torch.testing.assert_close(got, wanted, atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("eta", [0.0, 0.3])
+def test_gradients_of_the_mean_by_finite_differences(kind: str, eta: float) -> None:
+    layer, x = made(kind, fidelity="mean", eta=eta, dtype=torch.float64)
+    names = ("product.weight", "beta", "bias")
+
+    def forward(x: Tensor, *values: Tensor) -> Tensor:
+        result: Tensor = torch.func.functional_call(layer, dict(zip(names, values, strict=True)), (x,))
+        return result
+
+    parameters = [layer.get_parameter(name).detach().clone().requires_grad_() for name in names]
+    assert torch.autograd.gradcheck(forward, (x[:2].double().requires_grad_(), *parameters))
+
+
+def test_the_straight_through_gradient_by_value() -> None:
+    layer = nsm.nn.Linear(2, 3, bias=False, estimator="straight-through", noise=nsm.Gaussian(math.sqrt(0.5)))
+    with torch.no_grad():
+        # ||w|| = 1 and sqrt(2) s = 1: s_i = w_i . z = 0.5, 1, 2.
+        layer.product.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]))
+        layer.beta.copy_(torch.tensor([0.5, 1.0, 2.0]))
+    layer.binary_input = True
+    layer(torch.ones(1, 2)).sum().backward()
+    torch.testing.assert_close(layer.beta.grad, torch.tensor([1.0, 1.0, 0.0]))
+
+
+def test_the_probability_gradient_by_value() -> None:
+    layer = nsm.nn.Linear(2, 2, bias=False, noise=nsm.Gaussian(math.sqrt(0.5)), binary_input=True)
+    with torch.no_grad():
+        layer.product.weight.copy_(torch.eye(2))
+        layer.beta.copy_(torch.tensor([0.5, -1.5]))
+    layer(torch.tensor([[1.0, 1.0]])).sum().backward()
+    expected = torch.tensor(
+        [2 / math.sqrt(math.pi) * math.exp(-0.25), 2 / math.sqrt(math.pi) * math.exp(-2.25)]
+    )
+    torch.testing.assert_close(layer.beta.grad, expected)
+
+
+@pytest.mark.parametrize("declared", [False, True])
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+def test_neurons_without_variance_are_deterministic(fidelity: Fidelity, declared: bool) -> None:
+    layer = nsm.nn.Linear(3, 3, fidelity=fidelity, binary_input=declared)
+    with torch.no_grad():
+        layer.product.weight.zero_()
+        assert layer.bias is not None
+        layer.bias.copy_(torch.tensor([-1.0, 0.0, 2.0]))
+    x = torch.ones(4, 3, requires_grad=True)
+    z = layer(x)
+    assert torch.equal(z, torch.tensor([-1.0, 1.0, 1.0]).expand(4, 3))
+    z.sum().backward()
+    for tensor in (x, layer.product.weight, layer.beta, layer.bias):
+        assert tensor.grad is not None
+        assert torch.equal(tensor.grad, torch.zeros_like(tensor))
+
+
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+def test_an_all_zero_input_is_defined(fidelity: Fidelity) -> None:
+    layer = nsm.nn.Conv1d(1, 2, 3, padding=1, fidelity=fidelity)
+    with torch.no_grad():
+        assert layer.bias is not None
+        layer.bias.copy_(torch.tensor([0.5, -0.5]))
+    x = torch.zeros(2, 1, 5, requires_grad=True)
+    z = layer(x)
+    assert torch.equal(z, torch.tensor([1.0, -1.0])[:, None].expand(2, 2, 5))
+    z.sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("law", [nsm.Bernoulli(0.25), nsm.Gaussian(0.4), nsm.Measured([0.5, 2.0])], ids=repr)
+def test_a_realises_beta(law: nsm.NoiseLaw) -> None:
+    layer = nsm.nn.Linear(5, 3, noise=law)
+    torch.testing.assert_close(layer.a, torch.zeros(3), atol=1e-6, rtol=0)
+    layer.a = torch.tensor([0.5, -0.25, 1.0])
+    torch.testing.assert_close(layer.a, torch.tensor([0.5, -0.25, 1.0]))
+    torch.testing.assert_close(layer.beta, (law.mean + layer.a) / math.sqrt(2 * law.variance))
+    layer.a = 0.1
+    torch.testing.assert_close(layer.a, torch.full((3,), 0.1))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_state_is_parameters_alone_and_survives_files(kind: str) -> None:
+    layer, x = made(kind)
+    layer(x)
+    assert set(layer.state_dict()) == {"product.weight", "beta", "bias"}
+    other = LAYERS[kind][0]()
+    other.load_state_dict(safetensors.torch.load(safetensors.torch.save(dict(layer.state_dict()))))
+    assert torch.equal(one_pass(other, x), one_pass(layer, x))
+    buffer = io.BytesIO()
+    torch.save(layer.state_dict(), buffer)
+    buffer.seek(0)
+    other.load_state_dict(torch.load(buffer, weights_only=True))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_copies_are_equal_and_independent(kind: str) -> None:
+    layer, x = made(kind)
+    twin = copy.deepcopy(layer)
+    assert torch.equal(one_pass(twin, x), one_pass(layer, x))
+    with torch.no_grad():
+        twin.beta.zero_()
+    assert not torch.equal(twin.beta, layer.beta)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_batches_of_any_size_and_company_draw_the_same(kind: str) -> None:
+    layer, x = made(kind)
+    x = x.repeat_interleave(86, 0)[:256]
+    whole = one_pass(layer, x)
+    for size in (1, 7):
+        for first in range(0, 21, size):
+            part = x[first : first + size]
+            with nsm.nn.draws(layer, seed=1, samples=0, inputs=torch.arange(first, first + len(part))):
+                assert torch.equal(layer(part), whole[first : first + size])
+
+
+def test_two_threads_of_torch_draw_what_one_draws() -> None:
+    layer, x = made("conv2d")
+    x = x.repeat(40, 1, 1, 1)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = one_pass(layer, x)
+        torch.set_num_threads(2)
+        assert torch.equal(one_pass(layer, x), alone)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_several_samples_share_the_first_product() -> None:
+    net = nn.Sequential(nsm.nn.Linear(6, 5), nsm.nn.Linear(5, 4, binary_input=True), nn.Linear(4, 2))
+    calls: list[int] = []
+    net[0].product.register_forward_hook(lambda _module, _inputs, output: calls.append(len(output)))
+    x, samples = torch.randn(3, 6), torch.arange(10, 17)
+    together = nsm.nn.sample_outputs(net, x, seed=4, samples=samples, inputs=torch.arange(3))
+    assert together.shape == (3, 7, 2)
+    assert calls == [3]
+    for i, sample in enumerate(samples.tolist()):
+        with nsm.nn.draws(net, seed=4, samples=sample, inputs=torch.arange(3)):
+            torch.testing.assert_close(net(x), together[:, i])
+
+
+class _Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nsm.nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x)
+
+
+def test_networks_that_are_no_chains_are_sampled_all_the_same() -> None:
+    net = nn.Sequential(_Residual(), nsm.nn.Linear(6, 4))
+    assert not nsm.nn.is_chain(net)
+    x = torch.randn(3, 6)
+    together = nsm.nn.sample_outputs(net, x, seed=4, samples=torch.arange(5), inputs=torch.arange(3))
+    with nsm.nn.draws(net, seed=4, samples=3, inputs=torch.arange(3)):
+        torch.testing.assert_close(net(x), together[:, 3])
+
+
+def test_a_layer_applied_twice_draws_afresh() -> None:
+    layer = nsm.nn.Linear(1, 200, bias=False)
+    x = torch.zeros(1, 1) + 1e-3
+    with torch.no_grad():
+        layer.a = -0.5
+    with nsm.nn.draws(layer, seed=0, samples=0, inputs=torch.arange(1)):
+        assert not torch.equal(layer(x), layer(x))
+
+
+def test_a_pass_refuses_a_batch_that_it_does_not_cover() -> None:
+    layer = nsm.nn.Linear(2, 2)
+    with (
+        nsm.nn.draws(layer, seed=0, samples=0, inputs=torch.arange(4)),
+        pytest.raises(ValueError, match="4 rows but a layer received a batch of 3"),
+    ):
+        layer(torch.ones(3, 2))
+
+
+def test_the_fidelity_of_a_block_ends_with_it() -> None:
+    layer, x = nsm.nn.Linear(3, 4, fidelity="synapse"), torch.randn(2, 3)
+    with pytest.raises(RuntimeError, match="out"), nsm.fidelity("mean"):
+        with nsm.fidelity("threshold"):
+            assert set(layer(x).abs().unique().tolist()) == {1.0}
+        assert layer(x).abs().max() < 1.0
+        raise RuntimeError("out")
+    assert set(layer(x).abs().unique().tolist()) == {1.0}
+
+
+def test_the_fidelity_of_a_block_is_its_threads_own() -> None:
+    layer, x, seen = nsm.nn.Linear(3, 4), torch.randn(2, 3), []
+    with nsm.fidelity("mean"):
+        thread = threading.Thread(target=lambda: seen.append(layer(x)))
+        thread.start()
+        thread.join()
+    assert set(seen[0].abs().unique().tolist()) == {1.0}
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_compiled_layers_draw_the_same_without_graph_breaks(declared: bool) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nsm.nn.Conv2d(1, 4, 3, padding=1, binary_input=declared),
+        nn.Flatten(),
+        nsm.nn.Linear(64, 5, binary_input=True),
+    )
+    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+    x = torch.sign(torch.randn(3, 1, 4, 4))
+    assert torch.equal(one_pass(compiled, x), one_pass(net, x))
+    compiled(x).sum().backward()
+    assert compiled(x).shape == (3, 5)
+
+
+def test_channels_last_is_kept_and_draws_the_same() -> None:
+    layer = nsm.nn.Conv2d(3, 8, 3)
+    x = torch.randn(2, 3, 9, 9)
+    plain = one_pass(layer, x)
+    last = one_pass(
+        layer.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
+    )
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    # The products' last bits may differ between formats: a sample flips only where its threshold is met to 24
+    # bits.
+    assert (last == plain).float().mean() > 0.999
+
+
+def test_autocast_gives_bfloat16_samples() -> None:
+    layer, x = nsm.nn.Linear(20, 30, binary_input=True), torch.sign(torch.randn(4, 20))
+    with torch.autocast("cpu", torch.bfloat16):
+        z = layer(x)
+    assert z.dtype == torch.bfloat16
+    assert set(z.unique().tolist()) == {-1.0, 1.0}
+    z.sum().backward()
+    assert layer.beta.grad is not None
+    assert layer.beta.grad.dtype == torch.float32
+
+
+def test_the_product_is_a_plain_child_that_pruning_sees() -> None:
+    layer = nsm.nn.Linear(8, 3)
+    prune.l1_unstructured(layer.product, "weight", amount=0.5)
+    assert (layer.weight == 0).sum() == 12
+    layer(torch.randn(2, 8)).sum().backward()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (
+            {"fidelity": "exact"},
+            ValueError,
+            "fidelity must be one of moment, synapse, unit, mean, threshold, got 'exact'",
+        ),
+        (
+            {"estimator": "ste"},
+            ValueError,
+            "estimator must be one of probability, straight-through, got 'ste'",
+        ),
+        ({"eta": -1.0}, ValueError, "eta must be a finite standard deviation >= 0, got -1.0"),
+        ({"eta": math.nan}, ValueError, "eta must be"),
+        ({"noise": 0.5}, TypeError, "noise must be a noise law such as"),
+    ],
+)
+def test_impossible_arguments_are_refused(
+    options: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        nsm.nn.Linear(3, 3, **options)  # type: ignore[arg-type]
+
+
+def test_an_unknown_fidelity_of_a_block_is_refused() -> None:
+    unknown = nsm.fidelity("exact")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="fidelity must be one of"), unknown:
+        pass
+
+
+def test_a_broken_network_does_not_pass_for_a_working_one() -> None:
+    layer = nsm.nn.Linear(2, 2)
+    assert layer(torch.tensor([[math.nan, 1.0]])).isnan().all()

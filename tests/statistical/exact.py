@@ -1,0 +1,64 @@
+"""Exact laws, computed the slow and obvious way, to hold the library against."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import nsm
+from nsm.nn import StochasticLayer
+from nsm.noise import NoiseLaw
+
+
+def two_moment(layer: StochasticLayer, fields: Tensor) -> Tensor:
+    """(1 + erf(E/sqrt(2 Var)))/2 for receptive fields (C, F): one for each neuron; float64, from the
+    definition."""
+    w = layer.weight.detach().flatten(1).double()
+    z = fields.double()
+    mean = ((layer.noise.mean + layer.a.detach().double()) * (w * z).sum(1)) + bias_of(layer)
+    variance = layer.noise.variance * (w.square() * z.square()).sum(1) + layer.eta**2
+    return 0.5 * torch.special.erfc(-mean / (2.0 * variance).sqrt())
+
+
+def physical(layer: StochasticLayer, fields: Tensor) -> Tensor:
+    """P(u >= 0) under the law of every single synapse: closed form for Gaussian noise, enumeration otherwise
+    (small F)."""
+    if isinstance(layer.noise, nsm.Gaussian):
+        return two_moment(layer, fields)
+    values, weights = atoms(layer.noise)
+    w, a, b = layer.weight.detach().flatten(1).double(), layer.a.detach().double(), bias_of(layer)
+    result = []
+    for neuron in range(len(w)):
+        product = (w[neuron] * fields[neuron].double()).numpy()
+        u, p = np.array([float(b[neuron])]), np.array([1.0])
+        for term in product:
+            u = (u[:, None] + (values + float(a[neuron])) * term).ravel()
+            p = (p[:, None] * weights).ravel()
+        if layer.eta:
+            fires = np.array([0.5 * math.erfc(-value / (math.sqrt(2.0) * layer.eta)) for value in u])
+        else:
+            # Ties are decided by sgn(0) = +1; float64 rounding must not break one.
+            fires = (u >= -1e-12).astype(float)
+        result.append(float((p * fires).sum()))
+    return torch.tensor(result, dtype=torch.float64)
+
+
+def atoms(noise: NoiseLaw) -> tuple[np.ndarray, np.ndarray]:
+    """Values and probabilities of a discrete law."""
+    if isinstance(noise, nsm.Bernoulli):
+        return np.array([0.0, 1.0]), np.array([1.0 - noise.p, noise.p])
+    assert isinstance(noise, nsm.Measured)
+    groups = [(value, len(list(same))) for value, same in itertools.groupby(noise.samples)]
+    values, counts = zip(*groups, strict=True)
+    return np.array(values), np.array(counts) / len(noise.samples)
+
+
+def bias_of(layer: StochasticLayer) -> Tensor:
+    """b in float64, zeros where the layer has none."""
+    if layer.bias is None:
+        return torch.zeros(len(layer.weight), dtype=torch.float64)
+    return layer.bias.detach().double()
