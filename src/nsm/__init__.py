@@ -1,0 +1,53 @@
+"""Neural Sampling Machines: binary threshold neurons whose synapses carry always-on multiplicative noise."""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nsm import models, nn
+    from nsm.models import load, save
+    from nsm.nn.context import fidelity
+    from nsm.nn.convert import convert
+    from nsm.noise import Bernoulli, Gaussian, Measured, NoiseLaw
+
+__all__ = [
+    "Bernoulli",
+    "Gaussian",
+    "Measured",
+    "NoiseLaw",
+    "convert",
+    "fidelity",
+    "load",
+    "models",
+    "nn",
+    "save",
+]
+
+# Loaded at first use: torch takes seconds, and the command line must answer without it.
+_PLACES = {
+    "Bernoulli": "nsm.noise",
+    "Gaussian": "nsm.noise",
+    "Measured": "nsm.noise",
+    "NoiseLaw": "nsm.noise",
+    "convert": "nsm.nn",
+    "fidelity": "nsm.nn",
+    "load": "nsm.models",
+    "models": "nsm",
+    "nn": "nsm",
+    "save": "nsm.models",
+}
+
+
+if not TYPE_CHECKING:  # a checker is to refuse what is not imported above
+
+    def __getattr__(name: str) -> object:
+        if name not in _PLACES:
+            raise AttributeError(f"module 'nsm' has no attribute {name!r}")
+        place = _PLACES[name]
+        if place == "nsm":
+            return importlib.import_module(f"nsm.{name}")
+        value = globals()[name] = getattr(importlib.import_module(place), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

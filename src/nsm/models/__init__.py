@@ -1,0 +1,19 @@
+"""The published networks, each beside its conventional twin, and how they are saved."""
+
+from nsm.models.blocks import MODELS, Model
+from nsm.models.build import Network, build, from_config
+from nsm.models.files import ModelFileError, load, save
+from nsm.models.networks import ARCHITECTURES, Architecture
+
+__all__ = [
+    "ARCHITECTURES",
+    "MODELS",
+    "Architecture",
+    "Model",
+    "ModelFileError",
+    "Network",
+    "build",
+    "from_config",
+    "load",
+    "save",
+]

@@ -1,0 +1,74 @@
+"""One hidden layer of neurons in each of the compared kinds: the noisy one and its conventional relatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, get_args
+
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from nsm.models.rectifier import NoisyRectifier
+from nsm.nn import Conv2d, Linear, Sign
+from nsm.noise import NoiseLaw
+
+Model = Literal["nsm", "twin", "twin-bn", "twin-wn", "twin-dropout", "ste", "bd", "wbd", "sn", "bn"]
+MODELS: tuple[Model, ...] = get_args(Model)
+STOCHASTIC_MODELS: tuple[Model, ...] = ("nsm", "ste")
+
+
+class Product(NamedTuple):
+    """The shape of one layer's product: a convolution with ``kernel`` > 0 (no padding), else fully
+    connected.
+    """
+
+    inputs: int
+    outputs: int
+    kernel: int = 0
+
+
+def neurons(
+    product: Product, model: Model, noise: NoiseLaw, *, binary_input: bool, dropout: float
+) -> list[nn.Module]:
+    """Modules of one hidden layer, in the order of the forward pass.
+
+    Args:
+        product: shape of the product.
+        model: which kind of neuron.
+        noise: law of the noise (``nsm`` and ``ste`` alone).
+        binary_input: whether the inputs are all +-1 (``nsm`` and ``ste`` alone).
+        dropout: rate of ``twin-dropout``.
+    """
+    if model in STOCHASTIC_MODELS:
+        estimator: Literal["straight-through", "probability"] = (
+            "straight-through" if model == "ste" else "probability"
+        )
+        if product.kernel:
+            shape = (product.inputs, product.outputs, product.kernel)
+            return [Conv2d(*shape, noise=noise, estimator=estimator, binary_input=binary_input)]
+        return [Linear(*product[:2], noise=noise, estimator=estimator, binary_input=binary_input)]
+    linear = _conventional(product, bias=model != "twin-bn")
+    if model in ("twin-wn", "wbd"):
+        linear = weight_norm(linear)
+    if model == "twin-bn":
+        normalization = nn.BatchNorm2d if product.kernel else nn.BatchNorm1d
+        return [linear, normalization(product.outputs), nn.ReLU()]
+    activation = _ACTIVATIONS[model]()
+    return [linear, activation, nn.Dropout(dropout)] if model == "twin-dropout" else [linear, activation]
+
+
+def _conventional(product: Product, *, bias: bool) -> nn.Module:
+    if product.kernel:
+        return nn.Conv2d(product.inputs, product.outputs, product.kernel, bias=bias)
+    return nn.Linear(product.inputs, product.outputs, bias=bias)
+
+
+_ACTIVATIONS: dict[Model, Callable[[], nn.Module]] = {
+    "twin": nn.ReLU,
+    "twin-wn": nn.ReLU,
+    "twin-dropout": nn.ReLU,
+    "bd": lambda: Sign("straight-through"),
+    "wbd": lambda: Sign("straight-through"),
+    "bn": lambda: Sign("probability"),
+    "sn": NoisyRectifier,
+}

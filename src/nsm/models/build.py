@@ -1,0 +1,100 @@
+"""Building networks by name and describing them in a few JSON-able words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from nsm import noise as laws
+from nsm.models.blocks import MODELS, Model
+from nsm.models.networks import ARCHITECTURES, assemble
+from nsm.noise import NoiseLaw
+
+
+class Network(nn.Sequential):
+    """A published network: a chain of modules that remembers how to build itself again.
+
+    Attributes:
+        config: JSON-able arguments of :func:`from_config`.
+        image: (channels, height, width) of one input; values in [0, 1].
+    """
+
+    def __init__(self, modules: nn.Sequential, config: dict[str, Any], image: tuple[int, int, int]) -> None:
+        super().__init__(*modules)
+        self.config, self.image = config, image
+
+
+def build(
+    name: str,
+    *,
+    model: Model = "nsm",
+    noise: NoiseLaw | None = None,
+    binarize: bool = False,
+    dropout: float | None = None,
+) -> Network:
+    """A network of the published shape with fresh weights (from torch's default generator).
+
+    ``"mnist-mlp"`` is 784-300-300-300-10, ``"mnist-cnn"`` is 32c5-p2-64c5-p2-512-10 [N19], ``"digits-mlp"``
+    is 64-256-128-10. Every kind of model has the same widths.
+
+    Args:
+        name: one of the names above.
+        model: ``"nsm"``, its conventional ``"twin"`` (rectifiers; ``"twin-bn"`` with batch normalization,
+            ``"twin-wn"`` with weight normalization, ``"twin-dropout"`` with dropout), or a kind of the
+            published comparison: ``"ste"`` (NSM with straight-through gradients), ``"bd"`` (deterministic
+            sign, straight-through), ``"wbd"`` (bd with weight normalization), ``"sn"`` (noisy rectifier),
+            ``"bn"`` (deterministic sign, gradient of erf).
+        noise: law of the synapses' noise for ``"nsm"`` and ``"ste"``; None for the architecture's own,
+            Bernoulli(0.5).
+        binarize: turn inputs into sgn(2 x - 1) first, as in the released protocol.
+        dropout: rate of ``"twin-dropout"``; None for the architecture's own.
+
+    Returns:
+        A module from float (B, channels, height, width) in [0, 1] to logits (B, classes).
+
+    Raises:
+        ValueError: for an unknown name or model, or a dropout rate outside [0, 1).
+
+    >>> build("digits-mlp").image
+    (1, 8, 8)
+    """
+    if name not in ARCHITECTURES:
+        raise ValueError(f"name must be one of {', '.join(ARCHITECTURES)}, got {name!r}")
+    if model not in MODELS:
+        raise ValueError(f"model must be one of {', '.join(MODELS)}, got {model!r}")
+    shape = ARCHITECTURES[name]
+    noise = shape.noise if noise is None else noise
+    dropout = shape.dropout if dropout is None else dropout
+    if not 0.0 <= dropout < 1.0:
+        raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+    config = {
+        "name": name,
+        "model": model,
+        "noise": noise.to_dict(),
+        "binarize": binarize,
+        "dropout": dropout,
+    }
+    modules = assemble(shape, model, noise, binarize=binarize, dropout=dropout)
+    return Network(modules, config, shape.image)
+
+
+def from_config(config: object) -> Network:
+    """The network that ``Network.config`` describes, with fresh weights.
+
+    Raises:
+        ValueError: naming a key that is missing, unknown or has an impossible value.
+    """
+    expected = {"name", "model", "noise", "binarize", "dropout"}
+    if not isinstance(config, dict) or set(config) != expected:
+        raise ValueError(f"a network's config has the keys {sorted(expected)}, got {config!r:.200}")
+    for key, kind in (("name", str), ("model", str), ("binarize", bool), ("dropout", (int, float))):
+        if not isinstance(config[key], kind):
+            raise ValueError(f"{key} has the wrong type in the network's config: {config[key]!r:.80}")
+    return build(
+        config["name"],
+        model=config["model"],
+        noise=laws.from_dict(config["noise"]),
+        binarize=config["binarize"],
+        dropout=config["dropout"],
+    )

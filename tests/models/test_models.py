@@ -1,0 +1,149 @@
+"""The published networks: shapes, kinds, descriptions, files."""
+
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+import nsm
+from nsm.models import ARCHITECTURES, MODELS, Model, ModelFileError, build, from_config
+from nsm.nn import Linear, Sign, is_chain, stochastic_layers
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_kind_maps_images_to_logits(name: str, model: Model) -> None:
+    net = build(name, model=model)
+    assert net(torch.rand(3, *net.image)).shape == (3, 10)
+    assert is_chain(net)
+    assert bool(stochastic_layers(net)) == (model in ("nsm", "ste"))
+    assert type(net[-1]) is nn.Linear
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_all_kinds_have_the_same_widths(name: str) -> None:
+    def widths(model: Model) -> list[tuple[int, ...]]:
+        return [tuple(p.shape) for p in build(name, model=model).parameters() if p.dim() > 1 and p[0].numel() > 1]
+
+    for model in MODELS:
+        assert widths(model) == widths("nsm")
+
+
+def test_the_published_shapes() -> None:
+    def weights(name: str) -> list[tuple[int, ...]]:
+        return [tuple(p.shape) for p in build(name, model="twin").parameters() if p.dim() > 1]
+
+    assert weights("mnist-mlp") == [(300, 784), (300, 300), (300, 300), (10, 300)]
+    assert weights("mnist-cnn") == [(32, 1, 5, 5), (64, 32, 5, 5), (512, 1024), (10, 512)]
+
+
+def test_the_kinds_of_the_published_comparison() -> None:
+    assert all(layer.estimator == "straight-through" for _, layer in stochastic_layers(build("mnist-cnn", model="ste")))
+    signs = [m.estimator for m in build("mnist-cnn", model="bd") if isinstance(m, Sign)]
+    assert signs == ["straight-through"] * 3
+    assert [m.estimator for m in build("mnist-cnn", model="bn") if isinstance(m, Sign)] == ["probability"] * 3
+
+
+def test_binary_inputs_are_declared_where_they_are() -> None:
+    def declared(*, binarize: bool) -> list[bool]:
+        return [layer.binary_input for _, layer in stochastic_layers(build("mnist-cnn", binarize=binarize))]
+
+    assert declared(binarize=False) == [False, True, True]
+    assert declared(binarize=True) == [True, True, True]
+
+
+@pytest.mark.parametrize("law", [nsm.Bernoulli(0.25), nsm.Gaussian(1.0), nsm.Measured([0.5, 1.5, 2.0])], ids=repr)
+def test_a_network_describes_itself(law: nsm.NoiseLaw) -> None:
+    net = build("digits-mlp", noise=law, binarize=True)
+    again = from_config(json.loads(json.dumps(net.config)))
+    assert again.config == net.config
+    layers = [layer for layer in again if isinstance(layer, Linear)]
+    assert all(layer.noise == law for layer in layers)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "mnist"}, "name must be one of digits-mlp, mnist-mlp, mnist-cnn, got 'mnist'"),
+        ({"name": "mnist-cnn", "model": "cnn"}, "model must be one of nsm, twin, .*got 'cnn'"),
+        ({"name": "mnist-cnn", "dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
+    ],
+)
+def test_unknown_networks_are_refused(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(**arguments)  # type: ignore[arg-type]
+
+
+def test_saving_and_loading_gives_the_same_network(tmp_path: Path) -> None:
+    net = build("digits-mlp", model="twin-bn")
+    (tmp_path / "config.json").write_text('{"training": {"epochs": 3}}')
+    nsm.save(net, tmp_path)
+    again = nsm.load(tmp_path)
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in again.state_dict().items())
+    assert json.loads((tmp_path / "config.json").read_text())["training"] == {"epochs": 3}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def damaged(folder: Path, what: str) -> None:
+    config, weights = folder / "config.json", folder / "model.safetensors"
+    tensors = dict(build("digits-mlp").state_dict())
+    name = "1.product.weight"
+    if what == "no config":
+        config.unlink()
+    elif what == "no json":
+        config.write_text("{")
+    elif what == "deep json":
+        config.write_text("[" * 100_000)
+    elif what == "no object":
+        config.write_text("[]")
+    elif what == "no network":
+        config.write_text("{}")
+    elif what == "impossible law":
+        data = json.loads(config.read_text())
+        data["network"]["noise"]["p"] = 2
+        config.write_text(json.dumps(data))
+    elif what == "no weights":
+        weights.unlink()
+    elif what == "cut weights":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif what == "empty weights":
+        weights.write_bytes(b"")
+    elif what == "huge header":
+        weights.write_bytes((2**62).to_bytes(8, "little") + b"{}")
+    elif what == "missing tensor":
+        weights.write_bytes(safetensors.torch.save({k: v for k, v in tensors.items() if k != name}))
+    elif what == "other shape":
+        weights.write_bytes(safetensors.torch.save({**tensors, name: tensors[name][:5].clone()}))
+    elif what == "other dtype":
+        weights.write_bytes(safetensors.torch.save({**tensors, name: tensors[name].double()}))
+    elif what == "nan":
+        weights.write_bytes(safetensors.torch.save({**tensors, name: tensors[name] * float("nan")}))
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("no config", "config.json: cannot be read"),
+        ("no json", "config.json: not valid JSON"),
+        ("deep json", "config.json: not valid JSON"),
+        ("no object", "config.json: must hold a JSON object"),
+        ("no network", "config.json: has no key 'network'"),
+        ("impossible law", "config.json: p must be strictly between 0 and 1"),
+        ("no weights", "model.safetensors: cannot be read"),
+        ("cut weights", "model.safetensors: not a valid safetensors file"),
+        ("empty weights", "model.safetensors: not a valid safetensors file"),
+        ("huge header", "model.safetensors: not a valid safetensors file"),
+        ("missing tensor", r"does not fit the network; missing \['1.product.weight'\]"),
+        ("other shape", r"1.product.weight has shape \(5, 64\), the network needs \(256, 64\)"),
+        ("other dtype", "1.product.weight has dtype torch.float64, the network needs torch.float32"),
+        ("nan", "1.product.weight holds values that are not finite"),
+    ],
+)
+def test_damaged_files_end_in_a_clear_error(tmp_path: Path, what: str, message: str) -> None:
+    nsm.save(build("digits-mlp"), tmp_path)
+    damaged(tmp_path, what)
+    with pytest.raises(ModelFileError, match=message):
+        nsm.load(tmp_path)
