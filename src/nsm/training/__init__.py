@@ -1,0 +1,28 @@
+"""Training: frozen configurations, a loop that can be stopped at any moment, and what it leaves on disk."""
+
+from nsm.training.config import AugmentationConfig, Config, DataConfig, NetworkConfig, TrainingConfig
+from nsm.training.errors import CheckpointError, NotFiniteError, RunFolderError, TrainingInterrupted
+from nsm.training.folder import read_recipe
+from nsm.training.loop import Result, train
+from nsm.training.metrics import METRICS_FILE, EpochMetrics
+from nsm.training.recipes import load_recipe, recipe_names, with_overrides
+
+__all__ = [
+    "METRICS_FILE",
+    "AugmentationConfig",
+    "CheckpointError",
+    "Config",
+    "DataConfig",
+    "EpochMetrics",
+    "NetworkConfig",
+    "NotFiniteError",
+    "Result",
+    "RunFolderError",
+    "TrainingConfig",
+    "TrainingInterrupted",
+    "load_recipe",
+    "read_recipe",
+    "recipe_names",
+    "train",
+    "with_overrides",
+]

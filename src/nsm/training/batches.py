@@ -1,0 +1,71 @@
+"""From a set of images to the shards of an epoch's batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from nsm import random
+from nsm.data import ImageSet
+from nsm.training import augment
+from nsm.training.config import Config
+from nsm.training.step import Shard
+
+
+def for_net(net: nn.Module, images: Tensor) -> Tensor:
+    """``images`` (B, C, H, W) in the memory format in which ``net`` is fastest: channels last before
+    convolutions.
+    """
+    return images.contiguous(memory_format=torch.channels_last) if convolutional(net) else images
+
+
+def convolutional(net: nn.Module) -> bool:
+    """Whether ``net`` has 2-d convolutions."""
+    return any(isinstance(module, nn.Conv2d) for module in net.modules())
+
+
+def steps_per_epoch(config: Config, images: ImageSet) -> int:
+    """Batches of one epoch; the last one may be smaller."""
+    return -(-len(images) // config.training.batch_size)
+
+
+def shards(
+    config: Config,
+    net: nn.Module,
+    images: ImageSet,
+    *,
+    epoch: int,
+    first: int,
+    rank: int,
+    processes: int,
+    device: torch.device,
+) -> Iterator[Shard]:
+    """This process's part of every batch of an epoch, from batch number ``first`` on.
+
+    Order and augmentation are functions of (seed, epoch, example): an iteration that starts in the middle
+    gives what a whole one would have given.
+    """
+    seed, size = config.training.seed, config.training.batch_size
+    order = random.permutation(random.derive(seed, "order"), epoch, len(images))
+    height, width = images.images.shape[-2:]
+    changes = augment.transforms(
+        config.augmentation,
+        torch.arange(len(images)),
+        (height, width),
+        seed=random.derive(seed, "augmentation"),
+        epoch=epoch,
+    )
+    for batch in torch.split(order, size)[first:]:
+        places = torch.arange(len(batch)).tensor_split(processes)[rank]
+        # A process without work stands in with the first example at weight 0: all have to communicate.
+        weight = min(1, len(places))
+        places = places if weight else torch.zeros(1, dtype=torch.int64)
+        chosen = batch[places]
+        pixels, targets = images.batch(chosen)
+        if changes is not None:
+            pixels = augment.apply(pixels, changes[chosen])
+        yield Shard(
+            for_net(net, pixels.to(device)), targets.to(device), places.to(device), len(batch), weight
+        )

@@ -1,0 +1,258 @@
+"""The whole description of a training run, frozen and checked."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Self, get_type_hints
+
+from nsm import models, random
+from nsm.models import Model
+from nsm.noise import NoiseLaw
+from nsm.training.fields import Scalar, Section, checked
+
+OptimizerName = Literal["adam", "adamw", "sgd"]
+ScheduleName = Literal["one-cycle", "step", "constant-linear", "constant", "cosine"]
+LossName = Literal["average", "sample"]
+Precision = Literal["32-true", "bf16-mixed"]
+
+# These schedules move beta1 themselves.
+MOMENTUM_SCHEDULES: tuple[ScheduleName, ...] = ("one-cycle", "constant-linear")
+_DEFAULT_BETAS = (0.9, 0.999)
+
+
+def override_types() -> dict[str, Any]:
+    """Types of the keywords of :func:`nsm.models.build` that ``network.overrides`` may set."""
+    hints = get_type_hints(models.build)
+    keywords = inspect.signature(models.build).parameters
+    return {name: hints[name] for name in keywords if name not in ("name", "model", "noise")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig(Section):
+    """Which network is trained.
+
+    Attributes:
+        name: architecture, one of :data:`nsm.models.ARCHITECTURES`.
+        model: kind of neuron, see :func:`nsm.models.build`.
+        noise: law of the synapses' noise; None for the architecture's own. A description such as
+            ``{"law": "bernoulli", "p": 0.5}`` or ``"bernoulli:0.5"`` is read as the law.
+        overrides: further keywords of :func:`nsm.models.build`.
+    """
+
+    section: ClassVar[str] = "network"
+    name: str
+    model: Model = "nsm"
+    noise: NoiseLaw | None = None
+    overrides: Mapping[str, Scalar] = field(default_factory=dict, hash=False)
+
+    def _check(self) -> None:
+        self.require(self.name in models.ARCHITECTURES, "name", f"one of {', '.join(models.ARCHITECTURES)}")
+        known = override_types()
+        values = {}
+        for key, value in self.overrides.items():
+            if key not in known:
+                raise ValueError(f"network.overrides.{key} is unknown; valid fields: {', '.join(known)}")
+            values[key] = checked(f"network.overrides.{key}", value, known[key])
+        object.__setattr__(self, "overrides", MappingProxyType(values))
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self  # immutable, and a mapping proxy cannot be copied
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(Section):
+    """Which images it learns.
+
+    Attributes:
+        set: name of a data set, see :func:`nsm.data.load`.
+        validation: images held out of the training set; None for the set's own default, 0 for none.
+    """
+
+    section: ClassVar[str] = "data"
+    set: str
+    validation: int | None = None
+
+    def _check(self) -> None:
+        self.require(self.validation is None or self.validation >= 0, "validation", "at least 0 or none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationConfig(Section):
+    """Random changes of each training image, drawn anew for every epoch; areas that open are 0.
+
+    Attributes:
+        shift: largest translation along each axis, in pixels, >= 0.
+        rotation: largest rotation about the centre, in degrees, in [0, 180].
+        scale: largest relative change of size, in [0, 1).
+    """
+
+    section: ClassVar[str] = "augmentation"
+    shift: float = 0.0
+    rotation: float = 0.0
+    scale: float = 0.0
+
+    def _check(self) -> None:
+        self.require(self.shift >= 0.0, "shift", "at least 0 (pixels)")
+        self.require(0.0 <= self.rotation <= 180.0, "rotation", "in [0, 180] (degrees)")
+        self.require(0.0 <= self.scale < 1.0, "scale", "in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(Section):
+    """How it learns.
+
+    Attributes:
+        epochs: passes over the training images, >= 1.
+        batch_size: images of one step over all processes together, >= 1; the last step of an epoch takes
+            what is left.
+        seed: of weights, order, noise and augmentation, in [0, 2^63).
+        optimizer: ``"adam"`` (weight decay added to the gradient), ``"adamw"`` (decoupled) or ``"sgd"``.
+        lr: learning rate that the schedule scales, > 0.
+        betas: decay of the gradient's first and second moment, each in [0, 1); the first is the momentum of
+            ``"sgd"``. The schedules ``"one-cycle"`` and ``"constant-linear"`` set the first themselves.
+        eps: added to the root of the second moment, > 0.
+        weight_decay: of weights only, not of biases, gains or normalizations; >= 0.
+        gain_lr: learning rate of the gains beta relative to ``lr``, >= 0.
+        schedule: course of the learning rate, see :mod:`nsm.training.schedule`.
+        warmup: share of the steps in which ``"cosine"`` rises from 0, in [0, 1).
+        draws: samples K of each image in one step, >= 1.
+        loss: cross-entropy of the softmax averaged over the K samples (``"average"``), or mean of the K
+            cross-entropies (``"sample"``); the same for K = 1.
+        label_smoothing: share of the target that is spread evenly over the classes, in [0, 1).
+        averaging: decay of the exponential moving average of the weights that is validated and saved, in
+            (0, 1); None for the weights of the last step.
+        clip: largest Euclidean norm of the whole gradient, > 0; None for no limit.
+        precision: ``"32-true"`` or ``"bf16-mixed"`` (bfloat16 products, float32 weights).
+        patience: epochs without a smaller validation error after which the run stops, >= 1; None for never.
+        eval_samples: Monte Carlo samples of each image in the validation after every epoch, >= 1.
+        checkpoint_minutes: time between checkpoints, > 0; None for no clock.
+        checkpoint_steps: steps between checkpoints, >= 1; None for no count. A run that ends or is
+            interrupted writes a checkpoint in any case.
+    """
+
+    section: ClassVar[str] = "training"
+    epochs: int = 12
+    batch_size: int = 100
+    seed: int = 0
+    optimizer: OptimizerName = "adam"
+    lr: float = 2e-3
+    betas: tuple[float, float] = _DEFAULT_BETAS
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    gain_lr: float = 1.0
+    schedule: ScheduleName = "one-cycle"
+    warmup: float = 0.0
+    draws: int = 1
+    loss: LossName = "average"
+    label_smoothing: float = 0.0
+    averaging: float | None = None
+    clip: float | None = None
+    precision: Precision = "32-true"
+    patience: int | None = None
+    eval_samples: int = 10
+    checkpoint_minutes: float | None = 5.0
+    checkpoint_steps: int | None = None
+
+    def _check(self) -> None:
+        for name in ("epochs", "batch_size", "draws", "eval_samples"):
+            self.require(getattr(self, name) >= 1, name, "at least 1")
+        for name in ("patience", "checkpoint_steps"):
+            value = getattr(self, name)
+            self.require(value is None or value >= 1, name, "at least 1 or none")
+        for name in ("clip", "checkpoint_minutes"):
+            value = getattr(self, name)
+            self.require(value is None or value > 0.0, name, "positive or none")
+        for name in ("lr", "eps"):
+            self.require(getattr(self, name) > 0.0, name, "positive")
+        for name in ("weight_decay", "gain_lr"):
+            self.require(getattr(self, name) >= 0.0, name, "at least 0")
+        for name in ("warmup", "label_smoothing"):
+            self.require(0.0 <= getattr(self, name) < 1.0, name, "in [0, 1)")
+        self.require(0 <= self.seed <= random.MAX_SEED, "seed", "in [0, 2^63)")
+        self.require(all(0.0 <= beta < 1.0 for beta in self.betas), "betas", "two numbers in [0, 1)")
+        self.require(self.averaging is None or 0.0 < self.averaging < 1.0, "averaging", "in (0, 1) or none")
+        self.require(
+            self.schedule == "cosine" or self.warmup == 0.0, "warmup", "0 unless the schedule is cosine"
+        )
+        self.require(
+            self.schedule not in MOMENTUM_SCHEDULES or self.betas[0] == _DEFAULT_BETAS[0],
+            "betas",
+            f"left at {_DEFAULT_BETAS[0]} in its first place, which the schedule {self.schedule} sets itself",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A training run: network, data, augmentation, training.
+
+    Two equal configurations give the same weights, bit for bit, on the same machine.
+
+    Attributes:
+        network: which network.
+        data: which images.
+        augmentation: random changes of the images.
+        training: how it learns.
+    """
+
+    network: NetworkConfig
+    data: DataConfig
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        for name, kind in SECTIONS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r:.80}")
+        if self.training.patience is not None and self.data.validation == 0:
+            raise ValueError("training.patience needs validation images, but data.validation is 0")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able description by section and field."""
+        return {name: getattr(self, name).to_dict() for name in SECTIONS}
+
+    @classmethod
+    def from_dict(cls, description: object) -> Self:
+        """The configuration that :meth:`to_dict` described; absent fields take their default.
+
+        Raises:
+            ValueError: naming the field, its value and the valid choices.
+
+        >>> config = Config.from_dict({"network": {"name": "digits-mlp"}, "data": {"set": "digits"}})
+        >>> config == Config.from_dict(config.to_dict())
+        True
+        """
+        if not isinstance(description, Mapping):
+            raise ValueError(f"a configuration must be a table of sections, got {description!r:.80}")
+        for name in description:
+            if name not in SECTIONS:
+                raise ValueError(f"{name} is no section; valid sections: {', '.join(SECTIONS)}")
+        return cls(
+            network=NetworkConfig.from_dict(description.get("network", {})),
+            data=DataConfig.from_dict(description.get("data", {})),
+            augmentation=AugmentationConfig.from_dict(description.get("augmentation", {})),
+            training=TrainingConfig.from_dict(description.get("training", {})),
+        )
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "network": NetworkConfig,
+    "data": DataConfig,
+    "augmentation": AugmentationConfig,
+    "training": TrainingConfig,
+}
+
+
+def differences(written: Config, asked: Config) -> list[str]:
+    """What makes the configuration that was ``written`` in a file another than the one ``asked`` for, in
+    words.
+    """
+    before, now = written.to_dict(), asked.to_dict()
+    return [
+        f"{section}.{name} is {before[section][name]!r} in the file and {value!r} here"
+        for section, values in now.items()
+        for name, value in values.items()
+        if before[section][name] != value
+    ]

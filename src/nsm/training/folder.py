@@ -1,0 +1,56 @@
+"""The run folder: what may be written where, and what is there first."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from nsm.models import ModelFileError, Network
+from nsm.models.files import CONFIG_FILE, read_config, write_atomically
+from nsm.training.checkpoint import versions
+from nsm.training.config import Config, differences
+from nsm.training.errors import RunFolderError
+
+RECIPE_KEY = "recipe"
+
+
+def read_recipe(folder: str | Path) -> Config:
+    """The configuration of the run in ``folder``, key ``recipe`` of its ``config.json``.
+
+    Raises:
+        ModelFileError: if there is none, or it cannot be read.
+    """
+    path = Path(folder) / CONFIG_FILE
+    description = read_config(Path(folder))
+    if RECIPE_KEY not in description:
+        raise ModelFileError(f"{path}: has no key {RECIPE_KEY!r}; it was not written by a training run")
+    try:
+        return Config.from_dict(description[RECIPE_KEY])
+    except ValueError as error:
+        raise ModelFileError(f"{path}: {error}") from error
+
+
+def prepare_folder(folder: Path, config: Config, net: Network, *, resume: bool) -> None:
+    """Make ``folder`` the folder of this run, with its ``config.json``.
+
+    Raises:
+        RunFolderError: if it cannot be made; if it holds anything and ``resume`` is not asked for; or if it
+            holds something else than the same run.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        leftovers = [path for path in folder.iterdir() if path.name.startswith(".") and path.suffix == ".tmp"]
+        for path in leftovers:
+            path.unlink()
+        empty = not any(folder.iterdir())
+    except OSError as error:
+        raise RunFolderError(f"{folder} cannot be used as a run folder ({error.strerror})") from error
+    if empty:
+        description = {"network": net.config, RECIPE_KEY: config.to_dict(), "versions": versions()}
+        write_atomically(folder / CONFIG_FILE, (json.dumps(description, indent=2) + "\n").encode())
+        return
+    if not resume:
+        raise RunFolderError(f"{folder} is not empty: resume the run in it, or choose another folder")
+    changed = differences(read_recipe(folder), config)
+    if changed:
+        raise RunFolderError(f"{folder} holds another run: {'; '.join(changed)}")

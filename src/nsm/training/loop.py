@@ -1,0 +1,187 @@
+"""The training loop, on Lightning Fabric."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from nsm import data, models, random
+from nsm.data import Splits
+from nsm.models import Network
+from nsm.training import metrics
+from nsm.training.config import Config
+from nsm.training.display import Display, log_epoch, tensorboard_writer
+from nsm.training.errors import RunFolderError, TrainingInterrupted
+from nsm.training.folder import prepare_folder
+from nsm.training.metrics import EpochMetrics
+from nsm.training.processes import launch, summed
+from nsm.training.run import Run
+from nsm.training.signals import StopRequest, stop_request
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from torch.utils.tensorboard import SummaryWriter
+
+
+class Result(NamedTuple):
+    """What a finished run leaves.
+
+    Attributes:
+        net: the network with its final (averaged) weights, on the CPU, in evaluation mode.
+        metrics: one row for each epoch.
+        folder: the run folder.
+    """
+
+    net: Network
+    metrics: tuple[EpochMetrics, ...]
+    folder: Path
+
+
+def train(
+    config: Config,
+    folder: str | Path,
+    *,
+    root: str | Path | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+    tensorboard: bool = False,
+) -> Result:
+    """Train a network and leave ``config.json``, ``model.safetensors``, ``metrics.csv`` and
+    ``checkpoint.safetensors`` in a run folder.
+
+    The same configuration gives the same weights, however often the run is interrupted and resumed. Under
+    ``torchrun`` the processes share each batch; ``batch_size`` is that of all together, and batch
+    normalization alone sees only its process's part.
+
+    Args:
+        config: the whole description of the run.
+        folder: run folder, made if it does not exist.
+        root: data folder, see :func:`nsm.data.load`.
+        resume: continue the run in ``folder`` from its checkpoint, or from the start where there is none.
+        quiet: show no progress bar.
+        tensorboard: write a TensorBoard log into ``folder/tensorboard`` as well.
+
+    Raises:
+        RunFolderError: if the folder holds anything and ``resume`` is False, or holds another run.
+        CheckpointError: if the checkpoint cannot be continued.
+        NotFiniteError: if infinity or NaN appears; the last checkpoint stays.
+        TrainingInterrupted: after SIGINT or SIGTERM; a checkpoint has been written.
+        ValueError: if network and data do not fit each other.
+    """
+    folder = Path(folder)
+    with ExitStack() as stack:
+        stack.enter_context(_flushed_denormals())
+        fabric = launch(config.training.precision)
+        splits = data.load(config.data.set, root, validation=config.data.validation)
+        net = _fresh_network(config)
+        _check_fit(net, splits, config)
+        _prepare_together(fabric, folder, config, net, resume=resume)
+        devices = [fabric.device] if fabric.device.type == "cuda" else []
+        stack.enter_context(torch.random.fork_rng(devices=devices))
+        run = Run(fabric, config, net, splits, folder)
+        run.restore()
+        first = fabric.is_global_zero
+        if first:
+            metrics.write_metrics(folder, run.progress.rows)
+        quiet = quiet or not first
+        display = stack.enter_context(
+            Display(run.total, run.progress.step, config.training.epochs, quiet=quiet)
+        )
+        writer = None
+        if tensorboard and first:
+            writer = tensorboard_writer(folder, len(run.progress.rows))
+            stack.callback(writer.close)
+        request = stack.enter_context(stop_request())
+        _loop(run, display, writer, request)
+        final = _finished(run.final_net)
+        if first:
+            models.save(final, folder)
+        return Result(final, tuple(run.progress.rows), folder)
+
+
+def _loop(run: Run, display: Display, writer: SummaryWriter | None, request: StopRequest) -> None:
+    progress, training = run.progress, run.config.training
+    while len(progress.rows) < training.epochs:
+        if metrics.out_of_patience(progress.rows, training.patience):
+            break
+        _epoch(run, display, request)
+        row = run.end_epoch()
+        if run.fabric.is_global_zero:
+            metrics.append_metrics(run.folder, row)
+            display.epoch(row)
+            if writer is not None:
+                log_epoch(writer, row)
+    run.save()
+    if request.signal:
+        raise TrainingInterrupted(run.folder, progress.step, request.signal)
+
+
+def _epoch(run: Run, display: Display, request: StopRequest) -> None:
+    progress, epoch = run.progress, len(run.progress.rows)
+    started = time.perf_counter() - progress.seconds
+    for shard in run.shards():
+        decision = run.step(shard, request)
+        progress.seconds = time.perf_counter() - started
+        display.update(progress.step, epoch, *run.averages())
+        if decision.stop or decision.save:
+            run.save()
+        if decision.stop:
+            raise TrainingInterrupted(run.folder, progress.step, request.signal or signal.SIGTERM)
+
+
+def _fresh_network(config: Config) -> Network:
+    network = config.network
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(random.derive(config.training.seed, "weights"))
+        overrides: Any = network.overrides  # checked against the types of build
+        return models.build(network.name, model=network.model, noise=network.noise, **overrides)
+
+
+def _check_fit(net: Network, splits: Splits, config: Config) -> None:
+    images, classes = splits.train, models.ARCHITECTURES[config.network.name].classes
+    if tuple(images.images.shape[1:]) != net.image or len(images.classes) != classes:
+        raise ValueError(
+            f"network {config.network.name} takes images of shape {net.image} in {classes} classes, "
+            f"but data set {config.data.set} has {tuple(images.images.shape[1:])} in {len(images.classes)}"
+        )
+    if len(images) == 0:
+        raise ValueError(f"data.validation leaves no training images of {config.data.set}")
+    if config.training.patience is not None and len(splits.validation) == 0:
+        raise ValueError("training.patience needs validation images, but there are none")
+
+
+def _prepare_together(fabric: Fabric, folder: Path, config: Config, net: Network, *, resume: bool) -> None:
+    """Let the first process prepare the folder; none goes on if it cannot."""
+    problem: ValueError | None = None
+    if fabric.is_global_zero:
+        try:
+            prepare_folder(folder, config, net, resume=resume)
+        except ValueError as error:
+            problem = error
+    (refused,) = summed(fabric, [problem is not None])
+    if refused:
+        raise problem or RunFolderError(f"the first process refused the run folder {folder}")
+
+
+def _finished(net: Network) -> Network:
+    net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return net.cpu().requires_grad_(True).eval()
+
+
+@contextmanager
+def _flushed_denormals() -> Iterator[None]:
+    """Treat denormal numbers as 0 inside the block: far from the threshold the gradient makes many of them,
+    and a processor takes a hundred times as long over each.
+    """
+    before = float(torch.tensor(1e-40) * 1.0) == 0.0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)

@@ -1,0 +1,67 @@
+"""The optimizer: groups of parameters, state that exists from the start, rates of each step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from nsm.nn import stochastic_layers
+from nsm.training.config import TrainingConfig
+from nsm.training.schedule import Rates
+
+
+def build_optimizer(net: nn.Module, config: TrainingConfig) -> Optimizer:
+    """An optimizer over ``net`` with three groups: weights (decayed), gains beta (their own learning rate),
+    and the rest.
+
+    Its state is zeros from the start, which is where the first step would begin.
+    """
+    gains = {layer.beta for _, layer in stochastic_layers(net)}
+    weights: list[Tensor] = []
+    rest: list[Tensor] = []
+    for name, parameter in net.named_parameters():
+        if parameter not in gains:
+            (weights if _is_weight(name, parameter) else rest).append(parameter)
+    groups = [
+        {"params": weights, "factor": 1.0, "weight_decay": config.weight_decay},
+        {
+            "params": [p for p in net.parameters() if p in gains],
+            "factor": config.gain_lr,
+            "weight_decay": 0.0,
+        },
+        {"params": rest, "factor": 1.0, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    optimizer: Optimizer
+    if config.optimizer == "sgd":
+        optimizer = SGD(groups, lr=config.lr, momentum=config.betas[0], fused=True)
+    else:
+        kind = Adam if config.optimizer == "adam" else AdamW
+        optimizer = kind(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+    for parameter in net.parameters():
+        optimizer.state[parameter] = _initial_state(parameter, config)
+    return optimizer
+
+
+def set_rates(optimizer: Optimizer, config: TrainingConfig, rates: Rates) -> None:
+    """Learning rate and first beta (momentum) of the next step."""
+    beta1 = config.betas[0] if rates.beta1 is None else rates.beta1
+    for group in optimizer.param_groups:
+        group["lr"] = config.lr * rates.lr_factor * group["factor"]
+        if config.optimizer == "sgd":
+            group["momentum"] = beta1
+        else:
+            group["betas"] = (beta1, config.betas[1])
+
+
+def _is_weight(name: str, parameter: Tensor) -> bool:
+    # torch's weight_norm keeps the norms as "original0", of a weight's number of dimensions.
+    return parameter.dim() > 1 and not name.endswith("original0")
+
+
+def _initial_state(parameter: Tensor, config: TrainingConfig) -> dict[str, Tensor]:
+    if config.optimizer == "sgd":
+        return {"momentum_buffer": torch.zeros_like(parameter)}
+    step = torch.zeros((), dtype=torch.float32, device=parameter.device)
+    return {"step": step, "exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)}

@@ -1,0 +1,67 @@
+import math
+
+import pytest
+import torch
+
+from nsm.training import AugmentationConfig, augment
+
+ALL = AugmentationConfig(shift=2.0, rotation=30.0, scale=0.2)
+
+
+def transforms(config, examples, *, size=(8, 8), seed=0, epoch=0):
+    return augment.transforms(config, torch.tensor(examples), size, seed=seed, epoch=epoch)
+
+
+def test_nothing_asked_for_is_nothing_done():
+    assert transforms(AugmentationConfig(), [0, 1]) is None
+
+
+def test_a_transform_belongs_to_seed_epoch_and_example_whatever_the_batch():
+    whole = transforms(ALL, list(range(50)))
+    assert torch.equal(transforms(ALL, [7, 3, 49]), whole[[7, 3, 49]])
+    assert len(torch.unique(whole.flatten(1), dim=0)) == 50
+    assert not torch.equal(transforms(ALL, [7], epoch=1), whole[7:8])
+    assert not torch.equal(transforms(ALL, [7], seed=1), whole[7:8])
+
+
+def test_bounds_are_kept_and_reached():
+    linear = transforms(ALL, list(range(5000)))[:, :, :2].double()
+    scale = torch.linalg.det(linear).rsqrt()
+    assert 0.8 <= scale.min() < 0.81
+    assert 1.19 < scale.max() <= 1.2
+    angle = torch.rad2deg(torch.atan2(linear[:, 1, 0], linear[:, 0, 0]))
+    assert -30.001 <= angle.min() < -29
+    assert 29 < angle.max() <= 30.001
+    # The input position of the output's centre, moved by shift and then turned and scaled back.
+    moved = torch.linalg.solve(linear, transforms(ALL, list(range(5000)))[:, :, 2].double()) * 4
+    assert 1.95 < moved.abs().amax() <= 2.0001
+
+
+def test_shift_moves_by_pixels_and_opens_zeros():
+    images = torch.rand(1, 1, 6, 8)
+    moved = augment.apply(images, torch.tensor([[[1.0, 0.0, -2.0 / 8 * 3], [0.0, 1.0, 0.0]]]))
+    torch.testing.assert_close(moved[..., 3:], images[..., :-3], atol=1e-5, rtol=0)
+    assert moved[..., :3].abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("size", [(8, 8), (6, 12)])
+def test_rotation_keeps_right_angles_on_images_of_any_shape(size):
+    height, width = size
+    matrix = transforms(AugmentationConfig(rotation=40.0), [5], size=size)[0, :, :2].double()
+    half = torch.diag(torch.tensor([width / 2, height / 2], dtype=torch.float64))
+    pixels = half @ matrix @ torch.linalg.inv(half)
+    torch.testing.assert_close(pixels @ pixels.T, torch.eye(2, dtype=torch.float64), atol=1e-6, rtol=0)
+    assert abs(math.degrees(math.asin(pixels[1, 0]))) <= 40.0
+
+
+def test_no_transform_leaves_the_image():
+    images = torch.rand(3, 1, 8, 8)
+    same = torch.eye(2, 3).expand(3, 2, 3)
+    torch.testing.assert_close(augment.apply(images, same), images, atol=1e-6, rtol=0)
+
+
+def test_rotations_turn_counter_clockwise_by_their_angle():
+    images = torch.rand(1, 1, 8, 8)
+    turned = augment.apply(images.expand(3, -1, -1, -1), augment.rotations(torch.tensor([0, 90, 180]), (8, 8)))
+    expected = torch.cat([torch.rot90(images, quarter, dims=(2, 3)) for quarter in range(3)])
+    torch.testing.assert_close(turned, expected, atol=1e-5, rtol=0)

@@ -1,0 +1,111 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from nsm import models
+from nsm.training import TrainingConfig
+from nsm.training.averaging import WeightAverage
+from nsm.training.optimizer import build_optimizer, set_rates
+from nsm.training.schedule import Rates
+from nsm.training.step import SampledNet, losses
+
+
+@pytest.fixture
+def outputs():
+    return torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+TARGETS = torch.tensor([0, 1, 2, 3, 0])
+
+
+def test_average_is_the_cross_entropy_of_the_averaged_softmax(outputs):
+    probabilities = outputs.softmax(-1).mean(1)
+    expected = -probabilities[torch.arange(5), TARGETS].log()
+    torch.testing.assert_close(losses(outputs, TARGETS, "average", 0.0), expected)
+    smoothed = 0.9 * expected - 0.1 * probabilities.log().mean(-1)
+    torch.testing.assert_close(losses(outputs, TARGETS, "average", 0.1), smoothed)
+
+
+def test_sample_is_the_mean_of_the_cross_entropies(outputs):
+    each = [F.cross_entropy(outputs[:, k], TARGETS, reduction="none", label_smoothing=0.1) for k in range(3)]
+    torch.testing.assert_close(losses(outputs, TARGETS, "sample", 0.1), torch.stack(each).mean(0))
+
+
+def test_both_agree_for_one_sample(outputs):
+    one = outputs[:, :1]
+    torch.testing.assert_close(losses(one, TARGETS, "sample", 0.1), losses(one, TARGETS, "average", 0.1))
+
+
+def test_draws_depend_on_step_and_position_alone():
+    sampled = SampledNet(models.build("digits-mlp"), seed=3, draws=2)
+    images, positions = torch.rand(6, 1, 8, 8), torch.arange(6)
+    whole = sampled(images, positions, 4)
+    assert whole.shape == (6, 2, 10)
+    torch.testing.assert_close(sampled(images[4:], positions[4:], 4), whole[4:])
+    later = sampled(images, positions, 5)
+    assert not torch.isclose(later, whole).all(-1).any()
+
+
+def test_the_average_is_the_normalized_geometric_one():
+    net, decay = nn.Linear(3, 2), 0.8
+    average, seen = WeightAverage(net, decay), []
+    for step in range(1, 6):
+        with torch.no_grad():
+            net.weight.normal_()
+        seen.append(net.weight.detach().clone())
+        average.update(step)
+        shares = torch.tensor([decay ** (step - i) for i in range(1, step + 1)])
+        expected = torch.einsum("i,ijk->jk", shares / shares.sum(), torch.stack(seen))
+        torch.testing.assert_close(average.net.weight, expected)
+        torch.testing.assert_close(average.net.bias, net.bias)
+
+
+def test_the_average_takes_running_statistics_along():
+    net = nn.BatchNorm1d(4)
+    average = WeightAverage(net, 0.5)
+    net(torch.randn(8, 4) + 3.0)
+    average.update(1)
+    torch.testing.assert_close(average.net.running_mean, net.running_mean)
+    assert average.net.num_batches_tracked == 1
+    assert not average.net.training
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+def test_a_step_is_that_of_torch(kind):
+    net = models.build("digits-mlp")
+    twin = copy.deepcopy(net)
+    config = TrainingConfig(
+        optimizer=kind, lr=0.01, gain_lr=3.0, weight_decay=0.1, schedule="constant", betas=(0.8, 0.99)
+    )
+    optimizer = build_optimizer(net, config)
+    gains = [value for name, value in twin.named_parameters() if name.endswith("beta")]
+    weights = [value for name, value in twin.named_parameters() if name.endswith("weight")]
+    biases = [value for name, value in twin.named_parameters() if name.endswith("bias")]
+    groups = [
+        {"params": weights, "weight_decay": 0.1, "lr": 0.005},
+        {"params": gains, "weight_decay": 0.0, "lr": 0.015},
+        {"params": biases, "weight_decay": 0.0, "lr": 0.005},
+    ]
+    reference = {
+        "adam": lambda: torch.optim.Adam(groups, betas=(0.6, 0.99)),
+        "adamw": lambda: torch.optim.AdamW(groups, betas=(0.6, 0.99)),
+        "sgd": lambda: torch.optim.SGD(groups, momentum=0.6),
+    }[kind]()
+    for _ in range(3):
+        set_rates(optimizer, config, Rates(0.5, 0.6))
+        for left, right in zip(net.parameters(), twin.parameters(), strict=True):
+            left.grad = torch.randn_like(left)
+            right.grad = left.grad.clone()
+        optimizer.step()
+        reference.step()
+    for left, right in zip(net.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(left, right)
+
+
+def test_only_weights_decay_under_weight_norm():
+    optimizer = build_optimizer(models.build("digits-mlp", model="twin-wn"), TrainingConfig(weight_decay=0.1))
+    decayed = [len(group["params"]) for group in optimizer.param_groups if group["weight_decay"]]
+    assert decayed == [3]
