@@ -1,0 +1,120 @@
+"""Bringing the files of a data set into the data folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from nsm.data.errors import DataError
+from nsm.data.folder import VARIABLE, data_root, locate
+from nsm.data.sets import SetInfo, describe
+from nsm.data.sources import Download, IdxSource
+
+
+def fetch(name: str, root: str | Path | None = None) -> Path:
+    """Download the files of a data set that are not in the data folder yet.
+
+    Each comes from the first mirror that has it, under a temporary name until its checksum is right: what was
+    broken off leaves nothing in its place and is fetched again by the next call, what was finished is kept.
+    A bar shows the progress on a terminal.
+
+    Args:
+        name: one of :data:`SETS`.
+        root: data folder; None for the one that ``NSM_DATA`` names, else a folder among the user's caches.
+
+    Returns:
+        The folder that holds the files; the data folder itself if the set comes with an installed package.
+
+    Raises:
+        ValueError: if there is no set of this name.
+        DataError: if a file cannot be had or written: the message says which to put where, and from where.
+    """
+    info, top = describe(name), data_root(root)
+    if info.source is None:
+        return top
+    folder = top / info.source.folder
+    missing = locate(info.source, top).missing
+    if missing:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _fetch(info, info.source, folder, missing)
+        except OSError as error:
+            problem = error.strerror or error
+            raise DataError(f"{error.filename or folder}: cannot be written ({problem})") from error
+    return folder
+
+
+def _fetch(info: SetInfo, source: IdxSource, folder: Path, missing: Sequence[str]) -> None:
+    from nsm.data.download import download
+
+    wanted = [file for file in source.downloads if not set(missing).isdisjoint(file.holds)]
+    with _progress() as progress:
+        for place, file in enumerate(wanted):
+            path, task = folder / file.name, progress.add_task(file.name, total=file.size)
+            kept = path.exists()
+            problems = download(file, source.mirrors, folder, partial(_show, progress, task))
+            if problems:
+                raise DataError(_advice(info.title, source, folder, wanted[place:], problems))
+            if path.suffix == ".zip":
+                _unpack(path, [name for name in file.holds if name in missing])
+                if not kept:
+                    path.unlink()
+
+
+def _show(progress: Progress, task: TaskID, done: int) -> None:
+    progress.update(task, completed=done)
+
+
+def _unpack(archive: Path, names: Sequence[str]) -> None:
+    """Take IDX files out of an archive whose checksum was right, each under its own name once complete."""
+    with zipfile.ZipFile(archive) as packed:
+        for name in names:
+            path = archive.with_name(f"{name}.gz")
+            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            try:
+                with packed.open(f"gzip/{path.name}") as member, temporary.open("wb") as file:
+                    shutil.copyfileobj(member, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+
+def _advice(
+    title: str, source: IdxSource, folder: Path, wanted: Sequence[Download], problems: Sequence[str]
+) -> str:
+    names = ", ".join(file.name for file in wanted)
+    places = " or ".join(mirror.replace("{file}", "<file>") for mirror in source.mirrors)
+    return (
+        f"{title}: {wanted[0].name} cannot be downloaded ({'; '.join(problems)}). "
+        f"Put {names} into {folder}, from {places}, "
+        f"or let {VARIABLE} name a folder that holds {source.folder}"
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar on a terminal, nothing elsewhere; pooch's own messages are held back meanwhile."""
+    import pooch
+
+    console = Console(stderr=True)
+    console.quiet = not console.is_terminal
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=console, disable=console.quiet) as progress:
+            yield progress
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,56 @@
+"""Where data files lie on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from nsm.data.sets import describe
+from nsm.data.sources import IdxSource
+
+VARIABLE = "NSM_DATA"
+
+
+class Located(NamedTuple):
+    """Which files of a data set are there.
+
+    Attributes:
+        found: path by name without ``.gz``.
+        missing: names without ``.gz``.
+    """
+
+    found: dict[str, Path]
+    missing: tuple[str, ...]
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """The data folder: ``root``, else what ``NSM_DATA`` names, else ``nsm`` among the user's caches."""
+    chosen = root or os.environ.get(VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("nsm"))
+
+
+def locate(source: IdxSource, root: Path) -> Located:
+    """The files of ``source`` under the data folder ``root``; a plain one goes before its ``.gz`` form."""
+    found = {}
+    for file in source.files:
+        plain = root / source.folder / file.name
+        for path in (plain, plain.with_name(f"{file.name}.gz")):
+            if path.is_file():
+                found[file.name] = path
+                break
+    return Located(found, tuple(file.name for file in source.files if file.name not in found))
+
+
+def is_present(name: str, root: str | Path | None = None) -> bool:
+    """Whether all files of data set ``name`` are in the data folder; nothing is opened.
+
+    Raises:
+        ValueError: if there is no set of this name.
+    """
+    source = describe(name).source
+    return source is None or not locate(source, data_root(root)).missing

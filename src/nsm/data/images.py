@@ -1,0 +1,68 @@
+"""Labelled images in memory, and the three parts that a data set is divided into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images of one size, each with the number of its class.
+
+    Attributes:
+        images: uint8, shape (N, C, H, W), 0 black to 255 white.
+        targets: int64, shape (N,), each in [0, number of classes).
+        classes: what the classes are called, in order of their numbers.
+        name: the data set that the images are from.
+
+    Raises:
+        ValueError: if a shape or a dtype is not of this form.
+    """
+
+    images: Tensor
+    targets: Tensor
+    classes: tuple[str, ...]
+    name: str
+
+    def __post_init__(self) -> None:
+        images, targets = self.images, self.targets
+        if images.dtype != torch.uint8 or images.ndim != 4:
+            raise ValueError(
+                f"images must be uint8 of shape (N, C, H, W), "
+                f"got {images.dtype} of shape {tuple(images.shape)}"
+            )
+        if targets.dtype != torch.int64 or targets.shape != images.shape[:1]:
+            raise ValueError(
+                f"targets must be int64 of shape ({len(images)},), got {targets.dtype} "
+                f"of shape {tuple(targets.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """The images and targets at ``indices``.
+
+        Args:
+            indices: int64, shape (B,).
+
+        Returns:
+            float32 images in [0, 1], shape (B, C, H, W), and int64 targets, shape (B,).
+        """
+        return self.images[indices].float().div_(255.0), self.targets[indices]
+
+    def subset(self, indices: Tensor) -> ImageSet:
+        """A copy of the images at ``indices`` (int64, shape (B,)), in that order."""
+        return ImageSet(self.images[indices], self.targets[indices], self.classes, self.name)
+
+
+class Splits(NamedTuple):
+    """A data set divided into what is learnt from, what choices are made by, and what is reported."""
+
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet

@@ -1,0 +1,160 @@
+"""What is known of each data set before it is opened."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from nsm.data.sources import Download, IdxFile, IdxPair, IdxSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetInfo:
+    """A data set.
+
+    Attributes:
+        title: its name in text.
+        classes: what the classes are called, in order of their numbers.
+        train: number of training images, those for validation among them.
+        test: number of test images.
+        image: shape (C, H, W) of one image.
+        validation: how many training images are held out for validation unless another number is asked for.
+        source: its files; None if it comes with an installed package and needs none.
+    """
+
+    title: str
+    classes: tuple[str, ...]
+    train: int
+    test: int
+    image: tuple[int, int, int]
+    validation: int
+    source: IdxSource | None
+
+
+_Files = tuple[tuple[int, str], ...]  # size and SHA-256
+
+
+def _pair(prefix: str, count: int) -> IdxPair:
+    return IdxPair(
+        IdxFile(f"{prefix}-images-idx3-ubyte", (count, 28, 28)),
+        IdxFile(f"{prefix}-labels-idx1-ubyte", (count,)),
+    )
+
+
+def _mnist_like(
+    title: str, classes: tuple[str, ...], folder: str, files: _Files, mirrors: tuple[str, ...]
+) -> SetInfo:
+    train, test = _pair("train", 60_000), _pair("t10k", 10_000)
+    downloads = tuple(
+        Download(f"{file.name}.gz", size, sha256, holds=(file.name,))
+        for file, (size, sha256) in zip((*train, *test), files, strict=True)
+    )
+    return SetInfo(
+        title=title,
+        classes=classes,
+        train=60_000,
+        test=10_000,
+        image=(1, 28, 28),
+        validation=5000,
+        source=IdxSource(folder=folder, train=train, test=test, downloads=downloads, mirrors=mirrors),
+    )
+
+
+_DIGITS = tuple("0123456789")
+_CLOTHES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+_LETTERS = _pair("emnist-letters-train", 124_800), _pair("emnist-letters-test", 20_800)
+
+SETS: Mapping[str, SetInfo] = MappingProxyType(
+    {
+        "digits": SetInfo(
+            title="Digits (scikit-learn)",
+            classes=_DIGITS,
+            train=1437,
+            test=360,
+            image=(1, 8, 8),
+            validation=300,
+            source=None,
+        ),
+        "mnist": _mnist_like(
+            "MNIST",
+            _DIGITS,
+            "MNIST/raw",
+            (
+                (9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+                (28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+                (1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+                (4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+            ),
+            (
+                "https://ossci-datasets.s3.amazonaws.com/mnist/{file}",
+                "https://storage.googleapis.com/cvdf-datasets/mnist/{file}",
+            ),
+        ),
+        "fashion-mnist": _mnist_like(
+            "Fashion-MNIST",
+            _CLOTHES,
+            "FashionMNIST/raw",
+            (
+                (26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+                (29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+                (4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+                (5148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+            ),
+            (
+                "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/{file}",
+                "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/{file}",
+            ),
+        ),
+        "emnist-letters": SetInfo(
+            title="EMNIST Letters",
+            classes=tuple(string.ascii_uppercase),
+            train=124_800,
+            test=20_800,
+            image=(1, 28, 28),
+            validation=12_480,
+            source=IdxSource(
+                folder="EMNIST/raw",
+                train=_LETTERS[0],
+                test=_LETTERS[1],
+                first_label=1,
+                transposed=True,
+                downloads=(
+                    Download(
+                        "gzip.zip",
+                        561_753_746,
+                        "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e",
+                        holds=tuple(file.name for pair in _LETTERS for file in pair),
+                    ),
+                ),
+                mirrors=(
+                    "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip",
+                    "https://rds.westernsydney.edu.au/Institutes/MARCS/BENS/EMNIST/emnist-gzip.zip",
+                ),
+            ),
+        ),
+    }
+)
+
+
+def describe(name: str) -> SetInfo:
+    """The description of a data set.
+
+    Raises:
+        ValueError: if there is no set of this name.
+    """
+    if name not in SETS:
+        raise ValueError(f"data set must be one of {', '.join(SETS)}, got {name!r}")
+    return SETS[name]

@@ -1,0 +1,69 @@
+"""What the files of a data set are called, how large they are, and where they come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class IdxFile(NamedTuple):
+    """One IDX file of unsigned bytes.
+
+    Attributes:
+        name: file name without ``.gz``; both forms are read.
+        shape: its dimensions, number of items first.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+
+
+class IdxPair(NamedTuple):
+    """Images and labels that belong together."""
+
+    images: IdxFile
+    labels: IdxFile
+
+
+class Download(NamedTuple):
+    """One file to be fetched.
+
+    Attributes:
+        name: file name in the set's folder.
+        size: bytes.
+        sha256: checksum, in hexadecimal digits.
+        holds: names (without ``.gz``) of the IDX files that it is, or that are in it.
+    """
+
+    name: str
+    size: int
+    sha256: str
+    holds: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdxSource:
+    """The files of a data set that is kept in IDX files.
+
+    Attributes:
+        folder: where they lie, relative to the data folder, as torchvision lays them out.
+        train: the training images, before validation images are held out.
+        test: the test images.
+        first_label: the label in the files that becomes target 0.
+        transposed: whether the files store each image by columns.
+        downloads: what to fetch.
+        mirrors: addresses of equal standing; ``{file}`` stands for the name of the download.
+    """
+
+    folder: str
+    train: IdxPair
+    test: IdxPair
+    first_label: int = 0
+    transposed: bool = False
+    downloads: tuple[Download, ...]
+    mirrors: tuple[str, ...]
+
+    @property
+    def files(self) -> tuple[IdxFile, ...]:
+        """All files, training images first."""
+        return (*self.train, *self.test)

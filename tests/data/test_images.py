@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from nsm.data import ImageSet
+
+
+def image_set():
+    images = torch.arange(24, dtype=torch.uint8).reshape(4, 1, 2, 3) * 11
+    return ImageSet(images, torch.tensor([0, 1, 1, 2]), ("a", "b", "c"), "small")
+
+
+def test_a_batch_is_scaled_to_the_unit_interval():
+    images, targets = image_set().batch(torch.tensor([3, 0]))
+    assert images.dtype == torch.float32
+    assert targets.dtype == torch.int64
+    assert images.shape == (2, 1, 2, 3)
+    assert torch.equal(images[0, 0], torch.arange(18, 24).reshape(2, 3) * 11 / 255)
+    assert targets.tolist() == [2, 0]
+    white = ImageSet(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8), torch.tensor([0]), ("a",), "white")
+    assert float(white.batch(torch.tensor([0]))[0]) == 1.0
+
+
+def test_a_subset_keeps_order_and_names():
+    part = image_set().subset(torch.tensor([3, 1]))
+    assert len(part) == 2
+    assert part.targets.tolist() == [2, 1]
+    assert torch.equal(part.images, image_set().images[[3, 1]])
+    assert (part.classes, part.name) == (("a", "b", "c"), "small")
+
+
+def test_an_empty_subset():
+    empty = image_set().subset(torch.tensor([], dtype=torch.int64))
+    assert len(empty) == 0
+    assert empty.batch(torch.tensor([], dtype=torch.int64))[0].shape == (0, 1, 2, 3)
+
+
+def test_a_batch_does_not_change_the_images():
+    images = image_set()
+    images.batch(torch.arange(4))[0].zero_()
+    assert torch.equal(images.images, image_set().images)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": torch.zeros(4, 1, 2, 3)}, r"images must be uint8 .* got torch.float32"),
+        ({"images": torch.zeros(4, 2, 3, dtype=torch.uint8)}, r"images must be .* of shape \(4, 2, 3\)"),
+        ({"targets": torch.zeros(4)}, r"targets must be int64 .* got torch.float32"),
+        ({"targets": torch.zeros(3, dtype=torch.int64)}, r"targets must be int64 of shape \(4,\), .* \(3,\)"),
+    ],
+)
+def test_what_is_no_image_set_is_refused(change, message):
+    fields = {
+        "images": image_set().images,
+        "targets": image_set().targets,
+        "classes": ("a", "b", "c"),
+        "name": "",
+    }
+    with pytest.raises(ValueError, match=message):
+        ImageSet(**{**fields, **change})
