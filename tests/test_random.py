@@ -1,6 +1,7 @@
 """Counter-based streams: published vectors, the layout of a row, independence of coordinates."""
 
 import pytest
+import scipy.stats
 import torch
 
 from nsm import random
@@ -87,3 +88,25 @@ def test_derived_seeds_are_pinned() -> None:
     # Changing the derivation would silently change every published run.
     assert random.derive(0, "order") == 6557714879691437969
     assert len({random.derive(seed, label) for seed in range(50) for label in ("a", "b", 1)}) == 150
+
+
+def test_normal_numbers_are_their_rows_own() -> None:
+    seed, rows = torch.tensor(5), torch.tensor([[0, 0], [0, 1], [1, 0], [2**32 - 1, 2**32 - 1]])
+    together = random.normal(seed, rows, 70, 0)
+    assert together.shape == (4, 70)
+    assert together.dtype == torch.float32
+    for i in range(len(rows)):
+        assert torch.equal(random.normal(seed, rows[i : i + 1], 70, 0)[0], together[i])
+    assert len({tuple(row) for row in together.tolist()}) == 4
+    assert not torch.equal(random.normal(seed, rows, 70, random.place(layer=1)), together)
+    assert not torch.equal(random.normal(torch.tensor(6), rows, 70, 0), together)
+
+
+@pytest.mark.parametrize("count", [3, 50])
+def test_normal_numbers_are_normal(count: int) -> None:
+    rows = random.row_indices(torch.arange(2000), torch.arange(2000) // 7)
+    drawn = random.normal(torch.tensor(0), rows, count, 0)
+    assert scipy.stats.kstest(drawn.flatten().numpy(), "norm").pvalue > 1e-3
+    # Neighbouring rows have nothing to do with each other.
+    neighbours = (drawn[1:] * drawn[:-1]).mean()
+    assert abs(neighbours) < 4 / (1999 * count) ** 0.5

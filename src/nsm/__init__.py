@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nsm import models, nn
+    from nsm.inference.evaluate import Evaluation, evaluate
+    from nsm.inference.predict import Prediction, predict
     from nsm.models import load, save
     from nsm.nn.context import fidelity
     from nsm.nn.convert import convert
@@ -12,28 +14,36 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bernoulli",
+    "Evaluation",
     "Gaussian",
     "Measured",
     "NoiseLaw",
+    "Prediction",
     "convert",
+    "evaluate",
     "fidelity",
     "load",
     "models",
     "nn",
+    "predict",
     "save",
 ]
 
 # Loaded at first use: torch takes seconds, and the command line must answer without it.
 _PLACES = {
     "Bernoulli": "nsm.noise",
+    "Evaluation": "nsm.inference",
     "Gaussian": "nsm.noise",
     "Measured": "nsm.noise",
     "NoiseLaw": "nsm.noise",
+    "Prediction": "nsm.inference",
     "convert": "nsm.nn",
+    "evaluate": "nsm.inference",
     "fidelity": "nsm.nn",
     "load": "nsm.models",
     "models": "nsm",
     "nn": "nsm",
+    "predict": "nsm.inference",
     "save": "nsm.models",
 }
 

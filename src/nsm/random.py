@@ -46,6 +46,7 @@ class Purpose(IntEnum):
     LAW = 4
     PERMUTATION = 5
     AUGMENTATION = 6
+    ACTIVATION = 7
 
 
 def philox4x32(counter: Tensor, key: Tensor) -> Tensor:
@@ -110,6 +111,25 @@ def words(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:
 def uniform(drawn: Tensor) -> Tensor:
     """Words to float64 in the open interval (0, 1), centred in their 2^-32 cells."""
     return (drawn.double() + 0.5) * 2.0**-32
+
+
+def normal(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:
+    """``count`` standard normal numbers for every row: float32, shape (R, count), on the CPU.
+
+    Each row comes from torch's own generator, seeded by the first word of the row's stream: ten times faster
+    than :func:`words` where the numbers are many, but bound to torch's version.
+
+    Args:
+        seed: int64 scalar, in [0, 2^63).
+        rows: int64, shape (R, 2), as for :func:`words`.
+        count: number of elements per row.
+        where: a value of :func:`place`.
+    """
+    generator = torch.Generator()
+    drawn = torch.empty(len(rows), count)
+    for row, word in zip(drawn, words(seed, rows, 1, where)[:, 0].tolist(), strict=True):
+        row.normal_(generator=generator.manual_seed(word))
+    return drawn
 
 
 def resolve_seed(generator: int | torch.Generator | None, name: str = "seed") -> int:

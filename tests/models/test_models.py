@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -26,7 +27,9 @@ def test_every_kind_maps_images_to_logits(name: str, model: Model) -> None:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_all_kinds_have_the_same_widths(name: str) -> None:
     def widths(model: Model) -> list[tuple[int, ...]]:
-        return [tuple(p.shape) for p in build(name, model=model).parameters() if p.dim() > 1 and p[0].numel() > 1]
+        return [
+            tuple(p.shape) for p in build(name, model=model).parameters() if p.dim() > 1 and p[0].numel() > 1
+        ]
 
     for model in MODELS:
         assert widths(model) == widths("nsm")
@@ -41,23 +44,35 @@ def test_the_published_shapes() -> None:
 
 
 def test_the_kinds_of_the_published_comparison() -> None:
-    assert all(layer.estimator == "straight-through" for _, layer in stochastic_layers(build("mnist-cnn", model="ste")))
+    assert all(
+        layer.estimator == "straight-through"
+        for _, layer in stochastic_layers(build("mnist-cnn", model="ste"))
+    )
     signs = [m.estimator for m in build("mnist-cnn", model="bd") if isinstance(m, Sign)]
     assert signs == ["straight-through"] * 3
     assert [m.estimator for m in build("mnist-cnn", model="bn") if isinstance(m, Sign)] == ["probability"] * 3
 
 
 def test_binary_inputs_are_declared_where_they_are() -> None:
-    def declared(*, binarize: bool) -> list[bool]:
-        return [layer.binary_input for _, layer in stochastic_layers(build("mnist-cnn", binarize=binarize))]
+    def declared(**options: Any) -> list[bool]:
+        return [layer.binary_input for _, layer in stochastic_layers(build("mnist-cnn", **options))]
 
-    assert declared(binarize=False) == [False, True, True]
+    assert declared() == [False, True, True]
     assert declared(binarize=True) == [True, True, True]
+    assert declared(binarize=True, pooling="average") == [True, False, False]
+    for pooling in ("max", "average"):
+        net = build("mnist-cnn", binarize=True, pooling=pooling)
+        x = torch.rand(3, *net.image)
+        for module in net:
+            assert not getattr(module, "binary_input", False) or set(x.unique().tolist()) == {-1.0, 1.0}
+            x = module(x)
 
 
-@pytest.mark.parametrize("law", [nsm.Bernoulli(0.25), nsm.Gaussian(1.0), nsm.Measured([0.5, 1.5, 2.0])], ids=repr)
+@pytest.mark.parametrize(
+    "law", [nsm.Bernoulli(0.25), nsm.Gaussian(1.0), nsm.Measured([0.5, 1.5, 2.0])], ids=repr
+)
 def test_a_network_describes_itself(law: nsm.NoiseLaw) -> None:
-    net = build("digits-mlp", noise=law, binarize=True)
+    net = build("digits-mlp", noise=law, binarize=True, pooling="average")
     again = from_config(json.loads(json.dumps(net.config)))
     assert again.config == net.config
     layers = [layer for layer in again if isinstance(layer, Linear)]
@@ -69,6 +84,7 @@ def test_a_network_describes_itself(law: nsm.NoiseLaw) -> None:
     [
         ({"name": "mnist"}, "name must be one of digits-mlp, mnist-mlp, mnist-cnn, got 'mnist'"),
         ({"name": "mnist-cnn", "model": "cnn"}, "model must be one of nsm, twin, .*got 'cnn'"),
+        ({"name": "mnist-cnn", "pooling": "mean"}, "pooling must be one of max, average, got 'mean'"),
         ({"name": "mnist-cnn", "dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
     ],
 )

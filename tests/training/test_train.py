@@ -32,7 +32,7 @@ def test_the_folder_holds_the_run(trained):
     assert files == {"config.json", "model.safetensors", "metrics.csv", "checkpoint.safetensors"}
     assert torch.equal(weights(nsm.load(trained.folder)), weights(trained.net))
     config = json.loads((trained.folder / "config.json").read_text())
-    assert set(config) == {"network", "recipe", "versions"}
+    assert set(config) == {"network", "recipe", "versions", "commit"}
     assert read_recipe(trained.folder).training.epochs == 12
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from nsm import noise as laws
 from nsm.models.blocks import MODELS, Model
-from nsm.models.networks import ARCHITECTURES, assemble
+from nsm.models.networks import ARCHITECTURES, POOLINGS, Pooling, assemble
 from nsm.noise import NoiseLaw
 
 
@@ -31,6 +31,7 @@ def build(
     model: Model = "nsm",
     noise: NoiseLaw | None = None,
     binarize: bool = False,
+    pooling: Pooling = "max",
     dropout: float | None = None,
 ) -> Network:
     """A network of the published shape with fresh weights (from torch's default generator).
@@ -48,13 +49,15 @@ def build(
         noise: law of the synapses' noise for ``"nsm"`` and ``"ste"``; None for the architecture's own,
             Bernoulli(0.5).
         binarize: turn inputs into sgn(2 x - 1) first, as in the released protocol.
+        pooling: of the activations behind each convolution: their ``"max"``, as released, or their
+            ``"average"``, which keeps more of what four samples say and passes their exact gradient.
         dropout: rate of ``"twin-dropout"``; None for the architecture's own.
 
     Returns:
         A module from float (B, channels, height, width) in [0, 1] to logits (B, classes).
 
     Raises:
-        ValueError: for an unknown name or model, or a dropout rate outside [0, 1).
+        ValueError: for an unknown name, model or pooling, or a dropout rate outside [0, 1).
 
     >>> build("digits-mlp").image
     (1, 8, 8)
@@ -63,6 +66,8 @@ def build(
         raise ValueError(f"name must be one of {', '.join(ARCHITECTURES)}, got {name!r}")
     if model not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}, got {model!r}")
+    if pooling not in POOLINGS:
+        raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
     shape = ARCHITECTURES[name]
     noise = shape.noise if noise is None else noise
     dropout = shape.dropout if dropout is None else dropout
@@ -73,9 +78,10 @@ def build(
         "model": model,
         "noise": noise.to_dict(),
         "binarize": binarize,
+        "pooling": pooling,
         "dropout": dropout,
     }
-    modules = assemble(shape, model, noise, binarize=binarize, dropout=dropout)
+    modules = assemble(shape, model, noise, binarize=binarize, pooling=pooling, dropout=dropout)
     return Network(modules, config, shape.image)
 
 
@@ -85,10 +91,17 @@ def from_config(config: object) -> Network:
     Raises:
         ValueError: naming a key that is missing, unknown or has an impossible value.
     """
-    expected = {"name", "model", "noise", "binarize", "dropout"}
+    expected = {"name", "model", "noise", "binarize", "pooling", "dropout"}
     if not isinstance(config, dict) or set(config) != expected:
         raise ValueError(f"a network's config has the keys {sorted(expected)}, got {config!r:.200}")
-    for key, kind in (("name", str), ("model", str), ("binarize", bool), ("dropout", (int, float))):
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "name": str,
+        "model": str,
+        "binarize": bool,
+        "pooling": str,
+        "dropout": (int, float),
+    }
+    for key, kind in kinds.items():
         if not isinstance(config[key], kind):
             raise ValueError(f"{key} has the wrong type in the network's config: {config[key]!r:.80}")
     return build(
@@ -96,5 +109,6 @@ def from_config(config: object) -> Network:
         model=config["model"],
         noise=laws.from_dict(config["noise"]),
         binarize=config["binarize"],
+        pooling=config["pooling"],
         dropout=config["dropout"],
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from torch import nn
 
@@ -12,10 +13,14 @@ from nsm.models.blocks import Model, Product, neurons
 from nsm.nn import Binarize
 from nsm.noise import Bernoulli, NoiseLaw
 
+Pooling = Literal["max", "average"]
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+_POOLS: dict[Pooling, Callable[[int], nn.Module]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
+
 
 @dataclass(frozen=True)
 class Architecture:
-    """Shape of a network: convolutions (each followed by 2x2 max-pooling), hidden layers, classes.
+    """Shape of a network: convolutions (each followed by 2x2 pooling), hidden layers, classes.
 
     Attributes:
         image: (channels, height, width) of one input.
@@ -42,7 +47,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 
 
 def assemble(
-    shape: Architecture, model: Model, noise: NoiseLaw, *, binarize: bool, dropout: float
+    shape: Architecture, model: Model, noise: NoiseLaw, *, binarize: bool, pooling: Pooling, dropout: float
 ) -> nn.Sequential:
     """The network of this shape with neurons of one kind, ending in a linear classifier on their activations.
 
@@ -52,6 +57,7 @@ def assemble(
         noise: law of the noise, for kinds that have one.
         binarize: whether inputs in [0, 1] are turned into +-1 first; otherwise they are used as they are, and
             a stochastic first layer computes the input's own variance.
+        pooling: what becomes of the four activations of a 2x2 window.
         dropout: rate of ``twin-dropout``.
     """
     modules: list[nn.Module] = [Binarize()] if binarize else []
@@ -65,7 +71,9 @@ def assemble(
     channels, height, width = shape.image
     for outputs, kernel in shape.convolutions:
         add(Product(channels, outputs, kernel))
-        modules.append(nn.MaxPool2d(2))
+        modules.append(_POOLS[pooling](2))
+        # The average of four signs is no sign.
+        binary = pooling == "max"
         channels, height, width = outputs, (height - kernel + 1) // 2, (width - kernel + 1) // 2
     modules.append(nn.Flatten())
     features = math.prod((channels, height, width))

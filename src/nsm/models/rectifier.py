@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from nsm import random
+from nsm.nn import Drawing
+from nsm.nn.context import next_draw
 
 
-class NoisyRectifier(nn.Module):
+class NoisyRectifier(Drawing):
     """max(0, u + sqrt(sigmoid(u)) N(0, 1)), the noisy rectified linear unit of Nair and Hinton (ICML 2010).
 
-    The noise is on in training and evaluation alike and comes from torch's default generator. Gradient: 1
+    The noise is on in training and evaluation alike and drawn like that of a stochastic layer. Gradient: 1
     where the output is positive, else 0, the noise's scale taken as constant.
     """
 
     def forward(self, u: Tensor) -> Tensor:
-        """A sample of the shape and dtype of ``u``."""
-        noise = torch.randn_like(u) * torch.sigmoid(u).detach().sqrt()
-        return torch.relu(u + noise)
+        """A sample of the shape (N, ...) and dtype of ``u``; inside :func:`nsm.nn.draws` N may grow."""
+        draw = next_draw(self.index, len(u), u.device)
+        if len(draw.rows) > len(u):
+            u = u.repeat_interleave(len(draw.rows) // len(u), dim=0)
+        place = draw.place(random.Purpose.ACTIVATION)
+        noise = random.normal(draw.seed, draw.rows, u[0].numel(), place).view(u.shape).to(u)
+        return torch.relu(u + torch.sigmoid(u).detach().sqrt() * noise)

@@ -17,6 +17,7 @@ from nsm.native import layout, paths
 
 _KERNEL_DTYPES = (torch.float32, torch.bfloat16)
 _GROUP = 64  # elements that the kernel draws together
+_PART = 2**18  # elements that plain torch draws together: some tens of megabytes of 64-bit words
 _RUN = 1024  # elements of a backward run: long enough for vector units, short enough to stay in cache
 
 
@@ -109,7 +110,7 @@ def _fire(
         return z
     kernels = _kernels_for(seed, rows, u=u, scale=scale, shift=shift)
     if kernels is None:
-        return z.copy_(functional.fire(u, scale, shift, seed, rows, place))
+        return _fire_by_parts(z, u, scale, shift, seed, rows, place)
     u, rows, position_last = layout.dense_rows(u), rows.contiguous(), layout.is_position_last(u)
     count, positions, channels = u.shape
     shared = len(scale) == 1 and positions > 1
@@ -139,6 +140,17 @@ def _fire(
         instruction_set=paths.instruction_set(),
         threads=torch.get_num_threads(),
     )
+    return z
+
+
+def _fire_by_parts(
+    z: Tensor, u: Tensor, scale: Tensor, shift: Tensor, seed: Tensor, rows: Tensor, place: int
+) -> Tensor:
+    size = max(1, _PART // u[0].numel())
+    source = torch.arange(len(rows), device=u.device) // (len(rows) // len(u))
+    for first in range(0, len(rows), size):
+        part = slice(first, first + size)
+        z[part] = functional.fire(u[source[part]], scale, shift, seed, rows[part], place)
     return z
 
 

@@ -7,7 +7,8 @@ from nsm.nn.calibration import calibrate
 from nsm.nn.context import FIDELITIES, Fidelity, fidelity
 from nsm.nn.conv import Conv1d, Conv2d, Conv3d
 from nsm.nn.convert import convert
-from nsm.nn.draws import draws, is_chain, sample_outputs, stochastic_layers
+from nsm.nn.drawing import Drawing
+from nsm.nn.draws import draws, is_chain, is_stochastic, sample_outputs, stochastic_layers
 from nsm.nn.layer import StochasticLayer
 from nsm.nn.linear import Linear
 
@@ -17,6 +18,7 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "Drawing",
     "Fidelity",
     "Linear",
     "Sign",
@@ -26,6 +28,7 @@ __all__ = [
     "draws",
     "fidelity",
     "is_chain",
+    "is_stochastic",
     "sample_outputs",
     "stochastic_layers",
 ]

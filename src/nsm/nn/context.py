@@ -17,6 +17,7 @@ from nsm import random
 
 Fidelity = Literal["moment", "synapse", "unit", "mean", "threshold"]
 FIDELITIES: tuple[Fidelity, ...] = get_args(Fidelity)
+DRAWING: tuple[Fidelity, ...] = ("moment", "synapse", "unit")
 
 _ambient = threading.local()
 

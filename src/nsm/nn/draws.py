@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nsm import random
 from nsm.nn.context import one_pass
+from nsm.nn.drawing import Drawing
 from nsm.nn.layer import StochasticLayer
 
 
@@ -18,12 +19,21 @@ def stochastic_layers(net: nn.Module) -> list[tuple[str, StochasticLayer]]:
     return [(name, module) for name, module in net.named_modules() if isinstance(module, StochasticLayer)]
 
 
+def is_stochastic(net: nn.Module) -> bool:
+    """Whether a pass through ``net`` draws anything, at the fidelity in force."""
+    return any(module.is_drawing() for module in _drawing_modules(net))
+
+
+def _drawing_modules(net: nn.Module) -> list[Drawing]:
+    return [module for module in net.modules() if isinstance(module, Drawing)]
+
+
 @contextmanager
 def draws(net: nn.Module, *, seed: int | Tensor, samples: int | Tensor, inputs: Tensor) -> Iterator[None]:
     """Fix every draw of one forward pass of ``net``: a function of seed, layer, sample, input and element
     alone.
 
-    Stochastic layers are numbered in the order of ``net.modules()``. A layer applied several times in the
+    Modules that draw are numbered in the order of ``net.modules()``. A layer applied several times in the
     pass draws afresh each time. When the tensor that reaches a layer has N rows and the pass covers R = k N,
     the layer draws k samples of each row: row r of its output belongs to row r // k of its input. A network
     that is a chain of modules can therefore be given each input once and asked for k samples of it.
@@ -34,21 +44,21 @@ def draws(net: nn.Module, *, seed: int | Tensor, samples: int | Tensor, inputs: 
         samples: sample index of each row, (R,) or one number for all; in [0, 2^32).
         inputs: input index of each row, int64 (R,); in [0, 2^32).
     """
-    for index, (_, layer) in enumerate(stochastic_layers(net)):
-        layer.index = index
+    for index, module in enumerate(_drawing_modules(net)):
+        module.index = index
     seed = torch.as_tensor(seed if isinstance(seed, Tensor) else random.resolve_seed(seed))
     with one_pass(seed, random.row_indices(samples, inputs)):
         yield
 
 
 def is_chain(net: nn.Module) -> bool:
-    """Whether the batch may grow at any stochastic layer on the way through ``net``.
+    """Whether the batch may grow at any module on the way through ``net`` that draws.
 
-    True for a stochastic layer, a module without any inside, and an ``nn.Sequential`` of such: one tensor
+    True for a module that draws, a module without any inside, and an ``nn.Sequential`` of such: one tensor
     goes from one to the next. A module that combines tensors around a stochastic layer (a residual block) is
     no chain.
     """
-    if isinstance(net, StochasticLayer) or not stochastic_layers(net):
+    if isinstance(net, Drawing) or not _drawing_modules(net):
         return True
     return type(net).forward is nn.Sequential.forward and all(is_chain(child) for child in net.children())
 
@@ -70,10 +80,16 @@ def sample_outputs(
 
     Returns:
         (N, S, ...).
+
+    Raises:
+        ValueError: if ``net`` returns anything but a tensor of one row for each sample of each input.
     """
     repeat = len(samples)
     rows = inputs.repeat_interleave(repeat)
-    shared = is_chain(net) and bool(stochastic_layers(net))
+    shared = is_chain(net) and bool(_drawing_modules(net))
     with draws(net, seed=seed, samples=samples.repeat(len(inputs)), inputs=rows):
-        outputs: Tensor = net(x if shared else x.repeat_interleave(repeat, dim=0))
+        outputs: object = net(x if shared else x.repeat_interleave(repeat, dim=0))
+    if not isinstance(outputs, Tensor) or outputs.shape[:1] != rows.shape:
+        got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise ValueError(f"net must return one tensor of {len(rows)} rows for as many inputs, got {got}")
     return outputs.view(len(inputs), repeat, *outputs.shape[1:])

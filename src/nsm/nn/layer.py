@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from nsm import functional, native, random
 from nsm.functional import ESTIMATORS, Estimator, Moments
-from nsm.nn.context import Draw, Fidelity, active_fidelity, check_fidelity, next_draw
+from nsm.nn.context import DRAWING, Draw, Fidelity, active_fidelity, check_fidelity, next_draw
+from nsm.nn.drawing import Drawing
 from nsm.noise import Gaussian, NoiseLaw
 
 
-class StochasticLayer(nn.Module, ABC):
+class StochasticLayer(Drawing, ABC):
     """Binary threshold neurons behind synapses with multiplicative noise [N19].
 
     Forward law, for every fidelity that draws::
@@ -30,7 +31,6 @@ class StochasticLayer(nn.Module, ABC):
         bias: b, shape (C,), or None.
         beta: the gain, shape (C,): s_i = beta_i w_i.z/||w_i|| + ... on +-1 inputs. Starts where a = 0.
         noise: the law of xi.
-        index: number of the layer in its network's random streams.
     """
 
     bias: nn.Parameter | None
@@ -54,7 +54,6 @@ class StochasticLayer(nn.Module, ABC):
             raise ValueError(f"eta must be a finite standard deviation >= 0, got {eta}")
         self.noise, self.estimator, self.eta, self.binary_input = noise, estimator, float(eta), binary_input
         self.fidelity: Fidelity = check_fidelity(fidelity)
-        self.index = 0
         self.product = product
         bias: nn.Parameter | None = product.bias  # type: ignore[assignment]
         product.register_parameter("bias", None)
@@ -150,9 +149,18 @@ class StochasticLayer(nn.Module, ABC):
         power = self._binary_power(x) if self.binary_input else self.flatten(self._power(x))
         return self.noise.variance * power.to(self._wide) + self.eta**2
 
+    def erf_argument(self, x: Tensor) -> Tensor:
+        """s = E[u]/sqrt(2 Var[u]) for a batch of inputs: (N, P, C), P(z' = 1) = (1 + erf(s)) / 2."""
+        u, scale, shift = self._argument(x, self.flat_product(x))
+        return u * scale + shift
+
     @property
     def _wide(self) -> torch.dtype:
         return torch.promote_types(self.weight.dtype, torch.float32)
+
+    def is_drawing(self) -> bool:
+        """Whether the fidelity in force is one that draws."""
+        return active_fidelity(self.fidelity) in DRAWING
 
     def forward(self, x: Tensor) -> Tensor:
         """Samples (or means, or signs, by fidelity) of the layer's neurons.

@@ -3,7 +3,7 @@
 from nsm.training.config import AugmentationConfig, Config, DataConfig, NetworkConfig, TrainingConfig
 from nsm.training.errors import CheckpointError, NotFiniteError, RunFolderError, TrainingInterrupted
 from nsm.training.folder import read_recipe
-from nsm.training.loop import Result, train
+from nsm.training.loop import Result, fresh_network, train
 from nsm.training.metrics import METRICS_FILE, EpochMetrics
 from nsm.training.recipes import load_recipe, recipe_names, with_overrides
 
@@ -20,6 +20,7 @@ __all__ = [
     "RunFolderError",
     "TrainingConfig",
     "TrainingInterrupted",
+    "fresh_network",
     "load_recipe",
     "read_recipe",
     "recipe_names",

@@ -58,8 +58,8 @@ class NetworkConfig(Section):
             values[key] = checked(f"network.overrides.{key}", value, known[key])
         object.__setattr__(self, "overrides", MappingProxyType(values))
 
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        return self  # immutable, and a mapping proxy cannot be copied
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_dict, (self.to_dict(),)  # a mapping proxy can be neither copied nor sent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +115,8 @@ class TrainingConfig(Section):
             ``"sgd"``. The schedules ``"one-cycle"`` and ``"constant-linear"`` set the first themselves.
         eps: added to the root of the second moment, > 0.
         weight_decay: of weights only, not of biases, gains or normalizations; >= 0.
+        spread: standard deviation over 500 training images that every neuron's s starts with, see
+            :func:`nsm.nn.calibrate`, > 0; None to start where a = 0.
         gain_lr: learning rate of the gains beta relative to ``lr``, >= 0.
         schedule: course of the learning rate, see :mod:`nsm.training.schedule`.
         warmup: share of the steps in which ``"cosine"`` rises from 0, in [0, 1).
@@ -142,6 +144,7 @@ class TrainingConfig(Section):
     betas: tuple[float, float] = _DEFAULT_BETAS
     eps: float = 1e-8
     weight_decay: float = 0.0
+    spread: float | None = None
     gain_lr: float = 1.0
     schedule: ScheduleName = "one-cycle"
     warmup: float = 0.0
@@ -162,7 +165,7 @@ class TrainingConfig(Section):
         for name in ("patience", "checkpoint_steps"):
             value = getattr(self, name)
             self.require(value is None or value >= 1, name, "at least 1 or none")
-        for name in ("clip", "checkpoint_minutes"):
+        for name in ("spread", "clip", "checkpoint_minutes"):
             value = getattr(self, name)
             self.require(value is None or value > 0.0, name, "positive or none")
         for name in ("lr", "eps"):

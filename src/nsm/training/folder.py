@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nsm.models import ModelFileError, Network
 from nsm.models.files import CONFIG_FILE, read_config, write_atomically
+from nsm.provenance import commit
 from nsm.training.checkpoint import versions
 from nsm.training.config import Config, differences
 from nsm.training.errors import RunFolderError
@@ -46,7 +47,12 @@ def prepare_folder(folder: Path, config: Config, net: Network, *, resume: bool) 
     except OSError as error:
         raise RunFolderError(f"{folder} cannot be used as a run folder ({error.strerror})") from error
     if empty:
-        description = {"network": net.config, RECIPE_KEY: config.to_dict(), "versions": versions()}
+        description = {
+            "network": net.config,
+            RECIPE_KEY: config.to_dict(),
+            "versions": versions(),
+            "commit": commit(),
+        }
         write_atomically(folder / CONFIG_FILE, (json.dumps(description, indent=2) + "\n").encode())
         return
     if not resume:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from nsm import data, models, random
-from nsm.data import Splits
+from nsm import data, models, nn, random
+from nsm.data import ImageSet, Splits
 from nsm.models import Network
 from nsm.training import metrics
 from nsm.training.config import Config
@@ -27,6 +27,9 @@ from nsm.training.signals import StopRequest, stop_request
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from torch.utils.tensorboard import SummaryWriter
+
+
+_CALIBRATION = 500  # images from which initial gains and biases are set
 
 
 class Result(NamedTuple):
@@ -79,8 +82,8 @@ def train(
         stack.enter_context(_flushed_denormals())
         fabric = launch(config.training.precision)
         splits = data.load(config.data.set, root, validation=config.data.validation)
-        net = _fresh_network(config)
-        _check_fit(net, splits, config)
+        _check_fit(splits, config)
+        net = fresh_network(config, splits.train)
         _prepare_together(fabric, folder, config, net, resume=resume)
         devices = [fabric.device] if fabric.device.type == "cuda" else []
         stack.enter_context(torch.random.fork_rng(devices=devices))
@@ -135,19 +138,27 @@ def _epoch(run: Run, display: Display, request: StopRequest) -> None:
             raise TrainingInterrupted(run.folder, progress.step, request.signal or signal.SIGTERM)
 
 
-def _fresh_network(config: Config) -> Network:
-    network = config.network
+def fresh_network(config: Config, images: ImageSet) -> Network:
+    """The network with which a run of ``config`` on ``images`` starts: weights drawn by its seed, gains and
+    biases calibrated where ``training.spread`` asks for it.
+    """
+    network, training = config.network, config.training
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(random.derive(config.training.seed, "weights"))
+        torch.default_generator.manual_seed(random.derive(training.seed, "weights"))
         overrides: Any = network.overrides  # checked against the types of build
-        return models.build(network.name, model=network.model, noise=network.noise, **overrides)
+        net = models.build(network.name, model=network.model, noise=network.noise, **overrides)
+    if training.spread is not None and nn.stochastic_layers(net):
+        order = random.permutation(random.derive(training.seed, "order"), 0, len(images))
+        batch, _ = images.batch(order[:_CALIBRATION])
+        nn.calibrate(net, batch, spread=training.spread, seed=random.derive(training.seed, "calibration"))
+    return net
 
 
-def _check_fit(net: Network, splits: Splits, config: Config) -> None:
-    images, classes = splits.train, models.ARCHITECTURES[config.network.name].classes
-    if tuple(images.images.shape[1:]) != net.image or len(images.classes) != classes:
+def _check_fit(splits: Splits, config: Config) -> None:
+    images, shape = splits.train, models.ARCHITECTURES[config.network.name]
+    if tuple(images.images.shape[1:]) != shape.image or len(images.classes) != shape.classes:
         raise ValueError(
-            f"network {config.network.name} takes images of shape {net.image} in {classes} classes, "
+            f"network {config.network.name} takes images of shape {shape.image} in {shape.classes} classes, "
             f"but data set {config.data.set} has {tuple(images.images.shape[1:])} in {len(images.classes)}"
         )
     if len(images) == 0:

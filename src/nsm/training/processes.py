@@ -20,7 +20,7 @@ def launch(precision: Precision) -> Fabric:
     """
     from lightning_fabric import Fabric  # two seconds
 
-    started = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
+    started = _torchrun()
     local = int(os.environ["LOCAL_WORLD_SIZE"]) if started else 1
     processes = int(os.environ["WORLD_SIZE"]) if started else 1
     fabric = Fabric(
@@ -32,6 +32,15 @@ def launch(precision: Precision) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def is_first() -> bool:
+    """Whether this is the first process of ``torchrun``, or was not started by it."""
+    return not _torchrun() or os.environ["RANK"] == "0"
+
+
+def _torchrun() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
 
 
 def summed(fabric: Fabric, values: Sequence[float]) -> list[float]:

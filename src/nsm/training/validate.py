@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from nsm.data import ImageSet
-from nsm.models.rectifier import NoisyRectifier
-from nsm.nn import StochasticLayer, sample_outputs
+from nsm.nn import is_stochastic, sample_outputs
 from nsm.training.batches import for_net
 from nsm.training.processes import summed
 from nsm.training.step import averaged_scores
@@ -38,8 +37,7 @@ def validate(fabric: Fabric, net: nn.Module, images: ImageSet, *, samples: int, 
         samples: samples of each image; one is enough, and taken, for a network that draws nothing.
         seed: seed of the draws.
     """
-    drawing = any(isinstance(module, (StochasticLayer, NoisyRectifier)) for module in net.modules())
-    indices = torch.arange(samples if drawing else 1, device=fabric.device)
+    indices = torch.arange(samples if is_stochastic(net) else 1, device=fabric.device)
     mine = torch.arange(fabric.global_rank, len(images), fabric.world_size)
     training = net.training
     net.eval()

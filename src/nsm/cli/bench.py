@@ -1,0 +1,87 @@
+"""``nsm bench``: what is timed, side by side with its rival."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nsm.cli.options import DataDir, Json
+
+if TYPE_CHECKING:
+    from nsm.studies.results import Row
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Measure speed beside a rival's.")
+
+Repeats = Annotated[int, typer.Option(min=1, help="Measurements of each side, in turn; medians count.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads.", show_default="torch's own choice")]
+Results = Annotated[Path | None, typer.Option(help="Also write a result file.", show_default=False)]
+
+
+@app.command()
+def train(
+    network: Annotated[str, typer.Option(help="mnist-cnn or mnist-mlp.")] = "mnist-cnn",
+    steps: Annotated[int, typer.Option(min=1, help="Training steps in each measurement.")] = 30,
+    repeats: Repeats = 7,
+    threads: Threads = None,
+    data_dir: DataDir = None,
+    results: Results = None,
+    as_json: Json = False,
+) -> None:
+    """Epoch time and peak memory of training, NSM over conventional twin.
+
+    Examples:
+        nsm bench train --network mnist-cnn --threads 1
+    """
+    from nsm.studies import speed
+
+    _set_threads(threads)
+    rows = speed.train_rows(network, repeats=repeats, steps=steps, root=data_dir)
+    _report("speed-train", rows, results, as_json=as_json)
+
+
+@app.command()
+def predict(
+    samples: Annotated[int, typer.Option(min=1, help="Monte Carlo samples of each input.")] = 100,
+    repeats: Repeats = 7,
+    threads: Threads = None,
+    results: Results = None,
+    as_json: Json = False,
+) -> None:
+    """Samples per second of nsm.predict over a loop of forward passes.
+
+    Examples:
+        nsm bench predict --threads 2 --json
+    """
+    from nsm.studies import speed
+
+    _set_threads(threads)
+    _report("speed-predict", speed.predict_rows(repeats=repeats, samples=samples), results, as_json=as_json)
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _report(study: str, rows: Sequence[Row], results: Path | None, *, as_json: bool) -> None:
+    if results is not None:
+        from nsm.studies.results import write
+
+        write(results, study, rows)
+    if as_json:
+        typer.echo(json.dumps({"study": study, "rows": rows}))
+        return
+    from nsm.cli.tables import show
+
+    headings = ("what", "ours", "rival", "unit", "ratio", "threads")
+    cells = []
+    for row in rows:
+        sides = (f"{row[side]:.4g}" for side in ("ours", "fastest_rival"))
+        cells.append((row["name"], *sides, row["unit"], f"{row['ratio']:.2f}", row["threads"]))
+    show(headings, cells, texts=("what", "unit"))

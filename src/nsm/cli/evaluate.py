@@ -1,0 +1,59 @@
+"""``nsm evaluate``."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+import typer
+
+from nsm.cli.options import DataDir, Json, Quiet, RunFolder, Samples, Seed
+
+
+def evaluate(
+    run: RunFolder,
+    samples: Samples = 100,
+    seed: Seed = 0,
+    name: Annotated[
+        str | None,
+        typer.Option("--set", help="Data set.", show_default="that of the training"),
+    ] = None,
+    split: Annotated[Literal["test", "validation"], typer.Option(help="Which images.")] = "test",
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Score a trained network by the average of its samples.
+
+    Examples:
+        nsm evaluate runs/digits
+        nsm evaluate runs/digits --samples 1000 --seed 1 --json
+        nsm evaluate runs/digits --split validation
+    """
+    from nsm import data, inference, models, training
+    from nsm.cli.progress import progress
+
+    recipe, net = training.read_recipe(run), models.load(run)
+    # Another set keeps its own division; the run's own is divided as it was in training.
+    held_out = recipe.data.validation if name in (None, recipe.data.set) else None
+    splits = data.load(name or recipe.data.set, data_dir, validation=held_out)
+    images = splits.test if split == "test" else splits.validation
+    with progress("scoring", quiet=quiet) as show:
+        scores = inference.evaluate(net, images, samples=samples, seed=seed, progress=show)
+    if as_json:
+        described = {"run": str(run), "set": images.name, "split": split, "seed": seed}
+        typer.echo(json.dumps(described | scores.to_dict()))
+        return
+    from nsm.cli.tables import show as show_table
+
+    show_table(
+        ["samples", "error (%)", "NLL (nats)", "ECE"],
+        [
+            *(
+                (point.samples, f"{point.error_percent:.2f}", f"{point.nll:.4f}", "")
+                for point in scores.curve[:-1]
+            ),
+            (scores.samples, f"{scores.error_percent:.2f}", f"{scores.nll:.4f}", f"{scores.ece:.4f}"),
+        ],
+        title=f"{run}: {scores.n:,} {split} images of {data.SETS[images.name].title}",
+    )

@@ -1,0 +1,191 @@
+"""``nsm reproduce``: one command for each study, and nothing else here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nsm.cli.options import DataDir, Json, Quiet
+
+if TYPE_CHECKING:
+    from nsm.studies.results import Row
+    from nsm.studies.runs import Job, Score
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Repeat a study.")
+
+Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of each run.", show_default="the recipe's")]
+
+
+@app.command()
+def digits(
+    runs: Annotated[Path, typer.Option(help="Folder of runs, results and report.")] = Path("runs/demo"),
+    epochs: Epochs = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Also draw the turned digit into this PNG file.", show_default=False)
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """The demonstration: an NSM and its twin learn small digits, in a minute.
+
+    What was trained before is used again.
+
+    Examples:
+        nsm reproduce digits
+        nsm reproduce digits --picture docs/images/digits.png
+    """
+    from nsm.models.files import write_atomically
+    from nsm.report import comparison
+    from nsm.studies.digits import run
+
+    found = run(runs, epochs=epochs, quiet=quiet)
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(picture, found.picture())
+    if as_json:
+        typer.echo(json.dumps({"study": digits.__name__, "rows": found.rows}))
+        return
+    from nsm.cli.tables import show
+
+    show(comparison.HEADINGS, comparison.cells(found.comparison.sides), texts=comparison.HEADINGS[:1])
+    typer.echo(f"Report: {found.report}")
+
+
+Results = Annotated[Path | None, typer.Option(help="Result file.", show_default="RUNS/results.json")]
+Processes = Annotated[
+    int,
+    typer.Option(min=1, help="Runs at a time, which share the cores; no figure depends on it."),
+]
+
+
+@app.command()
+def mnist(
+    runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/mnist"),
+    network: Annotated[
+        list[str] | None, typer.Option(help="Only this network; may be repeated.", show_default="all")
+    ] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Only this kind; may be repeated.", show_default="all")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to SEEDS - 1.")] = 3,
+    epochs: Epochs = None,
+    processes: Processes = 1,
+    data_dir: DataDir = None,
+    results: Results = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """The published comparison on MNIST: NSM, twin, other ways of training.
+
+    Hours on two cores. What was interrupted is continued, what is finished
+    is used again. Kinds: bnsm, gnsm, twin, bn, sn, ste, wbd, bd.
+
+    Examples:
+        nsm reproduce mnist --processes 2
+        nsm reproduce mnist --network mnist-cnn --kind bnsm --kind twin --seeds 1 --epochs 2
+    """
+    from nsm.studies import mnist as study
+
+    chosen = network or list(study.NETWORKS)
+    jobs = study.jobs(runs, networks=chosen, kinds=kind, seeds=seeds, epochs=epochs)
+    path = results or runs / "results.json"
+    rows = _measured(jobs, study.score, study.STUDY, path, processes, data_dir, quiet=quiet)
+    if as_json:
+        typer.echo(json.dumps({"study": study.STUDY, "rows": rows}))
+        return
+    from nsm.cli.tables import show
+
+    headings = ("network", "kind", "epochs", "error, %", "spread", "runs", "published, %")
+    keys = ("network", "title", "epochs", "mean", "spread", "count", "published")
+    cells = [[_cell(row[key]) for key in keys] for row in study.table(rows)]
+    show(headings, cells, texts=headings[:2])
+
+
+@app.command()
+def learning(
+    runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/learning"),
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each run.")] = 3,
+    processes: Processes = 1,
+    data_dir: DataDir = None,
+    results: Results = None,
+    quiet: Quiet = False,
+) -> None:
+    """What helps an NSM learn: one change of the MNIST recipe at a time.
+
+    Judged on 10,000 training images held out; the test set is not read.
+
+    Examples:
+        nsm reproduce learning --epochs 1 --processes 2
+    """
+    from nsm.studies import learning as study
+
+    jobs, path = study.jobs(runs, epochs=epochs), results or runs / "results.json"
+    _measured(jobs, study.score, study.STUDY, path, processes, data_dir, quiet=quiet)
+    typer.echo(f"{len(jobs)} variants: {path}")
+
+
+@app.command()
+def clt(
+    results: Annotated[Path, typer.Option(help="Result file.")] = Path("runs/clt/results.json"),
+) -> None:
+    """How far two moments are from the exact law of every synapse.
+
+    Examples:
+        nsm reproduce clt --results results/clt.json
+    """
+    from nsm.studies import clt as study
+    from nsm.studies.results import write
+
+    write(results, study.STUDY, study.run())
+    typer.echo(f"{results}")
+
+
+@app.command()
+def tables(
+    pages: Annotated[list[Path], typer.Argument(help="Markdown files to bring up to date.")],
+    results: Annotated[Path, typer.Option(help="Folder of result files.")] = Path("results"),
+) -> None:
+    """Write the tables of Markdown pages anew from result files.
+
+    Examples:
+        nsm reproduce tables README.md docs/learning.md
+    """
+    from nsm.studies.tables import update
+
+    for page in pages:
+        typer.echo(f"{page}: {'changed' if update(page, results) else 'as it was'}")
+
+
+def _measured(
+    jobs: Sequence[Job],
+    score: Score,
+    study: str,
+    path: Path,
+    processes: int,
+    data_dir: Path | None,
+    *,
+    quiet: bool,
+) -> list[Row]:
+    """Run the jobs behind a bar, and keep what is known so far in the result file."""
+    from nsm.cli.progress import progress
+    from nsm.studies.results import write
+    from nsm.studies.runs import rows
+
+    found: list[Row] = []
+    with progress(study, quiet=quiet) as show:
+        show(0, len(jobs))
+        for row in rows(jobs, score, processes=processes, root=data_dir):
+            found.append(row)
+            show(len(found), len(jobs))
+    order = {job.label: i for i, job in enumerate(jobs)}
+    found.sort(key=lambda row: (row["network"], row["seed"], order[row["model"]]))
+    write(path, study, found)
+    return found
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,19 @@
+"""Reports: numbers and pictures in one HTML file that needs nothing else."""
+
+from nsm.report.comparison import Comparison, Side, comparison_report
+from nsm.report.rotation import Turned, rotations
+from nsm.report.run import REPORT_FILE, RunRecord, run_report, write_run_report
+from nsm.report.words import summary
+
+__all__ = [
+    "REPORT_FILE",
+    "Comparison",
+    "RunRecord",
+    "Side",
+    "Turned",
+    "comparison_report",
+    "rotations",
+    "run_report",
+    "summary",
+    "write_run_report",
+]

@@ -1,0 +1,72 @@
+"""Result files: what was measured, by which command, on which machine, with which versions, from which
+commit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from nsm.provenance import commit, machine, versions
+
+Row = Mapping[str, Any]
+
+
+def command() -> str:
+    """The command line of this process as a user would type it."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def write(path: Path, study: str, rows: Sequence[Row]) -> None:
+    """Write one result file, by a temporary name and a rename.
+
+    Args:
+        path: the file, usually ``results/<study>.json``.
+        study: name of the study.
+        rows: flat rows, one for each measured thing.
+    """
+    content = {
+        "study": study,
+        "command": command(),
+        "commit": commit(),
+        "machine": machine(),
+        "versions": versions(),
+        "rows": list(rows),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    temporary.replace(path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a result file."""
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def summarize(rows: Iterable[Row], by: Sequence[str], value: str) -> list[dict[str, Any]]:
+    """Mean, spread (standard deviation over rows, 0 for one) and count of ``value`` for each combination of
+    ``by``.
+
+    >>> summarize([{"m": "a", "e": 1.0}, {"m": "a", "e": 3.0}], ["m"], "e")
+    [{'m': 'a', 'mean': 2.0, 'spread': 1.4142135623730951, 'count': 2}]
+    """
+    groups: dict[tuple[Any, ...], list[float]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in by), []).append(float(row[value]))
+    return [
+        {
+            **dict(zip(by, key, strict=True)),
+            "mean": mean(values),
+            "spread": stdev(values) if len(values) > 1 else 0.0,
+            "count": len(values),
+        }
+        for key, values in groups.items()
+    ]

@@ -1,0 +1,99 @@
+"""Training what a study compares: every run once, several at a time, each scored once on the test set."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nsm.data import Splits
+from nsm.models import Network
+from nsm.models.files import write_atomically
+from nsm.studies.results import Row
+from nsm.training import Config
+
+SCORES_FILE = "scores.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a study.
+
+    Attributes:
+        label: what the study calls this kind of network, such as ``"bnsm"``.
+        config: the whole description of the run.
+        folder: its run folder; a run that was interrupted there is continued.
+    """
+
+    label: str
+    config: Config
+    folder: Path
+
+
+# From a job, its trained network and the images to the scores of its row; a function of a module.
+Score = Callable[[Job, Network, Splits], Mapping[str, Any]]
+
+
+def rows(jobs: Sequence[Job], score: Score, *, processes: int, root: Path | None) -> Iterator[Row]:
+    """The result row of each job, in the order in which they finish.
+
+    A job whose folder holds its scores is not scored again: the test set is read once for each number. Ctrl-C
+    ends all runs at their next step with a checkpoint.
+
+    Args:
+        jobs: the runs.
+        score: what is measured of each.
+        processes: runs at a time, >= 1; they share the processor's cores.
+        root: data folder, see :func:`nsm.data.load`.
+    """
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _prepare_process, (threads,)) as pool:
+        futures = [pool.submit(_run, job, score, root) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _prepare_process(threads: int) -> None:
+    import torch
+
+    from nsm.training.memory import keep_freed_memory
+
+    keep_freed_memory()
+
+    torch.set_num_threads(threads)
+
+
+def _run(job: Job, score: Score, root: Path | None) -> dict[str, Any]:
+    """Train and score one job; the row of its scores is read back from its folder where it is known."""
+    from nsm import data
+    from nsm.training import train
+
+    path = job.folder / SCORES_FILE
+    result = train(job.config, job.folder, root=root, resume=True, quiet=True)
+    if path.exists():
+        known: dict[str, Any] = json.loads(path.read_text())
+        return known
+    splits = data.load(job.config.data.set, root, validation=job.config.data.validation)
+    training, last = job.config.training, result.metrics[-1]
+    row = {
+        "network": job.config.network.name,
+        "model": job.label,
+        "seed": training.seed,
+        "epochs": training.epochs,
+        **score(job, result.net, splits),
+        "train_loss": last.train_loss,
+        "train_error_percent": last.train_error_percent,
+        "seconds": sum(epoch.seconds for epoch in result.metrics),
+    }
+    write_atomically(path, (json.dumps(row, indent=1) + "\n").encode())
+    return row

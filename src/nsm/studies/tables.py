@@ -1,0 +1,154 @@
+"""Tables in Markdown files, generated from result files: no figure in a page is typed by hand.
+
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->``; what is between is replaced.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nsm.models.files import write_atomically
+from nsm.studies import learning, mnist, results
+
+_BLOCK = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def update(page: Path, folder: Path) -> bool:
+    """Write every table of a Markdown file anew from the result files in ``folder``.
+
+    Returns:
+        Whether the file changed.
+
+    Raises:
+        ValueError: if the page asks for a table that is unknown, or whose result file is missing.
+    """
+    before = page.read_text(encoding="utf-8")
+    after = _BLOCK.sub(lambda found: found[1] + render(found["name"], folder) + found[3], before)
+    if after != before:
+        write_atomically(page, after.encode())
+    return after != before
+
+
+def render(name: str, folder: Path) -> str:
+    """One table in Markdown.
+
+    Raises:
+        ValueError: if no such table is known, or its result file is missing.
+    """
+    if name not in TABLES:
+        raise ValueError(f"table must be one of {', '.join(TABLES)}, got {name!r}")
+    file, build = TABLES[name]
+    path = folder / f"{file}.json"
+    if not path.is_file():
+        raise ValueError(f"table {name} needs {path}, which does not exist")
+    headings, cells = build(results.read(path)["rows"])
+    right = ["---"] + ["---:"] * (len(headings) - 1)
+    lines = [headings, right, *cells]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+Table = tuple[list[str], list[list[str]]]
+Rows = Sequence[Mapping[str, Any]]
+
+
+def _comparison(rows: Rows) -> Table:
+    headings = ["network", "kind", "epochs", "error, %", "one seed each", "NLL", "ECE", "published, %"]
+    cells = []
+    for row in mnist.table(rows):
+        mine = [r for r in rows if all(r[key] == row[key] for key in ("network", "model", "epochs"))]
+        cells.append(
+            [
+                row["network"],
+                row["title"],
+                str(row["epochs"]),
+                f"{row['mean']:.3f}",
+                ", ".join(f"{r['error_percent']:.2f}" for r in sorted(mine, key=lambda r: int(r["seed"]))),
+                f"{_mean(mine, 'nll'):.4f}",
+                f"{_mean(mine, 'ece'):.4f}",
+                "" if row["published"] is None else f"{row['published']:.3f}",
+            ]
+        )
+    return headings, cells
+
+
+def _learning(rows: Rows) -> Table:
+    headings = ["change", "error, %", "one sample", "means", "signs", "NLL", "train loss", "seconds"]
+    keys = ("one_sample_error_percent", "mean_error_percent", "threshold_error_percent")
+    order = list(learning.VARIANTS)
+    cells = [
+        [
+            row["model"],
+            f"{row['error_percent']:.2f}",
+            *(f"{row[key]:.2f}" if key in row else "" for key in keys),
+            f"{row['nll']:.4f}",
+            f"{row['train_loss']:.4f}",
+            f"{row['seconds']:.0f}",
+        ]
+        for row in sorted(rows, key=lambda row: order.index(row["model"]))
+    ]
+    return headings, cells
+
+
+def _signals(rows: Rows) -> Table:
+    headings = ["change", "layer", "gain", "undecided, %", "activation SNR", "gradient SNR"]
+    cells = []
+    for variant in ("recipe", "maximum pooling", "maximum pooling, gains where a = 0"):
+        for row in (row for row in rows if row["model"] == variant):
+            names = [key.removeprefix("end_layer_") for key in row if key.startswith("end_layer_")]
+            cells += [[f"{variant}, {when}", *_layer(row, when, name)] for when in _TIMES for name in names]
+    return headings, cells
+
+
+_TIMES = ("start", "end")
+
+
+def _layer(row: Mapping[str, Any], when: str, name: str) -> Iterable[str]:
+    def value(what: str) -> float:
+        return float(row[f"{when}_{what}_{name}"])
+
+    shown = (value("activation_snr"), value("gradient_snr"))
+    return (name, f"{value('gain'):.2f}", f"{100 * value('undecided'):.0f}", *(f"{x:.2g}" for x in shown))
+
+
+def _speed(rows: Rows) -> Table:
+    headings = ["what", "ours", "rival", "unit", "ratio", "threads", "rival is"]
+    cells = [
+        [
+            row["name"],
+            f"{row['ours']:,.4g}" if row["ours"] < 1000 else f"{row['ours']:,.0f}",
+            f"{row['fastest_rival']:,.4g}" if row["fastest_rival"] < 1000 else f"{row['fastest_rival']:,.0f}",
+            row["unit"],
+            f"{row['ratio']:.2f}",
+            str(row["threads"]),
+            row["rival"],
+        ]
+        for row in rows
+    ]
+    return headings, cells
+
+
+def _clt(rows: Rows) -> Table:
+    fan_ins = sorted({int(row["fan_in"]) for row in rows})
+    headings = ["law", *(f"fan-in {fan_in}" for fan_in in fan_ins)]
+    laws = list(dict.fromkeys(row["law"] for row in rows))
+    largest = {(row["law"], row["fan_in"]): float(row["largest"]) for row in rows}
+    return headings, [[law, *(f"{largest[law, fan_in]:.1e}" for fan_in in fan_ins)] for law in laws]
+
+
+def _mean(rows: Rows, key: str) -> float:
+    return sum(float(row[key]) for row in rows) / len(rows)
+
+
+TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
+    "mnist": ("mnist", _comparison),
+    "mnist-methods": ("mnist-methods", _comparison),
+    "mnist-mlp": ("mnist-mlp", _comparison),
+    "learning": ("learning", _learning),
+    "signals": ("learning", _signals),
+    "speed-train": ("speed-train", _speed),
+    "speed-predict": ("speed-predict", _speed),
+    "clt": ("clt", _clt),
+}

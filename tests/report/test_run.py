@@ -1,0 +1,135 @@
+import base64
+import json
+import re
+
+import matplotlib as mpl
+import pytest
+import torch
+
+from nsm.models import build
+from nsm.report import run_report, summary, write_run_report
+from nsm.training import Result, load_recipe
+from tests.report.examples import epochs, images, record, scores
+from tests.report.html import Page, assert_self_contained
+
+LONG = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "$x", "<b>", "Ankle boot")
+
+
+@pytest.fixture(scope="module")
+def shown():
+    return record()
+
+
+@pytest.fixture(scope="module")
+def text(shown):
+    return run_report(shown)
+
+
+def test_a_report_refers_to_nothing_outside_itself(text):
+    parsed = Page(text)
+    assert_self_contained(parsed)
+    # Learning, two curves over samples, confusions, and twelve images.
+    assert len(parsed.images) == 16
+    for image in parsed.images:
+        kind, data = image["src"].split(",", 1)
+        assert kind == "data:image/svg+xml;base64"
+        svg = base64.b64decode(data).decode()
+        assert "<script" not in svg
+        assert not re.search(r'href="(?!#|data:image/png;base64,)', svg)
+
+
+def test_its_numbers_are_those_of_the_evaluation(shown, text):
+    evaluation = shown.evaluation
+    parsed = Page(text)
+    for number in (
+        f"{evaluation.error_percent:.2f} %",
+        f"{evaluation.curve[0].error_percent:.2f} %",
+        f"{evaluation.nll:.4f}",
+        f"{evaluation.ece:.4f}",
+    ):
+        assert number in parsed.texts
+    assert ["training.lr", "0.002"] in parsed.cells
+    assert ["commit", "abc"] in parsed.cells
+    counts = evaluation.confusion.clone().fill_diagonal_(0)
+    times = next(row for row in parsed.cells if row[0] in shown.images.classes)
+    assert times == [*(str(int(i)) for i in (counts == counts.max()).nonzero()[0]), str(int(counts.max()))]
+
+
+def test_the_most_uncertain_images_come_first(shown, text):
+    captions = [part for part in Page(text).texts if part.startswith("True class")]
+    said = [float(re.search(r"Entropy ([\d.]+) nats", caption).group(1)) for caption in captions]
+    largest = shown.evaluation.prediction.entropy.sort(descending=True).values[:12]
+    assert said == pytest.approx(largest.tolist(), abs=0.0051)
+
+
+def test_the_same_record_gives_the_same_file_and_leaves_matplotlib_alone(shown, text):
+    before = dict(mpl.rcParams)
+    assert run_report(shown) == text
+    assert dict(mpl.rcParams) == before
+
+
+def test_names_are_escaped():
+    parsed = Page(run_report(record("<i>run</i> & co", origin=[("<key>", "<value>")])))
+    assert parsed.texts.count("<i>run</i> & co") == 2
+    assert ["<key>", "<value>"] in parsed.cells
+
+
+@pytest.mark.parametrize("model", ["nsm", "twin"])
+def test_long_class_names_and_a_conventional_network(model):
+    shown = images(30, LONG, "fashion-mnist")
+    evaluation = scores(shown, model=model)
+    parsed = Page(run_report(record(images=shown, evaluation=evaluation)))
+    assert_self_contained(parsed)
+    assert "Fashion-MNIST" in " ".join(parsed.texts)
+    sampled = model == "nsm"
+    assert ("With one sample" in parsed.texts) == sampled
+    assert ("between samples" in " ".join(parsed.texts)) == sampled
+
+
+def test_letters():
+    shown = images(26, tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), "emnist-letters")
+    ten = scores(images(26))
+    probabilities = torch.full((26, 26), 1 / 26)
+    evaluation = ten._replace(
+        confusion=torch.ones(26, 26, dtype=torch.int64),
+        prediction=ten.prediction._replace(probabilities=probabilities),
+    )
+    assert_self_contained(Page(run_report(record(images=shown, evaluation=evaluation))))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [epochs(1), epochs(2, validated=False), [row._replace(train_error_percent=0.0) for row in epochs(2)]],
+    ids=["one epoch", "no validation", "no training error"],
+)
+def test_short_and_unvalidated_runs(rows):
+    assert_self_contained(Page(run_report(record(epochs=rows))))
+
+
+def test_a_network_without_errors():
+    evaluation = scores(images())
+    perfect = evaluation._replace(confusion=torch.diag(torch.full((10,), 4)), error_percent=0.0)
+    text = run_report(record(evaluation=perfect))
+    assert "None: every test image is classified correctly." in text
+
+
+def test_it_is_written_into_the_run_folder(tmp_path):
+    config = load_recipe("digits")
+    description = {"recipe": config.to_dict(), "versions": {"torch": "1.2.3"}}
+    (tmp_path / "config.json").write_text(json.dumps(description))
+    shown = images()
+    path = write_run_report(Result(build("digits-mlp"), tuple(epochs()), tmp_path), scores(shown), shown)
+    assert path == tmp_path / "report.html"
+    cells = Page(path.read_text()).cells
+    assert ["versions of the training", "torch: 1.2.3"] in cells
+    assert ["commit of the training", "unknown"] in cells
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["config.json", "report.html"]
+
+
+def test_a_summary_is_one_line():
+    evaluation = scores(images())
+    assert summary(evaluation) == (
+        f"test error {evaluation.error_percent:.2f} % with 5 samples, "
+        f"NLL {evaluation.nll:.4f} nats, ECE {evaluation.ece:.4f}"
+    )
+    assert "with 1 pass," in summary(scores(images(), model="twin"))
