@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nsm import functional, native
-from nsm.native import paths
+from nsm.native import operators, paths
 from tests.native.cases import inputs
 
 
@@ -54,6 +54,14 @@ def test_plain_torch_gives_the_same_samples_and_gradients(monkeypatch):
     assert results[0][0].stride() == results[1][0].stride()
     for kernel, plain in zip(*results, strict=True):
         torch.testing.assert_close(kernel, plain, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("part", [1, 400, 10_000])
+def test_plain_torch_draws_the_same_in_parts(monkeypatch, part):
+    monkeypatch.setenv("NSM_KERNELS", "off")
+    case = inputs((3, 20, 8), samples=2)
+    monkeypatch.setattr(operators, "_PART", part)
+    assert torch.equal(native.fire(*case), functional.fire(*case))
 
 
 def test_float64_draws_the_samples_of_float32():

@@ -12,7 +12,9 @@ def document(text):
         text,
         [
             page.section(text, page.paragraph(text), page.tiles([(text, text, text)])),
-            page.section(text, page.table([text, "n"], [(text, "1")], caption=text), page.facts([(text, text)])),
+            page.section(
+                text, page.table([text, "n"], [(text, "1")], caption=text), page.facts([(text, text)])
+            ),
             page.grid([page.figure(b"<svg/>", text, text)]),
         ],
         text,

@@ -12,9 +12,10 @@ CLASSES = tuple("0123456789")
 
 def turned(samples=5):
     degrees = np.arange(0.0, 181.0, 5.0)
-    probabilities = np.random.Generator(np.random.Philox(0)).dirichlet(np.ones(10) * 0.2, len(degrees))
+    generator = np.random.Generator(np.random.Philox(0))
+    probabilities = generator.dirichlet(np.ones(10) * 0.2, len(degrees))
     return Turned(
-        degrees, np.random.rand(len(degrees), 8, 8), probabilities, degrees / 100, degrees / 300, samples
+        degrees, generator.random((len(degrees), 8, 8)), probabilities, degrees / 100, degrees / 300, samples
     )
 
 

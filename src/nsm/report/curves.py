@@ -28,7 +28,7 @@ def learning_curves(rows: Sequence[EpochMetrics], colour: str = NSM) -> bytes:
     ]
 
     def draw(figure: Figure) -> None:
-        axes = figure.subplots()
+        axes = figure.add_axes((0.1, 0.17, 0.88, 0.73))
         marker = "o" if len(rows) == 1 else None  # a line of one point is not seen
         axes.plot(epochs, train, marker=marker, color=SOFT, label="training")
         axes.plot(
@@ -40,7 +40,7 @@ def learning_curves(rows: Sequence[EpochMetrics], colour: str = NSM) -> bytes:
         axes.legend(loc="upper right")
         axes.grid(axis="y")
 
-    return picture(draw, WIDTH, 2.8)
+    return picture(draw, WIDTH, 2.8, constrained=False)
 
 
 def against_samples(samples: Sequence[int], values: Sequence[float], title: str) -> bytes:
@@ -53,7 +53,7 @@ def against_samples(samples: Sequence[int], values: Sequence[float], title: str)
     """
 
     def draw(figure: Figure) -> None:
-        axes = figure.subplots()
+        axes = figure.add_axes((0.1, 0.17, 0.88, 0.73))
         axes.plot(samples, values, "o-", color=NSM, markersize=4)
         axes.set_xscale("log")
         axes.set_xticks(samples, [str(number) for number in samples])
@@ -63,7 +63,7 @@ def against_samples(samples: Sequence[int], values: Sequence[float], title: str)
         axes.set_ylim(0.0, 1.1 * max(*values, 1e-3))
         axes.grid(axis="y")
 
-    return picture(draw, WIDTH, 2.5)
+    return picture(draw, WIDTH, 2.5, constrained=False)
 
 
 def _percent_axis(axes: Axes, values: Sequence[float]) -> None:

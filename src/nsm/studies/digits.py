@@ -70,7 +70,7 @@ def run(folder: Path, *, epochs: int | None = None, quiet: bool = False) -> Demo
     sides, rows = [], []
     for model, numbers in _SIDES.items():
         config = configuration(model, epochs=epochs)
-        result = train(config, folder / f"{model}-{_digest(config)}", resume=True, quiet=quiet)
+        result = train(config, run_folder(folder, config), resume=True, quiet=quiet)
         net = result.net
         scores = tuple(evaluate(net, images, samples=number, seed=_SEED) for number in numbers)
         side = Side(
@@ -99,6 +99,12 @@ def configuration(model: Model, *, epochs: int | None = None) -> Config:
     return with_overrides(load_recipe(STUDY), overrides)
 
 
+def run_folder(folder: Path, config: Config) -> Path:
+    """Where a run lies: named after its configuration and the versions on which its bits depend."""
+    text = json.dumps([config.to_dict(), versions()], sort_keys=True)
+    return folder / f"{config.network.model}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
 def turn(net: Network, images: ImageSet, place: int) -> Turned:
     """What ``net`` says of the image number ``place`` at every angle from 0 to 180 degrees."""
     degrees = torch.arange(0.0, 180.0 + _STEP, _STEP)
@@ -113,12 +119,6 @@ def turn(net: Network, images: ImageSet, place: int) -> Turned:
         mutual_information=said.mutual_information.numpy(),
         samples=int(said.samples_used[0]),
     )
-
-
-def _digest(config: Config) -> str:
-    """Short for the configuration and the versions on which a run's bits depend."""
-    text = json.dumps([config.to_dict(), versions()], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _rows(config: Config, side: Side) -> list[Row]:

@@ -15,7 +15,7 @@ from nsm import evaluate, fidelity
 from nsm.data import Splits
 from nsm.models import Network
 from nsm.nn import is_stochastic
-from nsm.studies import runs
+from nsm.studies import mnist, runs
 from nsm.studies.signals import signals
 from nsm.training import fresh_network, load_recipe, with_overrides
 
@@ -26,25 +26,24 @@ SAMPLES = 20
 _SIGNAL_IMAGES = 200
 
 # What each variant changes of the recipe.
+_TWIN = mnist.KINDS["twin"].overrides
 VARIANTS: Mapping[str, tuple[str, ...]] = {
     "recipe": (),
     "maximum pooling": ("pooling=max",),
     "gains where a = 0": ("spread=none",),
     "maximum pooling, gains where a = 0": ("pooling=max", "spread=none"),
-    "smaller initial gain": ("spread=0.5",),
-    "larger initial gain": ("spread=2.0",),
+    "twice the initial gain": ("spread=2.0",),
     "gains learn five times as fast": ("gain_lr=5",),
-    "half the learning rate": ("lr=1e-3",),
-    "double learning rate": ("lr=4e-3",),
+    "a third of the learning rate": ("lr=1e-3",),
     "grey levels": ("binarize=false",),
     "two draws, averaged prediction": ("draws=2",),
     "two draws, averaged loss": ("draws=2", "loss=sample"),
     "straight-through gradient": ("model=ste",),
     "no weight average": ("averaging=none",),
-    "shifts of two pixels": ("shift=2",),
-    "twin": ("model=twin", "binarize=false", "pooling=max"),
-    "twin, average pooling": ("model=twin", "binarize=false"),
-    "twin, shifts of two pixels": ("model=twin", "binarize=false", "pooling=max", "shift=2"),
+    "no shifts": ("shift=0",),
+    "twin": _TWIN,
+    "twin, average pooling": (*_TWIN, "pooling=average"),
+    "twin, no shifts": (*_TWIN, "shift=0"),
 }
 
 

@@ -36,9 +36,8 @@ class Kind:
     published: float | None = None
 
 
-# What suits conventional networks better: grey levels instead of binarized pixels, maximum pooling, and a
-# smaller learning rate.
-_CONVENTIONAL = ("binarize=false", "pooling=max", "lr=2e-3")
+# What suits conventional networks better: grey levels instead of binarized pixels, and maximum pooling.
+_CONVENTIONAL = ("binarize=false", "pooling=max")
 KINDS: Mapping[str, Kind] = {
     "bnsm": Kind("NSM, Bernoulli noise", ("model=nsm", "noise=bernoulli:0.5"), 0.775),
     "gnsm": Kind("NSM, Gaussian noise", ("model=nsm", "noise=gaussian:1.0"), 0.805),

@@ -48,7 +48,7 @@ def signals(net: nn.Module, images: Tensor, targets: Tensor, *, samples: int = 1
     outputs = _activation_snr(net, images, samples)
     gradients = _gradient_snr(net, images, targets, samples)
     return [
-        LayerSignals(name, float(layer.beta.mean()), undecided[i], outputs[i], gradients[i])
+        LayerSignals(name, float(layer.beta.detach().mean()), undecided[i], outputs[i], gradients[i])
         for i, (name, layer) in enumerate(layers)
     ]
 

@@ -1,0 +1,135 @@
+import json
+
+import pytest
+from PIL import Image
+
+from nsm import data
+from tests.report.html import Page, assert_self_contained
+
+
+def one_object(result):
+    """The only thing that a command with --json prints."""
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    assert result.stdout.count("\n") == 1
+    return json.loads(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def seven(tmp_path_factory):
+    """The first seven of the test images as a user might keep it: larger, and dark on light."""
+    images = data.load("digits").test
+    index = int((images.targets == 7).nonzero()[0])
+    picture = Image.fromarray(255 - images.images[index, 0].numpy()).resize(
+        (80, 80), Image.Resampling.NEAREST
+    )
+    path = tmp_path_factory.mktemp("pictures") / "se[v]en.png"
+    picture.save(path)
+    return path
+
+
+def test_training_leaves_a_run_folder_with_a_report(trained):
+    assert sorted(path.name for path in trained.folder.iterdir()) == [
+        "checkpoint.safetensors",
+        "config.json",
+        "metrics.csv",
+        "model.safetensors",
+        "report.html",
+    ]
+    report = Page((trained.folder / "report.html").read_text())
+    assert_self_contained(report)
+    assert ["training.epochs", "2"] in report.cells
+    (line,) = trained.stdout.splitlines()
+    assert line.startswith("run: test error ")
+    assert line.endswith("report.html")
+
+
+def test_a_finished_run_is_resumed_at_once_and_reported_again(nsm, run):
+    before = (run / "model.safetensors").read_bytes()
+    (run / "report.html").unlink()
+    result = nsm("train", "digits", "epochs=2", "eval_samples=1", "--run", run, "--resume", "--samples", 2)
+    assert result.exit_code == 0
+    assert (run / "report.html").exists()
+    assert (run / "model.safetensors").read_bytes() == before
+
+
+def test_evaluation_as_json(nsm, run):
+    scores = one_object(nsm("evaluate", run, "--samples", 3, "--json"))
+    assert scores["samples"] == 3
+    assert scores["n"] == 360
+    assert 0 <= scores["error_percent"] <= 100
+    assert scores["nll"] > 0
+    assert 0 <= scores["ece"] <= 1
+    assert (scores["set"], scores["split"], scores["seed"]) == ("digits", "test", 0)
+    assert scores == one_object(nsm("evaluate", run, "--samples", 3, "--json"))
+    assert scores != one_object(nsm("evaluate", run, "--samples", 3, "--json", "--seed", 1)) | {"seed": 0}
+
+
+def test_evaluation_on_validation_images(nsm, run):
+    scores = one_object(nsm("evaluate", run, "--samples", 1, "--json", "--split", "validation"))
+    assert (scores["n"], scores["split"]) == (300, "validation")
+
+
+def test_evaluation_as_a_table(nsm, run):
+    result = nsm("evaluate", run, "--samples", 3)
+    assert result.exit_code == 0
+    assert f"{run}: 360 test images of Digits (scikit-learn)" in result.stdout
+    scores = one_object(nsm("evaluate", run, "--samples", 3, "--json"))
+    last = result.stdout.splitlines()[-1].split()
+    assert last == ["3", f"{scores['error_percent']:.2f}", f"{scores['nll']:.4f}", f"{scores['ece']:.4f}"]
+
+
+def test_a_set_of_other_images_is_refused(nsm, run, data_folder):
+    result = nsm("evaluate", run, "--set", "mnist", "--data-dir", data_folder)
+    assert result.exit_code == 1
+    assert "must have shape (B, 1, 8, 8)" in result.stderr
+
+
+def test_prediction_of_an_image_file(nsm, run, seven):
+    said = one_object(nsm("predict", run, seven, seven, "--samples", 20, "--json"))
+    assert said["samples"] == 20
+    first, second = said["predictions"]
+    assert first["image"] == second["image"] == str(seven)
+    assert first["class"] == "7"
+    assert first["probability"] == max(first["probabilities"].values())
+    assert sum(first["probabilities"].values()) == pytest.approx(1.0)
+    assert 0 <= first["mutual_information"] <= first["entropy"]
+    # The same image under another index gets other draws.
+    assert first["probabilities"] != second["probabilities"]
+
+
+def test_prediction_as_a_table(nsm, run, seven):
+    result = nsm("predict", run, seven, "--samples", 20)
+    assert result.exit_code == 0
+    assert seven.name in result.stdout.replace("\n", "")
+    assert "mutual" in result.stdout
+
+
+def test_inversion_can_be_asked_for(nsm, run, seven):
+    judged, inverted, plain = (
+        one_object(nsm("predict", run, seven, "--samples", 5, "--json", *flag))["predictions"][0]
+        for flag in ((), ("--invert",), ("--no-invert",))
+    )
+    assert judged == inverted
+    assert judged["probabilities"] != plain["probabilities"]
+
+
+def test_data_sets_are_listed(nsm, tmp_path):
+    listed = one_object(nsm("data", "list", "--json", "--data-dir", tmp_path))
+    assert listed["folder"] == str(tmp_path)
+    assert {row["name"]: row["present"] for row in listed["sets"]} == {
+        "digits": True,
+        "mnist": False,
+        "fashion-mnist": False,
+        "emnist-letters": False,
+    }
+    result = nsm("data", "list", "--data-dir", tmp_path)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert len(lines) == 6
+    assert "60,000" in result.stdout
+
+
+def test_what_is_there_is_not_fetched(nsm, tmp_path):
+    result = nsm("data", "fetch", "digits", "--data-dir", tmp_path)
+    assert (result.exit_code, result.stdout) == (0, f"digits: {tmp_path}\n")

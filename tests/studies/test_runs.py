@@ -1,0 +1,51 @@
+"""A study's runs on the bundled digits: one second each."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nsm import evaluate
+from nsm.data import Splits
+from nsm.models import Network
+from nsm.studies import runs
+from tests.training.configs import digits
+
+
+def score(job: runs.Job, net: Network, splits: Splits) -> dict[str, Any]:
+    return {**evaluate(net, splits.test, samples=4).to_dict(), "label": job.label}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> list[dict[str, Any]]:
+    jobs = [runs.Job(label, digits(model=label, epochs=1), folder / label) for label in ("nsm", "twin")]
+    rows = [dict(row) for row in runs.rows(jobs, score, processes=2, root=None)]
+    return sorted(rows, key=lambda row: str(row["model"]))
+
+
+def test_every_job_gives_a_row(found: list[dict[str, Any]]) -> None:
+    assert [row["model"] for row in found] == ["nsm", "twin"] == [row["label"] for row in found]
+    assert all(row["network"] == "digits-mlp" and row["epochs"] == 1 and row["n"] == 360 for row in found)
+    assert [row["samples"] for row in found] == [4, 1]
+
+
+def test_scores_are_read_once_and_kept(folder: Path, found: list[dict[str, Any]]) -> None:
+    kept = folder / "twin" / runs.SCORES_FILE
+    assert json.loads(kept.read_text()) == found[1]
+    kept.write_text(json.dumps({**found[1], "error_percent": -1.0}))
+    (again,) = runs.rows(
+        [runs.Job("twin", digits(model="twin", epochs=1), folder / "twin")], score, processes=1, root=None
+    )
+    assert again["error_percent"] == -1.0
+
+
+def test_a_run_that_fails_ends_the_study(folder: Path, found: list[dict[str, Any]]) -> None:
+    other = runs.Job("twin", digits(model="twin", epochs=2), folder / "twin")
+    with pytest.raises(ValueError, match="holds another run"):
+        list(runs.rows([other], score, processes=1, root=None))
