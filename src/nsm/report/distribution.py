@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nsm.report import page
-from nsm.report.drawing import INK, TRUE, bare, picture
+from nsm.report.drawing import INK, TRUE, picture
 from nsm.report.page import Markup
 
 Floats = npt.NDArray[np.floating]
@@ -71,7 +71,7 @@ def draw_card(
     def draw(figure: Figure) -> None:
         paper = figure.add_axes((0.0, 0.05, 0.26, 0.9))
         paper.imshow(image, cmap="gray_r", interpolation="nearest")
-        bare(paper)
+        paper.set_axis_off()
         if max(map(len, classes)) <= 2:
             axes = figure.add_axes((0.34, 0.18, 0.66, 0.76))
             _upright(axes, answers, classes)

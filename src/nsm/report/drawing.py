@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 INK, SOFT, LINE = "#1b2430", "#5b6675", "#dde2e8"
@@ -73,11 +72,3 @@ def picture(
         metadata = {"Date": None} if kind == "svg" else {"Software": None}
         figure.savefig(file, format=kind, dpi=200, metadata=metadata)
     return file.getvalue()
-
-
-def bare(axes: Axes) -> None:
-    """Leave nothing of the axes but what is drawn in them."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nsm.report.drawing import CLASSES, SOFT, WIDTH, Canvas, bare, picture
+from nsm.report.drawing import CLASSES, SOFT, WIDTH, Canvas, picture
 
 Floats = npt.NDArray[np.floating]
 
@@ -83,7 +83,7 @@ def _draw(canvas: Canvas, name: str, turned: Turned, classes: Sequence[str], tar
 
 
 def _images(axes: Axes, turned: Turned) -> None:
-    bare(axes)
+    axes.set_axis_off()
     shown = np.linspace(0, len(turned.degrees) - 1, 13).round().astype(int)
     half = 0.47 * (turned.degrees[-1] - turned.degrees[0]) / 12
     for index in shown:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def rows(jobs: Sequence[Job], score: Score, *, processes: int, root: Path | None
     """The result row of each job, in the order in which they finish.
 
     A job whose folder holds its scores is not scored again: the test set is read once for each number. Ctrl-C
-    ends all runs at their next step with a checkpoint.
+    ends all runs at their next step with a checkpoint; after an error the others are finished, and no new one
+    is begun.
 
     Args:
         jobs: the runs.
@@ -53,17 +55,24 @@ def rows(jobs: Sequence[Job], score: Score, *, processes: int, root: Path | None
     """
     threads = max(1, (os.cpu_count() or 1) // processes)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _prepare_process, (threads,)) as pool:
-        futures = [pool.submit(_run, job, score, root) for job in jobs]
+    ended = context.Event()
+    with ProcessPoolExecutor(processes, context, _prepare_process, (threads, ended)) as pool:
+        futures = [pool.submit(_run_unless_ended, job, score, root) for job in jobs]
         try:
             for future in as_completed(futures):
                 yield future.result()
         except BaseException:
+            ended.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
-def _prepare_process(threads: int) -> None:
+_ended: Event | None = None
+
+
+def _prepare_process(threads: int, ended: Event) -> None:
+    global _ended  # noqa: PLW0603 (once in each process of the pool)
+    _ended = ended
     import torch
 
     from nsm.training.memory import keep_freed_memory
@@ -71,6 +80,18 @@ def _prepare_process(threads: int) -> None:
     keep_freed_memory()
 
     torch.set_num_threads(threads)
+
+
+def _run_unless_ended(job: Job, score: Score, root: Path | None) -> dict[str, Any]:
+    # The pool hands a process its next job before this one is over: that cannot be cancelled, but refused.
+    assert _ended is not None
+    if _ended.is_set():
+        raise InterruptedError(f"{job.folder}: not begun, since another run ended the study")
+    try:
+        return _run(job, score, root)
+    except BaseException:
+        _ended.set()
+        raise
 
 
 def _run(job: Job, score: Score, root: Path | None) -> dict[str, Any]:
