@@ -69,16 +69,31 @@ def test_scores_are_those_of_scikit_learn(scores: Evaluation, votes: Tensor) -> 
     np.testing.assert_array_equal(scores.confusion, confusion)
 
 
-def test_calibration_error_by_its_definition(scores: Evaluation, votes: Tensor) -> None:
-    confidence, decided = votes.mean(1).max(1)
-    right = (decided == SET.targets).double()
+class _FirstPixels(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 5.0 * x.flatten(1)[:, :3]
+
+
+def calibration_error(confidence: Tensor, right: Tensor, bins: int) -> float:
     total = 0.0
-    for low in range(15):
-        inside = (confidence > low / 15) & (confidence <= (low + 1) / 15)
+    for low in range(bins):
+        inside = (confidence > low / bins) & (confidence <= (low + 1) / bins)
         if inside.any():
-            total += float((confidence[inside].mean() - right[inside].mean()).abs()) * int(inside.sum()) / 301
-    assert total > 0.01
-    assert scores.ece == pytest.approx(total, abs=1e-6)
+            total += float(
+                (confidence[inside] - right[inside].double()).mean().abs() * inside.double().mean()
+            )
+    return total
+
+
+def test_calibration_error_by_its_definition() -> None:
+    generator = torch.Generator().manual_seed(3)
+    pixels = torch.randint(0, 256, (1000, 1, 4, 4), generator=generator).to(torch.uint8)
+    confidence, decided = _FirstPixels()(pixels.double() / 255.0).softmax(1).max(1)
+    right = (20 * confidence).long() % 2 == 0  # too sure here and not sure enough there
+    some = ImageSet(pixels, torch.where(right, decided, (decided + 1) % 3), CLASSES, "noise")
+    expected = calibration_error(confidence, right, 15)
+    assert nsm.evaluate(_FirstPixels(), some).ece == pytest.approx(expected, abs=1e-6)
+    assert abs(calibration_error(confidence, right, 10) - expected) > 0.01
 
 
 def test_entropies_are_means_over_images(scores: Evaluation) -> None:

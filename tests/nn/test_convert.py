@@ -27,7 +27,13 @@ class Block(nn.Module):
 def conventional() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(
-        Block(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.3), nn.Linear(72, 20), nn.Tanh(), nn.Linear(20, 5)
+        Block(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.3),
+        nn.Linear(72, 20),
+        nn.Tanh(),
+        nn.Linear(20, 5),
     )
 
 
@@ -37,7 +43,9 @@ def test_layers_are_replaced_weights_kept_and_the_rest_absorbed() -> None:
     before = {name: value.clone() for name, value in net.state_dict().items()}
     converted = nsm.convert(net, noise=nsm.Gaussian(0.7), calibration=batch)
     assert [name for name, _ in stochastic_layers(converted)] == ["0.first", "0.second", "4"]
-    assert not [m for m in converted.modules() if isinstance(m, (nn.ReLU, nn.Tanh, nn.BatchNorm2d, nn.Dropout))]
+    assert not [
+        m for m in converted.modules() if isinstance(m, (nn.ReLU, nn.Tanh, nn.BatchNorm2d, nn.Dropout))
+    ]
     block = converted.get_submodule("0")
     torch.testing.assert_close(block.first.weight, net[0].first.weight)
     torch.testing.assert_close(block.second.weight, net[0].second.weight)
@@ -64,7 +72,10 @@ def test_firing_follows_the_original_activation() -> None:
     # The classifier's mean outputs agree on the calibration batch.
     with torch.no_grad():
         torch.testing.assert_close(
-            torch.stack([converted(batch) for _ in range(50)]).mean((0, 1)), net(batch).mean(0), atol=0.02, rtol=0
+            torch.stack([converted(batch) for _ in range(50)]).mean((0, 1)),
+            net(batch).mean(0),
+            atol=0.02,
+            rtol=0,
         )
 
 
@@ -108,7 +119,10 @@ class Twice(nn.Module):
             nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.BatchNorm1d(4), nn.LayerNorm(4), nn.Linear(4, 2)),
             ["2 (BatchNorm1d): a normalization can only", "3 (LayerNorm): has parameters"],
         ),
-        (nn.Sequential(nn.Tanh(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)), ["0 (Tanh): an activation whose"]),
+        (
+            nn.Sequential(nn.Tanh(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)),
+            ["0 (Tanh): an activation whose"],
+        ),
         (nn.Sequential(nn.Linear(4, 2)), ["at least one Linear or Conv layer before its classifier"]),
     ],
     ids=["gelu", "functional", "twice", "norms", "first", "head-only"],

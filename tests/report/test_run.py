@@ -11,7 +11,7 @@ from nsm.models import build
 from nsm.report import run_report, summary, write_run_report
 from nsm.report.confusion import confusion_matrix, frequent
 from nsm.report.curves import learning_curves
-from nsm.report.words import course
+from nsm.report.words import counted, course
 from nsm.training import Result, load_recipe
 from tests.report.examples import epochs, images, record, scores
 from tests.report.html import Page, assert_self_contained
@@ -106,7 +106,9 @@ def test_more_classes_than_a_matrix_has_room_for_numbers():
 def test_short_and_unvalidated_runs(rows):
     assert b"<svg" in learning_curves(rows)
     words = course(rows)
-    assert words.startswith(f"Error over {len(rows)} epochs, at the end {rows[-1].train_error_percent:.2f} %")
+    assert words.startswith(
+        f"Error over {counted(len(rows), 'epoch')}, at the end {rows[-1].train_error_percent:.2f} %"
+    )
     assert ("validation" in words) == (rows[-1].validation_error_percent is not None)
 
 

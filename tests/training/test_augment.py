@@ -62,6 +62,8 @@ def test_no_transform_leaves_the_image():
 
 def test_rotations_turn_counter_clockwise_by_their_angle():
     images = torch.rand(1, 1, 8, 8)
-    turned = augment.apply(images.expand(3, -1, -1, -1), augment.rotations(torch.tensor([0, 90, 180]), (8, 8)))
+    turned = augment.apply(
+        images.expand(3, -1, -1, -1), augment.rotations(torch.tensor([0, 90, 180]), (8, 8))
+    )
     expected = torch.cat([torch.rot90(images, quarter, dims=(2, 3)) for quarter in range(3)])
     torch.testing.assert_close(turned, expected, atol=1e-5, rtol=0)

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import pickle
 
 import pytest
 
@@ -102,6 +103,13 @@ def test_a_law_may_be_written_in_three_ways():
     assert len({NetworkConfig(name="digits-mlp", noise=way) for way in ways}) == 1
 
 
+def test_a_configuration_can_be_sent_to_another_process():
+    config = with_overrides(digits(), ["binarize=true", "noise=gaussian:0.5"])
+    again = pickle.loads(pickle.dumps(config))
+    assert again == config
+    assert dict(again.network.overrides) == {"binarize": True}
+
+
 def test_a_configuration_cannot_be_changed():
     config = digits()
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -120,6 +128,7 @@ def test_a_configuration_cannot_be_changed():
         ("betas=[0.9, 0.99]", "training", "betas", (0.9, 0.99)),
         ("clip=1", "training", "clip", 1.0),
         ("checkpoint_minutes=none", "training", "checkpoint_minutes", None),
+        ("spread=1", "training", "spread", 1.0),
         ("model=twin-bn", "network", "model", "twin-bn"),
         ("noise=gaussian:1.0", "network", "noise", nsm.Gaussian(1.0)),
         ("noise={law='bernoulli', p=0.25}", "network", "noise", nsm.Bernoulli(0.25)),
@@ -127,6 +136,7 @@ def test_a_configuration_cannot_be_changed():
         ("validation=0", "data", "validation", 0),
         ("shift=2", "augmentation", "shift", 2.0),
         ("binarize=true", "network", "overrides", {"binarize": True}),
+        ("pooling=average", "network", "overrides", {"pooling": "average"}),
         ("network.overrides.dropout=0.1", "network", "overrides", {"dropout": 0.1}),
     ],
 )

@@ -5,8 +5,16 @@ import pytest
 import torch
 
 import nsm
-from nsm import data
-from nsm.training import METRICS_FILE, EpochMetrics, NotFiniteError, RunFolderError, read_recipe, train
+from nsm import data, nn
+from nsm.training import (
+    METRICS_FILE,
+    EpochMetrics,
+    NotFiniteError,
+    RunFolderError,
+    fresh_network,
+    read_recipe,
+    train,
+)
 from nsm.training.metrics import out_of_patience
 from nsm.training.run import Run
 from tests.training.configs import digits
@@ -109,6 +117,21 @@ def test_a_network_that_does_not_fit_the_images_is_refused(tmp_path, monkeypatch
     ):
         train(digits(), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_calibrated_start():
+    images = data.load("digits", validation=300).train
+    plain, again, wide = (fresh_network(digits(spread=spread), images) for spread in (None, 1.0, 2.0))
+    assert torch.equal(weights(fresh_network(digits(spread=1.0), images)), weights(again))
+    layer, calibrated, wider = (nn.stochastic_layers(net)[0][1] for net in (plain, again, wide))
+    assert torch.equal(layer.weight, calibrated.weight)
+    assert (layer.a.abs() < 1e-6).all()
+    x, _ = images.batch(torch.arange(len(images)))
+    flat = x.flatten(1)
+    for net, spread in ((calibrated, 1.0), (wider, 2.0)):
+        s = net.erf_argument(flat).flatten(0, 1)
+        assert s.std(0).median().item() == pytest.approx(spread, rel=0.1)
+        assert s.mean(0).abs().median() < 0.1 * spread
 
 
 def test_early_stop(tmp_path):

@@ -74,7 +74,8 @@ def predict(
         memory_mib: bound on the tensors of one pass together, in MiB (2^20 bytes), > 0. The network, ``x``
             and the result come on top, and so does the workspace inside torch's operators. What a pass needs
             is found out by one over two samples of two inputs, whatever the bound; a bound too small for one
-            sample of one input means that one.
+            sample of one input means that one. On a CPU more than 32 MiB is not used: larger passes are
+            slower.
 
     Returns:
         Prediction; floating-point fields have the dtype of the logits, at least float32. Logits that are not

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from nsm.report.drawing import NSM, SOFT, WIDTH, picture
 from nsm.training import EpochMetrics
@@ -22,19 +22,17 @@ def learning_curves(rows: Sequence[EpochMetrics], colour: str = NSM) -> bytes:
     """
     epochs = [row.epoch for row in rows]
     train = [row.train_error_percent for row in rows]
-    validated = [row for row in rows if row.validation_error_percent is not None]
-    validation = [
-        row.validation_error_percent for row in validated if row.validation_error_percent is not None
-    ]
+    validation = [row.validation_error_percent for row in rows if row.validation_error_percent is not None]
 
     def draw(figure: Figure) -> None:
         axes = figure.add_axes((0.1, 0.17, 0.88, 0.73))
         marker = "o" if len(rows) == 1 else None  # a line of one point is not seen
         axes.plot(epochs, train, marker=marker, color=SOFT, label="training")
-        axes.plot(
-            [row.epoch for row in validated], validation, marker=marker, color=colour, label="validation"
-        )
+        if validation:
+            axes.plot(epochs, validation, marker=marker, color=colour, label="validation")
         _percent_axis(axes, [*train, *validation])
+        axes.set_xlim(0, max(2, epochs[-1]))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.set_title("Error (%)")
         axes.legend(loc="upper right")

@@ -16,7 +16,7 @@ from nsm.report.curves import against_samples, learning_curves
 from nsm.report.distribution import Answer, card
 from nsm.report.drawing import NSM
 from nsm.report.page import Markup
-from nsm.report.words import WRITTEN_BY, course, described, in_words, uncertainty
+from nsm.report.words import WRITTEN_BY, counted, course, described, in_words, uncertainty
 from nsm.training import Config, EpochMetrics, Result, read_recipe
 
 REPORT_FILE = "report.html"
@@ -71,7 +71,7 @@ def run_report(record: RunRecord) -> str:
     title = SETS[record.images.name].title
     lead = (
         f"Network {recipe.network.name} ({recipe.network.model}), trained on {title} for "
-        f"{len(record.epochs)} epochs and scored on {scores.n:,} test images."
+        f"{counted(len(record.epochs), 'epoch')} and scored on {scores.n:,} test images."
     )
     sections = [
         _headline(scores),

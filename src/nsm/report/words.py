@@ -11,6 +11,15 @@ from nsm.training import EpochMetrics
 WRITTEN_BY = "Written by nsm, the Neural Sampling Machine library."
 
 
+def counted(number: int, thing: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "epoch"), counted(2000, "epoch")
+    ('1 epoch', '2,000 epochs')
+    """
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
 def in_words(value: Any) -> str:
     """A JSON-able value without its punctuation.
 
@@ -33,7 +42,7 @@ def described(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def summary(scores: Evaluation) -> str:
     """The scores in one line."""
-    samples = f"{scores.samples:,} samples" if scores.samples > 1 else "1 pass"
+    samples = counted(scores.samples, "sample") if scores.samples > 1 else "1 pass"
     measures = f"NLL {scores.nll:.4f} nats, ECE {scores.ece:.4f}"
     return f"test error {scores.error_percent:.2f} % with {samples}, {measures}"
 
@@ -49,7 +58,9 @@ def uncertainty(prediction: Prediction, index: int) -> str:
 def course(epochs: Sequence[EpochMetrics]) -> str:
     """Where learning led."""
     last = epochs[-1]
-    text = f"Error over {last.epoch} epochs, at the end {last.train_error_percent:.2f} % in training"
+    text = (
+        f"Error over {counted(last.epoch, 'epoch')}, at the end {last.train_error_percent:.2f} % in training"
+    )
     if last.validation_error_percent is not None:
         text += f" and {last.validation_error_percent:.2f} % in validation"
     return text
