@@ -128,7 +128,7 @@ class Twice(nn.Module):
     ids=["gelu", "functional", "twice", "norms", "first", "head-only"],
 )
 def test_what_cannot_be_converted_is_named(net: nn.Module, complaints: list[str]) -> None:
-    with pytest.raises(ValueError, match="convert|must have") as caught:
+    with pytest.raises(ValueError, match=r"convert|must have") as caught:
         nsm.convert(net, noise=nsm.Bernoulli(0.5), calibration=torch.randn(8, 4))
     for complaint in complaints:
         assert complaint in str(caught.value)
