@@ -53,8 +53,8 @@ def predict(
     Sample s of input i is a function of (seed, s, i) alone: the numbers drawn do not depend on the batch, the
     memory bound or the threads. What multiplies them does, by float rounding, since a matrix product may add
     in another order for another number of rows; results agree to that rounding, and where it carries a firing
-    probability over a multiple of 2^-24 that the drawn number lies on (about one draw in ten million) that
-    one neuron fires in one case and not in the other.
+    probability over a multiple of 2^-24 that the drawn number lies on (about one draw in a million where a
+    neuron has hundreds of real inputs) that one neuron fires in one case and not in the other.
 
     The network is run as in evaluation (its batch normalization and dropout off), at the fidelity in force,
     without gradients, and left as it was. One pass is enough, and taken, for a network that draws nothing:

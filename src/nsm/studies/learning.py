@@ -61,10 +61,11 @@ def score(job: runs.Job, net: Network, splits: Splits) -> dict[str, Any]:
     of every layer before and after training.
     """
     images = splits.validation
-    row: dict[str, Any] = evaluate(net, images, samples=SAMPLES).to_dict()
+    scores = evaluate(net, images, samples=SAMPLES)
+    row: dict[str, Any] = scores.to_dict()
     if not is_stochastic(net):
         return row
-    row["one_sample_error_percent"] = evaluate(net, images, samples=1).error_percent
+    row["one_sample_error_percent"] = scores.curve[0].error_percent
     for mode in ("mean", "threshold"):
         with fidelity(mode):
             row[f"{mode}_error_percent"] = evaluate(net, images, samples=1).error_percent
