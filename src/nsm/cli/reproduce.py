@@ -175,15 +175,15 @@ def _measured(
     from nsm.studies.results import write
     from nsm.studies.runs import rows
 
+    order = {job.label: i for i, job in reversed(list(enumerate(jobs)))}
     found: list[Row] = []
     with progress(study, quiet=quiet) as show:
         show(0, len(jobs))
         for row in rows(jobs, score, processes=processes, root=data_dir):
             found.append(row)
+            found.sort(key=lambda row: (row["network"], row["seed"], order[row["model"]]))
+            write(path, study, found)
             show(len(found), len(jobs))
-    order = {job.label: i for i, job in enumerate(jobs)}
-    found.sort(key=lambda row: (row["network"], row["seed"], order[row["model"]]))
-    write(path, study, found)
     return found
 
 

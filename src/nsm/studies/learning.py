@@ -22,7 +22,7 @@ from nsm.training import fresh_network, load_recipe, with_overrides
 STUDY = "learning"
 NETWORK = "mnist-cnn"
 VALIDATION = 10_000
-SAMPLES = 20
+SAMPLES = 5
 _SIGNAL_IMAGES = 200
 
 # What each variant changes of the recipe.

@@ -62,14 +62,18 @@ def configuration(network: str, kind: str, *, seed: int, epochs: int | None = No
     Raises:
         ValueError: if network, kind, seed or epochs is unknown or impossible.
     """
-    if network not in NETWORKS:
-        raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {network!r}")
+    _check_network(network)
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     overrides = [*KINDS[kind].overrides, f"training.seed={seed}", "validation=0"]
     if epochs is not None:
         overrides.append(f"epochs={epochs}")
     return with_overrides(load_recipe(network), overrides)
+
+
+def _check_network(network: str) -> None:
+    if network not in NETWORKS:
+        raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {network!r}")
 
 
 def jobs(
@@ -91,11 +95,13 @@ def jobs(
     """
     if seeds < 1:
         raise ValueError(f"seeds must be at least 1, got {seeds}")
+    for network in networks:
+        _check_network(network)
     chosen = [
         (seed, network, kind)
         for seed in range(seeds)
         for network in networks
-        for kind in (NETWORKS.get(network, ()) if kinds is None else kinds)
+        for kind in (NETWORKS[network] if kinds is None else kinds)
     ]
     return [
         runs.Job(

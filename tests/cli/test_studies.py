@@ -1,0 +1,62 @@
+import json
+
+import pytest
+
+from nsm.studies import mnist
+
+
+def test_sampling_is_measured_beside_a_loop(nsm, tmp_path):
+    path = tmp_path / "speed.json"
+    result = nsm("bench", "predict", "--samples", 2, "--repeats", 1, "--results", path, "--json")
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)["rows"]
+    assert [row["name"] for row in rows] == ["mnist-cnn-1", "mnist-cnn-256", "mnist-mlp-1", "mnist-mlp-256"]
+    assert all(row["ratio"] == pytest.approx(row["ours"] / row["fastest_rival"]) for row in rows)
+    stored = json.loads(path.read_text())
+    assert stored["rows"] == rows
+    assert {"study", "command", "commit", "machine", "versions"} < set(stored)
+
+
+@pytest.mark.data
+def test_training_is_measured_beside_the_twin(nsm, data_folder):
+    command = ("bench", "train", "--network", "mnist-mlp", "--steps", 2, "--repeats", 1)
+    result = nsm(*command, "--data-dir", data_folder)
+    assert result.exit_code == 0, result.output
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert [line[0] for line in lines] == ["what", "mnist-mlp-epoch", "mnist-mlp-memory"]
+    assert all(float(line[-2]) > 0.1 for line in lines[1:])
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_the_published_comparison_runs_and_continues(nsm, data_folder, tmp_path):
+    chosen = ("--network", "mnist-mlp", "--kind", "twin", "--seeds", 1, "--epochs", 1, "--json")
+    command = ("reproduce", "mnist", *chosen, "--data-dir", data_folder, "--runs", tmp_path)
+    result = nsm(*command)
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads(result.stdout)["rows"]
+    assert (row["network"], row["model"], row["seed"], row["epochs"]) == ("mnist-mlp", "twin", 0, 1)
+    assert row["error_percent"] < 10.0
+    assert json.loads((tmp_path / "results.json").read_text())["rows"] == [row]
+    assert json.loads(nsm(*command).stdout)["rows"] == [row]
+
+
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [
+        ("reproduce mnist --network mnist", "network must be one of mnist-cnn, mnist-mlp, got 'mnist'"),
+        ("reproduce mnist --kind nsm", f"kind must be one of {', '.join(mnist.KINDS)}, got 'nsm'"),
+        ("reproduce tables {folder}/nothing.md", "nothing.md"),
+        ("reproduce tables {folder}/page.md", "which does not exist"),
+        ("bench train --network cnn", "network must be one of"),
+    ],
+)
+def test_an_error_is_one_line(nsm, tmp_path, command, answer):
+    (tmp_path / "page.md").write_text("<!-- table: clt -->\n<!-- end of table -->\n")
+    result = nsm(
+        *command.format(folder=tmp_path).split(), *(("--results", tmp_path) if "tables" in command else ())
+    )
+    assert result.exit_code == 1, result.output
+    assert result.stderr.startswith("nsm: error: ")
+    assert result.stderr.count("\n") == 1
+    assert answer in result.stderr
