@@ -38,10 +38,14 @@ def digits(
         nsm reproduce digits
         nsm reproduce digits --picture docs/images/digits.png
     """
+    import torch
+
     from nsm.models.files import write_atomically
     from nsm.report import comparison
     from nsm.studies.digits import run
 
+    # On networks this small a second thread waits more than it works.
+    torch.set_num_threads(1)
     found = run(runs, epochs=epochs, quiet=quiet)
     if picture is not None:
         picture.parent.mkdir(parents=True, exist_ok=True)
