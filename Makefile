@@ -20,7 +20,7 @@ demo: $(INSTALLED)
 	$(BIN)/nsm reproduce digits
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

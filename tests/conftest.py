@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-# Before torch is imported, here and in the processes that tests start: what the suite computes is small, and a
+# Before torch is imported, here and in processes that tests start: what the suite computes is small, and a
 # second thread would spend its time waiting. Tests of several threads ask for them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

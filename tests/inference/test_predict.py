@@ -255,6 +255,9 @@ def test_a_compiled_network_predicts_the_same() -> None:
     compiled = torch.compile(net, backend="aot_eager")
     expected = nsm.predict(net, x, samples=6, votes=True).votes
     torch.testing.assert_close(nsm.predict(compiled, x, samples=6, votes=True).votes, expected)
+    # The passes that are measured leave no mark on the compiler.
+    whole = torch.compile(exact("mlp"), backend="aot_eager", fullgraph=True)
+    assert whole(x).shape == (4, 3)
 
 
 def test_broken_weights_show() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -52,13 +54,22 @@ class PassSize:
         """
         if self._measured == _MEASURED_PASSES:
             return forward(x, inputs, indices)
-        with LiveBytes(x, inputs, indices) as memory:
+        with _uncompiled(), LiveBytes(x, inputs, indices) as memory:
             result = forward(x, inputs, indices)
         self._measured += 1
         rows = len(x) * len(indices) * (self._bound - memory.fixed) // max(1, memory.growing)
         self.samples = min(self._wanted, max(1, rows))
         self.inputs = max(1, rows // self.samples)
         return result
+
+
+def _uncompiled() -> AbstractContextManager[object]:
+    """A compiled network run as plain torch: the compiler would refuse to trace what is counted, and would
+    remember that refusal for every network made of the same modules.
+    """
+    # Slow to import, and already there if anything was compiled.
+    compiler_used = "torch._dynamo" in sys.modules
+    return torch.compiler.set_stance("force_eager") if compiler_used else nullcontext()
 
 
 class LiveBytes(TorchDispatchMode):

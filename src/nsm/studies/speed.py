@@ -22,6 +22,7 @@ from nsm import data, models, nn, predict
 from nsm.models import Model
 from nsm.studies import mnist
 from nsm.training import Config, with_overrides
+from nsm.training.denormals import flushed_denormals
 from nsm.training.processes import launch
 from nsm.training.run import Run
 from nsm.training.signals import StopRequest
@@ -44,8 +45,7 @@ def train_rows(
     Returns:
         Two rows: ``epoch`` in seconds and ``memory`` in MiB.
     """
-    torch.set_flush_denormal(True)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, flushed_denormals():
         sides = [_stepper(_config(network, model), Path(folder) / model, steps, root) for model in _SIDES]
         seconds = _in_turn(sides, repeats)
     batch = _config(network, "nsm").training.batch_size

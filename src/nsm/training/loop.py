@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +15,7 @@ from nsm.data import ImageSet, Splits
 from nsm.models import Network
 from nsm.training import metrics
 from nsm.training.config import Config
+from nsm.training.denormals import flushed_denormals
 from nsm.training.display import Display, log_epoch, tensorboard_writer
 from nsm.training.errors import RunFolderError, TrainingInterrupted
 from nsm.training.folder import prepare_folder
@@ -79,7 +79,7 @@ def train(
     """
     folder = Path(folder)
     with ExitStack() as stack:
-        stack.enter_context(_flushed_denormals())
+        stack.enter_context(flushed_denormals())
         fabric = launch(config.training.precision)
         splits = data.load(config.data.set, root, validation=config.data.validation)
         _check_fit(splits, config)
@@ -183,16 +183,3 @@ def _prepare_together(fabric: Fabric, folder: Path, config: Config, net: Network
 def _finished(net: Network) -> Network:
     net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return net.cpu().requires_grad_(True).eval()
-
-
-@contextmanager
-def _flushed_denormals() -> Iterator[None]:
-    """Treat denormal numbers as 0 inside the block: far from the threshold the gradient makes many of them,
-    and a processor takes a hundred times as long over each.
-    """
-    before = float(torch.tensor(1e-40) * 1.0) == 0.0
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(before)
