@@ -25,7 +25,7 @@ LAWS: dict[str, NoiseLaw] = {
 }
 
 
-def run(neurons: int = 200, seed: int = 0, fan_ins: tuple[int, ...] = FAN_INS) -> list[dict[str, Any]]:
+def run(neurons: int = 50, seed: int = 0, fan_ins: tuple[int, ...] = FAN_INS) -> list[dict[str, Any]]:
     """One row for each law and fan-in: largest, mean and signed mean difference of the two probabilities.
 
     Args:
