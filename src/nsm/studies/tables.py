@@ -144,8 +144,6 @@ def _mean(rows: Rows, key: str) -> float:
 
 TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "mnist": ("mnist", _comparison),
-    "mnist-methods": ("mnist-methods", _comparison),
-    "mnist-mlp": ("mnist-mlp", _comparison),
     "learning": ("learning", _learning),
     "signals": ("learning", _signals),
     "speed-train": ("speed-train", _speed),
