@@ -15,7 +15,7 @@ from nsm.noise import Bernoulli, Gaussian, Measured, NoiseLaw
 
 STUDY = "clt"
 Array = npt.NDArray[np.float64]
-FAN_INS = (16, 32, 50, 100, 300, 1024)
+FAN_INS = (16, 32, 50, 100, 300)
 LAWS: dict[str, NoiseLaw] = {
     "Bernoulli(0.5)": Bernoulli(0.5),
     "Bernoulli(0.25)": Bernoulli(0.25),
@@ -25,7 +25,7 @@ LAWS: dict[str, NoiseLaw] = {
 }
 
 
-def run(neurons: int = 50, seed: int = 0, fan_ins: tuple[int, ...] = FAN_INS) -> list[dict[str, Any]]:
+def run(neurons: int = 25, seed: int = 0, fan_ins: tuple[int, ...] = FAN_INS) -> list[dict[str, Any]]:
     """One row for each law and fan-in: largest, mean and signed mean difference of the two probabilities.
 
     Args:
