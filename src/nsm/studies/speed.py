@@ -6,7 +6,7 @@ Both sides of a ratio are measured in one process, in turn, several times; the r
 from __future__ import annotations
 
 import multiprocessing
-import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -43,19 +43,19 @@ def train_rows(
         root: data folder, see :func:`nsm.data.load`.
 
     Returns:
-        Two rows: ``epoch`` in seconds and ``memory`` in MiB.
+        Rows for an epoch in seconds and, on Linux, memory in MiB.
     """
     with tempfile.TemporaryDirectory() as folder, flushed_denormals():
         sides = [_stepper(_config(network, model), Path(folder) / model, steps, root) for model in _SIDES]
         seconds = _in_turn(sides, repeats)
     batch = _config(network, "nsm").training.batch_size
     epochs = [value * _IMAGES / (batch * steps) for value in seconds]
-    peaks = [_peak_memory(network, model, root) for model in _SIDES]
     described: dict[str, Any] = {"network": network, "batch": batch, "repeats": repeats}
-    return [
-        _row(f"{network}-epoch", "twin", epochs, unit="s", **described),
-        _row(f"{network}-memory", "twin", peaks, unit="MiB", **described),
-    ]
+    rows = [_row(f"{network}-epoch", "twin", epochs, unit="s", **described)]
+    if sys.platform == "linux":
+        peaks = [_peak_memory(network, model, root) for model in _SIDES]
+        rows.append(_row(f"{network}-memory", "twin", peaks, unit="MiB", **described))
+    return rows
 
 
 _SIDES: tuple[Model, ...] = ("nsm", "twin")
@@ -145,7 +145,7 @@ def _stepper(config: Config, folder: Path, steps: int, root: Path | None) -> Cal
 
 
 def _peak_memory(network: str, model: Model, root: Path | None) -> float:
-    """MiB at the peak of a process of its own that trains for some steps."""
+    """MiB at the peak of a process of its own that trains for some steps (Linux)."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_peak_of_steps, (network, model, root, torch.get_num_threads()))
 
@@ -154,4 +154,7 @@ def _peak_of_steps(network: str, model: Model, root: Path | None, threads: int) 
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         _stepper(_config(network, model), Path(folder), _WARM_UP, root)()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not getrusage: its peak is inherited from the process that started this one.
+    status = Path("/proc/self/status").read_text().splitlines()
+    peak = next(line for line in status if line.startswith("VmHWM:"))
+    return int(peak.split()[1]) / 1024

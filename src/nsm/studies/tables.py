@@ -75,7 +75,7 @@ def _comparison(rows: Rows) -> Table:
 
 
 def _learning(rows: Rows) -> Table:
-    headings = ["change", "error, %", "one sample", "means", "signs", "NLL", "train loss", "seconds"]
+    headings = ["change", "error, %", "one sample", "means", "signs", "NLL", "train loss"]
     keys = ("one_sample_error_percent", "mean_error_percent", "threshold_error_percent")
     order = list(learning.VARIANTS)
     cells = [
@@ -85,7 +85,6 @@ def _learning(rows: Rows) -> Table:
             *(f"{row[key]:.2f}" if key in row else "" for key in keys),
             f"{row['nll']:.4f}",
             f"{row['train_loss']:.4f}",
-            f"{row['seconds']:.0f}",
         ]
         for row in sorted(rows, key=lambda row: order.index(row["model"]))
     ]
