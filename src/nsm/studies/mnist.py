@@ -36,7 +36,7 @@ class Kind:
     published: float | None = None
 
 
-# What suits conventional networks better: grey levels instead of binarized pixels, and maximum pooling.
+# Conventional networks as they are usually built: grey levels instead of binarized pixels, maximum pooling.
 _CONVENTIONAL = ("binarize=false", "pooling=max")
 KINDS: Mapping[str, Kind] = {
     "bnsm": Kind("NSM, Bernoulli noise", ("model=nsm", "noise=bernoulli:0.5"), 0.775),
