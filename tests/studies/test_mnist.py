@@ -19,7 +19,7 @@ def test_every_kind_differs_from_its_twin_in_what_it_is_named_for_alone(network:
             twin.training.epochs,
             twin.training.batch_size,
         )
-        # A norm of torch's weight normalization has the dimensions of a weight, but one number for each neuron.
+        # The norms that weight normalization keeps have the dimensions of a weight, but are none.
         assert products(config) == products(twin)
 
 

@@ -21,13 +21,13 @@ from torch import Tensor
 from nsm import data, models, nn, predict
 from nsm.models import Model
 from nsm.studies import mnist
-from nsm.training import Config, with_overrides
+from nsm.training import Config, fresh_network, with_overrides
 from nsm.training.denormals import flushed_denormals
 from nsm.training.processes import launch
 from nsm.training.run import Run
 from nsm.training.signals import StopRequest
 
-_WARM_UP = 5
+_MEMORY_STEPS = 5
 _IMAGES = 60_000
 
 
@@ -123,10 +123,7 @@ def _config(network: str, model: Model) -> Config:
 
 def _stepper(config: Config, folder: Path, steps: int, root: Path | None) -> Callable[[], None]:
     splits = data.load(config.data.set, root, validation=config.data.validation)
-    overrides: Any = config.network.overrides
-    net = models.build(
-        config.network.name, model=config.network.model, noise=config.network.noise, **overrides
-    )
+    net = fresh_network(config, splits.train)
     run = Run(launch(config.training.precision), config, net, splits, folder)
     shards, request = run.shards(), StopRequest()
 
@@ -153,7 +150,7 @@ def _peak_memory(network: str, model: Model, root: Path | None) -> float:
 def _peak_of_steps(network: str, model: Model, root: Path | None, threads: int) -> float:
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
-        _stepper(_config(network, model), Path(folder), _WARM_UP, root)()
+        _stepper(_config(network, model), Path(folder), _MEMORY_STEPS, root)()
     # Not getrusage: its peak is inherited from the process that started this one.
     status = Path("/proc/self/status").read_text().splitlines()
     peak = next(line for line in status if line.startswith("VmHWM:"))
