@@ -11,7 +11,7 @@ from torch import nn
 
 import nsm
 from nsm.models import ARCHITECTURES, MODELS, Model, ModelFileError, build, from_config
-from nsm.nn import Linear, Sign, is_chain, stochastic_layers
+from nsm.nn import Linear, Sign, StochasticLayer, is_chain, stochastic_layers
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -59,13 +59,17 @@ def test_binary_inputs_are_declared_where_they_are() -> None:
 
     assert declared() == [False, True, True]
     assert declared(binarize=True) == [True, True, True]
-    assert declared(binarize=True, pooling="average") == [True, False, False]
+    assert declared(binarize=True, pooling="average") == [True, True, True]
+    averages = {1: {-1.0, 1.0}, 4: {-1.0, -0.5, 0.0, 0.5, 1.0}}
     for pooling in ("max", "average"):
         net = build("mnist-cnn", binarize=True, pooling=pooling)
         x = torch.rand(3, *net.image)
         for module in net:
-            assert not getattr(module, "binary_input", False) or set(x.unique().tolist()) == {-1.0, 1.0}
+            if isinstance(module, StochasticLayer):
+                assert set(x.unique().tolist()) == averages[module.pooled]
             x = module(x)
+        pooled = 4 if pooling == "average" else 1
+        assert [layer.pooled for _, layer in stochastic_layers(net)] == [1, pooled, pooled]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import itertools
 import math
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -37,6 +38,7 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...], nn.Module]] = {
         nn.Conv3d(2, 4, (1, 3, 2)),
     ),
 }
+DECLARATIONS: list[dict[str, Any]] = [{}, {"binary_input": True}, {"binary_input": True, "pooled": 2}]
 KINDS_AND_FIDELITIES = list(itertools.product(LAYERS, FIDELITIES))
 
 
@@ -83,9 +85,11 @@ def test_the_default_generator_decides_outside_a_fixed_pass(kind: str, fidelity:
 
 
 @pytest.mark.parametrize(("kind", "fidelity"), KINDS_AND_FIDELITIES)
-@pytest.mark.parametrize("declared", [False, True])
-def test_every_fidelity_has_the_gradient_of_the_mean(kind: str, fidelity: Fidelity, declared: bool) -> None:
-    layer, x = made(kind, fidelity=fidelity, binary_input=declared)
+@pytest.mark.parametrize("declared", DECLARATIONS, ids=str)
+def test_every_fidelity_has_the_gradient_of_the_mean(
+    kind: str, fidelity: Fidelity, declared: dict[str, Any]
+) -> None:
+    layer, x = made(kind, fidelity=fidelity, **declared)
     x = torch.sign(x).requires_grad_()
     inputs = (x, layer.product.weight, layer.beta, layer.bias)
     weights = torch.randn_like(layer(x))
@@ -147,6 +151,19 @@ def test_neurons_without_variance_are_deterministic(fidelity: Fidelity, declared
     for tensor in (x, layer.product.weight, layer.beta, layer.bias):
         assert tensor.grad is not None
         assert torch.equal(tensor.grad, torch.zeros_like(tensor))
+
+
+@pytest.mark.parametrize(
+    ("declared", "reason"),
+    [
+        ({"pooled": 0, "binary_input": True}, "pooled must be a whole number of signs >= 1, got 0"),
+        ({"pooled": 2.0, "binary_input": True}, "pooled must be a whole number of signs >= 1, got 2.0"),
+        ({"pooled": 4}, "pooled=4 says that inputs are averages of signs: binary_input must be True"),
+    ],
+)
+def test_impossible_declarations_are_refused(declared: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        nsm.nn.Linear(3, 2, **declared)
 
 
 @pytest.mark.parametrize("fidelity", FIDELITIES)

@@ -17,8 +17,7 @@ from nsm.noise import NoiseLaw
 def two_moment(layer: StochasticLayer, fields: Tensor) -> Tensor:
     """(1 + erf(E/sqrt(2 Var)))/2 for receptive fields (C, F): one for each neuron; float64, from the
     definition."""
-    w = layer.weight.detach().flatten(1).double()
-    z = fields.double()
+    w, z = synapses(layer, fields)
     mean = ((layer.noise.mean + layer.a.detach().double()) * (w * z).sum(1)) + bias_of(layer)
     variance = layer.noise.variance * (w.square() * z.square()).sum(1) + layer.eta**2
     return 0.5 * torch.special.erfc(-mean / (2.0 * variance).sqrt())
@@ -30,10 +29,10 @@ def physical(layer: StochasticLayer, fields: Tensor) -> Tensor:
     if isinstance(layer.noise, nsm.Gaussian):
         return two_moment(layer, fields)
     values, weights = atoms(layer.noise)
-    w, a, b = layer.weight.detach().flatten(1).double(), layer.a.detach().double(), bias_of(layer)
+    (w, z), a, b = synapses(layer, fields), layer.a.detach().double(), bias_of(layer)
     result = []
     for neuron in range(len(w)):
-        product = (w[neuron] * fields[neuron].double()).numpy()
+        product = (w[neuron] * z[neuron]).numpy()
         u, p = np.array([float(b[neuron])]), np.array([1.0])
         for term in product:
             u = (u[:, None] + (values + float(a[neuron])) * term).ravel()
@@ -45,6 +44,17 @@ def physical(layer: StochasticLayer, fields: Tensor) -> Tensor:
             fires = (u >= -1e-12).astype(float)
         result.append(float((p * fires).sum()))
     return torch.tensor(result, dtype=torch.float64)
+
+
+def synapses(layer: StochasticLayer, fields: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight and presynaptic value of every synapse, (C, F K) each: an average over K > 1 signs (never 0
+    here, which stands for padding) has K synapses of a K-th of the weight."""
+    w, z, count = layer.weight.detach().flatten(1).double(), fields.double(), layer.pooled
+    if count == 1:
+        return w, z
+    positive = ((z + 1.0) / 2.0 * count).round()
+    parts = [torch.where(positive > k, 1.0, -1.0).double() * (z != 0) for k in range(count)]
+    return w.repeat(1, count) / count, torch.cat(parts, 1)
 
 
 def atoms(noise: NoiseLaw) -> tuple[np.ndarray, np.ndarray]:

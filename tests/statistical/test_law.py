@@ -92,6 +92,26 @@ def test_drawn_synapses_follow_the_physical_law(
     assert_frequencies(frequencies(layer, x, 4), TRIALS, by_position(layer, x, exact.physical))
 
 
+@pytest.mark.parametrize("kind", ["linear", "conv1d", "conv1d-padded"])
+@pytest.mark.parametrize("law", [nsm.Bernoulli(0.2), nsm.Gaussian(0.8)], ids=repr)
+@pytest.mark.parametrize("fidelity", ["moment", "synapse", "unit"])
+def test_every_sign_behind_an_average_has_a_synapse(
+    kind: str, law: NoiseLaw, fidelity: nsm.nn.Fidelity
+) -> None:
+    layer, x = prepared(kind, law, seed=12, fidelity=fidelity, binary_input=True, pooled=3)
+    x = (torch.rand(*x.shape, 3) < 0.6).float().mul(2).sub(1).mean(-1)
+    expected = by_position(layer, x, exact.two_moment if fidelity == "moment" else exact.physical)
+    assert_frequencies(frequencies(layer, x, 13), TRIALS, expected)
+
+
+@pytest.mark.parametrize("fidelity", ["moment", "synapse", "unit"])
+def test_an_average_of_zero_is_noisy(fidelity: nsm.nn.Fidelity) -> None:
+    layer = nsm.nn.Linear(
+        3, 4, bias=False, noise=nsm.Gaussian(1.0), fidelity=fidelity, binary_input=True, pooled=2
+    )
+    assert_frequencies(frequencies(layer, torch.zeros(3), 14), TRIALS, torch.full((1, 4), 0.5))
+
+
 @pytest.mark.parametrize("fidelity", ["moment", "synapse", "unit"])
 @pytest.mark.parametrize("law", LAWS, ids=repr)
 def test_additive_noise_widens_the_law(law: NoiseLaw, fidelity: nsm.nn.Fidelity) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
@@ -18,13 +18,14 @@ STOCHASTIC_MODELS: tuple[Model, ...] = ("nsm", "ste")
 
 
 class Product(NamedTuple):
-    """The shape of one layer's product: a convolution with ``kernel`` > 0 (no padding), else fully
-    connected.
+    """One layer's product: a convolution with ``kernel`` > 0 (no padding), else fully connected; each input
+    is the average of ``pooled`` activations of the layer before.
     """
 
     inputs: int
     outputs: int
     kernel: int = 0
+    pooled: int = 1
 
 
 def neurons(
@@ -36,17 +37,22 @@ def neurons(
         product: shape of the product.
         model: which kind of neuron.
         noise: law of the noise (``nsm`` and ``ste`` alone).
-        binary_input: whether the inputs are all +-1 (``nsm`` and ``ste`` alone).
+        binary_input: whether the inputs are +-1 or averages of such (``nsm`` and ``ste`` alone).
         dropout: rate of ``twin-dropout``.
     """
     if model in STOCHASTIC_MODELS:
         estimator: Literal["straight-through", "probability"] = (
             "straight-through" if model == "ste" else "probability"
         )
+        options: Any = {
+            "noise": noise,
+            "estimator": estimator,
+            "binary_input": binary_input,
+            "pooled": product.pooled,
+        }
         if product.kernel:
-            shape = (product.inputs, product.outputs, product.kernel)
-            return [Conv2d(*shape, noise=noise, estimator=estimator, binary_input=binary_input)]
-        return [Linear(*product[:2], noise=noise, estimator=estimator, binary_input=binary_input)]
+            return [Conv2d(product.inputs, product.outputs, product.kernel, **options)]
+        return [Linear(product.inputs, product.outputs, **options)]
     linear = _conventional(product, bias=model != "twin-bn")
     if model in ("twin-wn", "wbd"):
         linear = weight_norm(linear)

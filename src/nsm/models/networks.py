@@ -69,16 +69,16 @@ def assemble(
         binary = True
 
     channels, height, width = shape.image
+    pooled = 1
     for outputs, kernel in shape.convolutions:
-        add(Product(channels, outputs, kernel))
+        add(Product(channels, outputs, kernel, pooled))
         modules.append(_POOLS[pooling](2))
-        # The average of four signs is no sign.
-        binary = pooling == "max"
+        pooled = 4 if pooling == "average" else 1
         channels, height, width = outputs, (height - kernel + 1) // 2, (width - kernel + 1) // 2
     modules.append(nn.Flatten())
     features = math.prod((channels, height, width))
     for outputs in shape.hidden:
-        add(Product(features, outputs))
-        features = outputs
+        add(Product(features, outputs, pooled=pooled))
+        features, pooled = outputs, 1
     modules.append(nn.Linear(features, shape.classes))
     return nn.Sequential(*modules)

@@ -24,4 +24,7 @@ class NoisyRectifier(Drawing):
             u = u.repeat_interleave(len(draw.rows) // len(u), dim=0)
         place = draw.place(random.Purpose.ACTIVATION)
         noise = random.normal(draw.seed, draw.rows, u[0].numel(), place).view(u.shape).to(u)
-        return torch.relu(u + torch.sigmoid(u).detach().sqrt() * noise)
+        # In float64: torch's float32 sigmoid differs in the last bit between the elements of one vector and
+        # those left over, and a sample must not depend on its batch.
+        deviation = torch.sigmoid(u.detach().double()).sqrt().to(u.dtype)
+        return torch.relu(u + deviation * noise)

@@ -40,6 +40,7 @@ class _Conv(StochasticLayer):
         estimator: Estimator = "probability",
         eta: float = 0.0,
         binary_input: bool = False,
+        pooled: int = 1,
     ) -> None:
         super().__init__(
             self._module(
@@ -60,6 +61,7 @@ class _Conv(StochasticLayer):
             estimator=estimator,
             eta=eta,
             binary_input=binary_input,
+            pooled=pooled,
         )
 
     @property

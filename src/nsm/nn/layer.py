@@ -44,6 +44,7 @@ class StochasticLayer(Drawing, ABC):
         estimator: Estimator,
         eta: float,
         binary_input: bool,
+        pooled: int,
     ) -> None:
         super().__init__()
         if not isinstance(noise, NoiseLaw):
@@ -52,7 +53,14 @@ class StochasticLayer(Drawing, ABC):
             raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}, got {estimator!r}")
         if not (math.isfinite(eta) and eta >= 0.0):
             raise ValueError(f"eta must be a finite standard deviation >= 0, got {eta}")
-        self.noise, self.estimator, self.eta, self.binary_input = noise, estimator, float(eta), binary_input
+        if not (isinstance(pooled, int) and pooled >= 1):  # type: ignore[redundant-expr]
+            raise ValueError(f"pooled must be a whole number of signs >= 1, got {pooled!r}")
+        if pooled > 1 and not binary_input:
+            raise ValueError(
+                f"pooled={pooled} says that inputs are averages of signs: binary_input must be True"
+            )
+        self.noise, self.estimator, self.eta = noise, estimator, float(eta)
+        self.binary_input, self.pooled = binary_input, pooled
         self.fidelity: Fidelity = check_fidelity(fidelity)
         self.product = product
         bias: nn.Parameter | None = product.bias  # type: ignore[assignment]
@@ -71,6 +79,7 @@ class StochasticLayer(Drawing, ABC):
         estimator: Estimator = "probability",
         eta: float = 0.0,
         binary_input: bool = False,
+        pooled: int = 1,
     ) -> Self:
         """A layer around an existing torch module, which it takes over; the module's bias becomes the
         layer's.
@@ -84,6 +93,7 @@ class StochasticLayer(Drawing, ABC):
             estimator=estimator,
             eta=eta,
             binary_input=binary_input,
+            pooled=pooled,
         )
         return layer
 
@@ -141,13 +151,14 @@ class StochasticLayer(Drawing, ABC):
         return self.flatten(self.product(x))
 
     def variance(self, x: Tensor) -> Tensor:
-        """Var[u] = s^2 sum_j w_ij^2 z_j^2 + eta^2 for a batch of inputs.
+        """Var[u] = s^2 sum_j w_ij^2 z_j^2 + eta^2 for a batch of inputs; where an input is the average of K
+        signs, s^2 sum_j w_ij^2 / K + eta^2.
 
         Returns:
             (N, P, C); or (1, C) or (P, C) where ``binary_input`` makes it the same for every input.
         """
         power = self._binary_power(x) if self.binary_input else self.flatten(self._power(x))
-        return self.noise.variance * power.to(self._wide) + self.eta**2
+        return (self.noise.variance / self.pooled) * power.to(self._wide) + self.eta**2
 
     def erf_argument(self, x: Tensor) -> Tensor:
         """s = E[u]/sqrt(2 Var[u]) for a batch of inputs: (N, P, C), P(z' = 1) = (1 + erf(s)) / 2."""
@@ -219,8 +230,11 @@ class StochasticLayer(Drawing, ABC):
 
     def _synapse(self, x: Tensor, draw: Draw) -> Tensor:
         """u with every xi_ij drawn: (R, P, C)."""
-        fields, weight = self._fields(x), self.weight.flatten(1)
-        positions, synapses = fields.shape[1], weight.numel()
+        signs, weight = self._signs(self._fields(x)), self.weight.flatten(1)
+        if self.pooled > 1:
+            # An average of 0 has synapses, a cell of the padding has none.
+            signs = signs * self._fields(torch.ones_like(x[:1]))[..., None]
+        positions, synapses = signs.shape[1], weight.numel() * self.pooled
         repeat = len(draw.rows) // len(x)
         parts = []
         # About 2^24 synapses at a time: the words of one part take some hundred megabytes.
@@ -231,19 +245,31 @@ class StochasticLayer(Drawing, ABC):
             xi = self.noise.from_words(random.words(draw.seed, rows, positions * synapses, where)).to(
                 weight.dtype
             )
-            xi = xi.view(len(rows), positions, *weight.shape) + self.a[:, None]
+            xi = xi.view(len(rows), positions, *weight.shape, self.pooled) + self.a[:, None, None]
             source = torch.arange(first, first + len(rows), device=x.device) // repeat
-            parts.append((xi * weight * fields[source]).sum(-1))
+            parts.append((xi * (weight / self.pooled)[..., None] * signs[source]).sum((-2, -1)))
         return torch.cat(parts) + (0.0 if self.bias is None else self.bias)
+
+    def _signs(self, x: Tensor) -> Tensor:
+        """The presynaptic values behind ``x``, (*x.shape, K): K signs of that average, or ``x`` itself where
+        K is 1. Noise is independent and alike for all of them: it does not matter which ones are positive.
+        """
+        if self.pooled == 1:
+            return x[..., None]
+        positive = torch.arange(self.pooled, device=x.device) < (x[..., None] + 1.0) * (0.5 * self.pooled)
+        return torch.where(positive, 1.0, -1.0).to(x.dtype)
 
     def _unit(self, x: Tensor, draw: Draw) -> Tensor:
         """u with one xi_j per presynaptic unit, shared by all neurons (and positions) that it feeds: (R, P,
         C).
         """
         repeated = x.repeat_interleave(len(draw.rows) // len(x), dim=0)
-        drawn = random.words(draw.seed, draw.rows, x[0].numel(), draw.place(random.Purpose.UNIT))
-        xi = self.noise.from_words(drawn).to(x.dtype).view_as(repeated)
-        common, noisy = self.flatten(self.product(repeated)), self.flatten(self.product(repeated * xi))
+        drawn = random.words(
+            draw.seed, draw.rows, x[0].numel() * self.pooled, draw.place(random.Purpose.UNIT)
+        )
+        xi = self.noise.from_words(drawn).to(x.dtype).view(*repeated.shape, self.pooled)
+        received = (xi * self._signs(repeated)).mean(-1)
+        common, noisy = self.flatten(self.product(repeated)), self.flatten(self.product(received))
         return noisy + self.a * common + (0.0 if self.bias is None else self.bias)
 
     def _add_eta(self, u: Tensor, draw: Draw) -> Tensor:
@@ -261,4 +287,6 @@ class StochasticLayer(Drawing, ABC):
             parts.append(f"eta={self.eta}")
         if self.binary_input:
             parts.append("binary_input=True")
+        if self.pooled > 1:
+            parts.append(f"pooled={self.pooled}")
         return ", ".join(parts)

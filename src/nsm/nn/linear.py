@@ -28,11 +28,15 @@ class Linear(StochasticLayer):
         binary_input: promise that every input is +1 or -1; the variance of u is then a property of the
             weights and costs nothing. Without it the variance is computed from the input, exactly, by a
             second product.
+        pooled: number K of signs whose average each input is, 1 for the signs themselves; needs
+            ``binary_input``. Behind an average over K neurons each of these has a synapse of its own, of
+            weight w/K and with noise of its own: u = sum_jk (xi_jk + a) (w_j/K) z_jk + b. The variance then
+            is a property of the weights, too: s^2 sum_j w_j^2 / K.
 
     Shape: (\\*, in_features) to (\\*, out_features).
 
     Raises:
-        ValueError: for an unknown fidelity or estimator or an impossible eta.
+        ValueError: for an unknown fidelity or estimator, an impossible eta or number of pooled signs.
         TypeError: if ``noise`` is not a noise law.
     """
 
@@ -51,6 +55,7 @@ class Linear(StochasticLayer):
         estimator: Estimator = "probability",
         eta: float = 0.0,
         binary_input: bool = False,
+        pooled: int = 1,
     ) -> None:
         super().__init__(
             nn.Linear(in_features, out_features, bias, device, dtype),
@@ -59,6 +64,7 @@ class Linear(StochasticLayer):
             estimator=estimator,
             eta=eta,
             binary_input=binary_input,
+            pooled=pooled,
         )
 
     @property
