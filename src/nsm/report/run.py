@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nsm.data import SETS, ImageSet
+from nsm.files import write_atomically
 from nsm.inference import CurvePoint, Evaluation
-from nsm.models.files import read_config, write_atomically
+from nsm.models.files import read_config
 from nsm.provenance import machine
 from nsm.report import page
 from nsm.report.confusion import confusion_matrix, frequent
