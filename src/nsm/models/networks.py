@@ -63,11 +63,53 @@ class Architecture:
     bias: bool = True
 
 
+def _cifar(classes: int) -> Architecture:
+    """The published network for CIFAR: noise behind 3x3 kernels only after a real first layer."""
+    return Architecture(
+        (3, 32, 32),
+        (
+            *_block(96, 3),
+            *_block(192, 3),
+            Convolution(192, 3, padded=True),
+            Convolution(192, 1),
+            Convolution(192, 1),
+        ),
+        classes=classes,
+        stem=96,
+        average=8,
+        normalized=True,
+        bias=False,
+    )
+
+
+def _block(channels: int, layers: int) -> tuple[Convolution, ...]:
+    """Padded 3x3 layers, the last one pooled."""
+    return tuple(Convolution(channels, 3, padded=True, pooled=i == layers - 1) for i in range(layers))
+
+
 ARCHITECTURES: Mapping[str, Architecture] = {
     "digits-mlp": Architecture((1, 8, 8), hidden=(256, 128), dropout=0.2),
     "mnist-mlp": Architecture((1, 28, 28), hidden=(300, 300, 300)),
     "mnist-cnn": Architecture(
         (1, 28, 28), (Convolution(32, 5, pooled=True), Convolution(64, 5, pooled=True)), (512,)
+    ),
+    "nmnist-cnn": Architecture(
+        (10, 34, 34), (Convolution(32, 5, pooled=True), Convolution(64, 5, pooled=True)), (150,)
+    ),
+    "cifar10-allconv": _cifar(10),
+    "cifar100-allconv": _cifar(100),
+    "dvsgesture-allconv": Architecture(
+        (6, 64, 64),
+        (
+            *_block(64, 3),
+            *_block(96, 3),
+            *_block(128, 3),
+            Convolution(256, 3, padded=True),
+            Convolution(256, 1),
+            Convolution(256, 1),
+        ),
+        classes=11,
+        average=8,
     ),
 }
 

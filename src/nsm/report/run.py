@@ -157,6 +157,6 @@ def _uncertain(scores: Evaluation, images: ImageSet) -> list[Markup]:
     for index in map(int, order):
         answer = Answer("Predicted", NSM, scores.prediction.probabilities[index].numpy())
         target = int(images.targets[index])
-        pixels = images.images[index, 0].numpy()
+        pixels = images.images[index].numpy()
         cards.append(card(pixels, [answer], images.classes, target, uncertainty(scores.prediction, index)))
     return [page.paragraph(text), page.grid(cards, cards=True)]
