@@ -36,3 +36,10 @@ CIFAR100 = _words(
     wardrobe whale willow_tree wolf woman worm
     """
 )
+# From the release's gesture_mapping.csv.
+GESTURES = _words(
+    """
+    hand_clapping right_hand_wave left_hand_wave right_arm_clockwise right_arm_counter_clockwise
+    left_arm_clockwise left_arm_counter_clockwise arm_roll air_drums air_guitar other_gestures
+    """
+)
