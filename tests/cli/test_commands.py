@@ -125,6 +125,9 @@ def test_data_sets_are_listed(nsm, tmp_path):
         "emnist-letters": False,
         "cifar10": False,
         "cifar100": False,
+        "nmnist": False,
+        "dvsgesture": False,
+        "dvsgesture-precut": False,
     }
     result = nsm("data", "list", "--data-dir", tmp_path)
     assert result.exit_code == 0

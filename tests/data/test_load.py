@@ -1,4 +1,5 @@
 import hashlib
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from sklearn.datasets import load_digits
 
 from nsm import data
 from nsm.data import SETS, DataError
-from nsm.data.sources import BatchSource
+from nsm.data.sources import BatchSource, EventSource
 from tests.data.idx_files import CLASSES, HEIGHT, TEST, TRAIN, WIDTH, idx, lay_out, small_files, small_set
 
 
@@ -215,7 +216,7 @@ def test_a_file_under_the_name_of_another(small, tmp_path, other, reason):
         data.load("small", tmp_path)
 
 
-CLASS_COUNTS = {"emnist-letters": 26, "cifar100": 100}
+CLASS_COUNTS = {"emnist-letters": 26, "cifar100": 100, "dvsgesture": 11, "dvsgesture-precut": 11}
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -224,6 +225,9 @@ def test_what_is_known_of_a_set_agrees_with_itself(name):
     assert 0 < info.validation < info.train
     assert len(set(info.classes)) == len(info.classes) == CLASS_COUNTS.get(name, 10)
     if info.source is None:
+        return
+    assert all(urlsplit(mirror).scheme in ("http", "https") for mirror in info.source.mirrors)
+    if isinstance(info.source, EventSource):
         return
     held = [file for download in info.source.downloads for file in download.holds]
     assert held == list(info.source.names)
@@ -248,6 +252,9 @@ def test_the_layout_of_torchvision():
         "emnist-letters": "EMNIST/raw",
         "cifar10": "cifar-10-batches-bin",
         "cifar100": "cifar-100-binary",
+        "nmnist": "NMNIST",
+        "dvsgesture": "DvsGesture",
+        "dvsgesture-precut": "DVSGesture",
     }
     letters = [file.name for file in SETS["emnist-letters"].source.files]
     assert letters == [

@@ -91,7 +91,14 @@ def fuzz(reader, corpus, seconds):
         path.write_bytes(data)
         READERS[reader](path)
 
-    options = [f"-max_total_time={seconds}", "-max_len=4096", f"-artifact_prefix={path}", str(corpus)]
+    # atheris keeps some hundred bytes of each run, the readers none.
+    options = [
+        f"-max_total_time={seconds}",
+        "-max_len=4096",
+        "-rss_limit_mb=8192",
+        f"-artifact_prefix={path}",
+        str(corpus),
+    ]
     atheris.Setup([sys.argv[0], *options], one)
     for function in (ev.read_nmnist, ev.read_aedat, ev.read_precut, ev.read_labels):
         module = sys.modules[function.__module__]

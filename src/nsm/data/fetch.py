@@ -39,12 +39,15 @@ def fetch(name: str, root: str | Path | None = None) -> Path:
     Raises:
         ValueError: if there is no set of this name.
         DataError: if a file cannot be had or written: the message says which to put where, and from where.
+            Event recordings are never downloaded.
     """
     info, top = describe(name), data_root(root)
     if info.source is None:
         return top
     folder = top / info.source.folder
     missing = locate(info.source, top).missing
+    if missing and not info.source.downloads:
+        raise DataError(_by_hand(info.title, info.source, folder, missing))
     if missing:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -121,6 +124,13 @@ def _advice(
         f"{title}: {wanted[0].name} cannot be downloaded ({'; '.join(problems)}). "
         f"Put {names} into {folder}, from {places}, "
         f"or let {VARIABLE} name a folder that holds {source.folder}"
+    )
+
+
+def _by_hand(title: str, source: Source, folder: Path, missing: Sequence[str]) -> str:
+    return (
+        f"{title} has to be fetched by hand, from {' and '.join(source.mirrors)}: put {', '.join(missing)} "
+        f"into {folder}, or let {VARIABLE} name a folder that holds {source.folder}"
     )
 
 

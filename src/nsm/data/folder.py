@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nsm.data.sets import describe
-from nsm.data.sources import Source
+from nsm.data.sources import EventSource, Source
 
 VARIABLE = "NSM_DATA"
 
@@ -40,7 +40,7 @@ def locate(source: Source, root: Path) -> Located:
     for name in source.names:
         plain = root / source.folder / name
         for path in (plain, plain.with_name(f"{name}.gz")):
-            if path.is_file():
+            if path.is_file() or (path.is_dir() and isinstance(source, EventSource)):
                 found[name] = path
                 break
     return Located(found, tuple(name for name in source.names if name not in found))

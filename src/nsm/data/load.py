@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nsm import random
 from nsm.data.batches import read_batch
@@ -17,49 +20,105 @@ from nsm.data.folder import data_root, locate
 from nsm.data.idx import read_idx
 from nsm.data.images import ImageSet, Splits
 from nsm.data.sets import SetInfo, describe
-from nsm.data.sources import BatchSource, IdxPair, IdxSource
+from nsm.data.sources import BatchSource, EventSource, IdxPair, IdxSource
 
 
 def load(name: str, root: str | Path | None = None, *, validation: int | None = None) -> Splits:
     """A data set, read from the data folder; files that are missing are downloaded into it first.
 
     The division is a fixed one, whatever the seed of a run, and a larger validation set contains the smaller.
+    Recordings of event cameras become the images that the published networks see; their validation set is
+    made of whole users where the set knows them, and may be a little larger than asked for.
 
     Args:
         name: one of :data:`SETS`.
         root: data folder; None for the one that ``NSM_DATA`` names, else a folder among the user's caches.
         validation: images held out of the training set, in [0, number of training images]; None for the
-            set's own number.
+            set's own number, or the same share of a subset.
 
     Raises:
         ValueError: if there is no set of this name, or not that many images.
         DataError: if a file is damaged, or missing and cannot be downloaded.
     """
     info = describe(name)
-    held_out = info.validation if validation is None else validation
-    if held_out not in range(info.train + 1):
-        raise ValueError(f"validation must be a whole number in [0, {info.train}] for {name}, got {held_out}")
-    learnt, test = _bundled_digits(info, name) if info.source is None else _read(info, name, root)
-    return Splits(*_divide(learnt, held_out, "validation"), test)
+    _check_validation(validation, info.train, name)
+    learnt, test, groups = _parts(info, name, root)
+    _check_validation(validation, len(learnt), name)
+    held_out = info.validation * len(learnt) // info.train if validation is None else validation
+    return Splits(*_divide(learnt, held_out, "validation", groups), test)
 
 
-def _divide(images: ImageSet, count: int, part: str) -> tuple[ImageSet, ImageSet]:
-    """All but ``count`` images, and those, both in the order in which they came."""
-    order = random.permutation(random.derive(0, "data", images.name, part), 0, len(images))
-    held_out, rest = order[:count].sort().values, order[count:].sort().values
-    return images.subset(rest), images.subset(held_out)
+def _check_validation(validation: int | None, train: int, name: str) -> None:
+    if validation is not None and validation not in range(train + 1):
+        raise ValueError(f"validation must be a whole number in [0, {train}] for {name}, got {validation}")
 
 
-def _bundled_digits(info: SetInfo, name: str) -> tuple[ImageSet, ImageSet]:
+class _Parts(NamedTuple):
+    """What is read of a set; images of one group must stay together."""
+
+    learnt: ImageSet
+    test: ImageSet
+    groups: Tensor | None = None
+
+
+def _parts(info: SetInfo, name: str, root: str | Path | None) -> _Parts:
+    if info.source is None:
+        return _bundled_digits(info, name)
+    if isinstance(info.source, EventSource):
+        fetch(name, root)
+        return _framed(info.source, name, root)
+    return _read(info, name, root)
+
+
+def _divide(
+    images: ImageSet, count: int, part: str, groups: Tensor | None = None
+) -> tuple[ImageSet, ImageSet]:
+    """All but ``count`` images, and those, both in the order in which they came; whole groups where there are
+    groups, as many as hold at least ``count`` images.
+    """
+    seed = random.derive(0, "data", images.name, part)
+    if groups is None:
+        order = random.permutation(seed, 0, len(images))
+        held_out, rest = order[:count].sort().values, order[count:].sort().values
+        return images.subset(rest), images.subset(held_out)
+    members = torch.unique(groups, return_inverse=True)[1]
+    order = random.permutation(seed, 0, int(members.max()) + 1)
+    sizes = members.bincount()[order].cumsum(0)
+    chosen = order[: int((sizes < count).sum()) + 1] if count else order[:0]
+    held = torch.isin(members, chosen)
+    return images.subset((~held).nonzero()[:, 0]), images.subset(held.nonzero()[:, 0])
+
+
+def _framed(source: EventSource, name: str, root: str | Path | None) -> _Parts:
+    """Recordings as the published networks see them; what is made of them is kept in the data folder."""
+    from nsm.data import events
+    from nsm.data.events.images import as_images
+    from nsm.data.events.representations import GESTURE_FRAMES, GESTURE_WINDOWS, NMNIST_FRAMES
+
+    sets = {
+        "nmnist": events.nmnist,
+        "dvsgesture": events.dvs_gesture,
+        "dvsgesture-precut": events.dvs_gesture_precut,
+    }
+    frames, windows = (NMNIST_FRAMES, 1) if source.layout == "nmnist" else (GESTURE_FRAMES, GESTURE_WINDOWS)
+    folder = data_root(root) / "cache"
+    learnt, test = (
+        as_images(replace(sets[source.layout](split, root), name=name), frames, folder, windows=windows)
+        for split in events.SPLITS
+    )
+    return _Parts(learnt.images, test.images, learnt.groups)
+
+
+def _bundled_digits(info: SetInfo, name: str) -> _Parts:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     images = torch.from_numpy(np.rint(bunch.images * (255.0 / 16.0)).astype(np.uint8))
     targets = torch.from_numpy(bunch.target.astype(np.int64))
-    return _divide(ImageSet(images[:, None], targets, info.classes, name), info.test, "test")
+    return _Parts(*_divide(ImageSet(images[:, None], targets, info.classes, name), info.test, "test"))
 
 
-def _read(info: SetInfo, name: str, root: str | Path | None) -> tuple[ImageSet, ImageSet]:
+def _read(info: SetInfo, name: str, root: str | Path | None) -> _Parts:
     fetch(name, root)
     source = info.source
     assert source is not None
@@ -74,7 +133,7 @@ def _read(info: SetInfo, name: str, root: str | Path | None) -> tuple[ImageSet, 
             learnt, test = (_from_batches(info, source, part, count, name, files) for part, count in parts)
     except DataError as error:
         raise DataError(f"{error}; remove the file, and the right one is downloaded in its place") from error
-    return learnt, test
+    return _Parts(learnt, test)
 
 
 def _from_idx(info: SetInfo, source: IdxSource, pair: IdxPair, name: str, files: dict[str, Path]) -> ImageSet:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from nsm.data.classes import CIFAR10, CIFAR100, CLOTHES, DIGITS, LETTERS
-from nsm.data.sources import BatchSource, Download, IdxFile, IdxPair, IdxSource, Source
+from nsm.data.classes import CIFAR10, CIFAR100, CLOTHES, DIGITS, GESTURES, LETTERS
+from nsm.data.sources import BatchSource, Download, EventSource, IdxFile, IdxPair, IdxSource, Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,9 +17,10 @@ class SetInfo:
     Attributes:
         title: its name in text.
         classes: what the classes are called, in order of their numbers.
-        train: number of training images, those for validation among them.
-        test: number of test images.
-        image: shape (C, H, W) of one image.
+        train: number of training images, those for validation among them; a folder of event recordings may
+            hold fewer, and is a subset.
+        test: number of test images, likewise.
+        image: shape (C, H, W) of one image; the channels of a recording's image are bins of time.
         validation: how many training images are held out for validation unless another number is asked for.
         source: its files; None if it comes with an installed package and needs none.
     """
@@ -94,6 +95,19 @@ def _cifar(
             downloads=(archive,),
             mirrors=tuple(mirror.replace("{classes}", str(number)) for mirror in _CIFAR_MIRRORS),
         ),
+    )
+
+
+def _gestures(title: str, source: EventSource) -> SetInfo:
+    """Windows of 96 ms: 18 of each of 1,176 gestures for training and of 288 for the test."""
+    return SetInfo(
+        title=title,
+        classes=GESTURES,
+        train=21_168,
+        test=5184,
+        image=(6, 64, 64),
+        validation=2000,
+        source=source,
     )
 
 
@@ -184,6 +198,41 @@ SETS: Mapping[str, SetInfo] = MappingProxyType(
             ("train.bin",),
             ("test.bin",),
             labels=2,
+        ),
+        "nmnist": SetInfo(
+            title="N-MNIST",
+            classes=DIGITS,
+            train=60_000,
+            test=10_000,
+            image=(10, 34, 34),
+            validation=5000,
+            source=EventSource(
+                folder="NMNIST",
+                layout="nmnist",
+                marks=("Train", "Test"),
+                mirrors=("https://www.garrickorchard.com/datasets/n-mnist",),
+            ),
+        ),
+        "dvsgesture": _gestures(
+            "DVS Gestures",
+            EventSource(
+                folder="DvsGesture",
+                layout="dvsgesture",
+                marks=("trials_to_train.txt", "trials_to_test.txt"),
+                mirrors=("https://research.ibm.com/interactive/dvsgesture",),
+            ),
+        ),
+        "dvsgesture-precut": _gestures(
+            "DVS Gestures (pre-cut)",
+            EventSource(
+                folder="DVSGesture",
+                layout="dvsgesture-precut",
+                marks=("ibmGestureTrain", "ibmGestureTest"),
+                mirrors=(
+                    "https://figshare.com/ndownloader/files/38022171 (train)",
+                    "https://figshare.com/ndownloader/files/38020584 (test)",
+                ),
+            ),
         ),
     }
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 class IdxFile(NamedTuple):
@@ -107,3 +107,22 @@ class BatchSource(Source):
     def names(self) -> tuple[str, ...]:
         """Names of all files without ``.gz``, those of the training images first."""
         return (*self.train, *self.test)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventSource(Source):
+    """The files of a data set of event recordings, which have to be fetched by hand.
+
+    Attributes:
+        layout: how they lie in the folder, see :mod:`nsm.data.events.recordings`.
+        marks: files or folders that are there where the set is.
+    """
+
+    layout: Literal["nmnist", "dvsgesture", "dvsgesture-precut"]
+    marks: tuple[str, ...]
+    downloads: tuple[Download, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Files or folders that are there where the set is."""
+        return self.marks
