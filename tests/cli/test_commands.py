@@ -3,8 +3,9 @@ import json
 import pytest
 from PIL import Image
 
-from nsm import data
+from nsm import data, training
 from tests.report.html import Page, assert_self_contained
+from tests.training.sets import made_up
 
 
 def one_object(result):
@@ -122,14 +123,34 @@ def test_data_sets_are_listed(nsm, tmp_path):
         "mnist": False,
         "fashion-mnist": False,
         "emnist-letters": False,
+        "cifar10": False,
+        "cifar100": False,
+        "nmnist": False,
+        "dvsgesture": False,
+        "dvsgesture-precut": False,
     }
     result = nsm("data", "list", "--data-dir", tmp_path)
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 2 + len(data.SETS)
     assert "60,000" in result.stdout
 
 
 def test_what_is_there_is_not_fetched(nsm, tmp_path):
     result = nsm("data", "fetch", "digits", "--data-dir", tmp_path)
     assert (result.exit_code, result.stdout) == (0, f"digits: {tmp_path}\n")
+
+
+@pytest.mark.parametrize("recipe", ["cifar10-allconv", "cifar100-allconv"])
+def test_images_in_colour_are_learned_reported_and_predicted(nsm, recipe, tmp_path, monkeypatch):
+    splits = made_up(training.load_recipe(recipe).data.set)
+    monkeypatch.setattr("nsm.data.load", lambda *_, **__: splits)
+    folder = tmp_path / "run"
+    small = ("epochs=1", "batch_size=8", "eval_samples=1")
+    result = nsm("train", recipe, *small, "--run", folder, "--samples", 2)
+    assert result.exit_code == 0, result.output
+    assert_self_contained(Page((folder / "report.html").read_text()))
+    path = tmp_path / "photograph.png"
+    Image.fromarray(splits.test.images[0].permute(1, 2, 0).numpy()).save(path)
+    said = one_object(nsm("predict", folder, path, "--samples", 2, "--json"))
+    assert said["predictions"][0]["class"] in splits.test.classes

@@ -7,7 +7,7 @@ from nsm.training import NotFiniteError, TrainingInterrupted
 
 # The wrong inputs that a new user would try first, and a part of the answer.
 WRONG = [
-    ("train mnist", "recipe must be one of digits, "),
+    ("train mnist", "recipe must be one of cifar10-allconv, "),
     ("train nowhere.toml", "nowhere.toml: cannot be read"),
     ("train digits lr=fast", "training.lr must be"),
     ("train digits learning_rate=1", "learning_rate is no field; valid fields: "),

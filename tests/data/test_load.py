@@ -1,4 +1,5 @@
 import hashlib
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from sklearn.datasets import load_digits
 
 from nsm import data
 from nsm.data import SETS, DataError
+from nsm.data.sources import BatchSource, EventSource
 from tests.data.idx_files import CLASSES, HEIGHT, TEST, TRAIN, WIDTH, idx, lay_out, small_files, small_set
 
 
@@ -105,8 +107,8 @@ def test_not_that_many_images(small, tmp_path, validation):
 
 @pytest.mark.parametrize("use", [data.load, data.fetch, data.is_present])
 def test_an_unknown_set(use):
-    valid = "digits, mnist, fashion-mnist, emnist-letters"
-    with pytest.raises(ValueError, match=f"data set must be one of {valid}, got 'cifar'"):
+    valid = ", ".join(SETS)
+    with pytest.raises(ValueError, match=f"data set must be one of {valid}, got 'cifar'$"):
         use("cifar")
 
 
@@ -214,12 +216,25 @@ def test_a_file_under_the_name_of_another(small, tmp_path, other, reason):
         data.load("small", tmp_path)
 
 
+CLASS_COUNTS = {"emnist-letters": 26, "cifar100": 100, "dvsgesture": 11, "dvsgesture-precut": 11}
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_what_is_known_of_a_set_agrees_with_itself(name):
     info = SETS[name]
     assert 0 < info.validation < info.train
-    assert len(set(info.classes)) == len(info.classes) == (26 if name == "emnist-letters" else 10)
+    assert len(set(info.classes)) == len(info.classes) == CLASS_COUNTS.get(name, 10)
     if info.source is None:
+        return
+    assert all(urlsplit(mirror).scheme in ("http", "https") for mirror in info.source.mirrors)
+    if isinstance(info.source, EventSource):
+        return
+    held = [file for download in info.source.downloads for file in download.holds]
+    assert held == list(info.source.names)
+    assert len({mirror.split("/")[2] for mirror in info.source.mirrors}) >= 2
+    assert all(len(bytes.fromhex(download.sha256)) == 32 for download in info.source.downloads)
+    if isinstance(info.source, BatchSource):
+        assert info.train % len(info.source.train) == info.test % len(info.source.test) == 0
         return
     assert info.source.train.images.shape == (info.train, *info.image[1:])
     assert info.source.test.images.shape == (info.test, *info.image[1:])
@@ -227,10 +242,6 @@ def test_what_is_known_of_a_set_agrees_with_itself(name):
         (info.train,),
         (info.test,),
     ]
-    held = [file for download in info.source.downloads for file in download.holds]
-    assert held == [file.name for file in info.source.files]
-    assert len({mirror.split("/")[2] for mirror in info.source.mirrors}) >= 2
-    assert all(len(bytes.fromhex(download.sha256)) == 32 for download in info.source.downloads)
 
 
 def test_the_layout_of_torchvision():
@@ -239,6 +250,11 @@ def test_the_layout_of_torchvision():
         "mnist": "MNIST/raw",
         "fashion-mnist": "FashionMNIST/raw",
         "emnist-letters": "EMNIST/raw",
+        "cifar10": "cifar-10-batches-bin",
+        "cifar100": "cifar-100-binary",
+        "nmnist": "NMNIST",
+        "dvsgesture": "DvsGesture",
+        "dvsgesture-precut": "DVSGesture",
     }
     letters = [file.name for file in SETS["emnist-letters"].source.files]
     assert letters == [

@@ -143,5 +143,26 @@ def test_a_file_too_large_is_not_opened(tmp_path):
 
 
 def test_a_network_for_colours_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"image must have 1 channel, grey, got shape \(3, 8, 8\)"):
-        read_picture(saved(tmp_path, drawing()), (3, 8, 8))
+    with pytest.raises(ValueError, match=r"image must have 1 channel, grey, or 3, .* got shape \(2, 8, 8\)"):
+        read_picture(saved(tmp_path, drawing()), (2, 8, 8))
+
+
+def test_a_network_of_colours_gets_colours(tmp_path):
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[2:6, 2:6] = (250, 120, 10)
+    read = read_picture(saved(tmp_path, pixels), (3, 8, 8))
+    assert torch.equal(read, torch.from_numpy(pixels).permute(2, 0, 1))
+    # A light border says nothing of a photograph.
+    light = 255 - pixels
+    assert torch.equal(
+        read_picture(saved(tmp_path, light), (3, 8, 8)), torch.from_numpy(light).permute(2, 0, 1)
+    )
+    assert torch.equal(read_picture(saved(tmp_path, light), (3, 8, 8), invert=True), read)
+
+
+def test_what_is_missing_to_a_photographs_shape_is_its_borders_colour(tmp_path):
+    pixels = np.full((8, 4, 3), (200, 100, 50), np.uint8)
+    pixels[3:5, 1:3] = 0
+    read = read_picture(saved(tmp_path, pixels), (3, 8, 8))
+    assert read[:, 0, 0].tolist() == [200, 100, 50]
+    assert torch.equal(read[:, :, 2:6], torch.from_numpy(pixels).permute(2, 0, 1))

@@ -67,3 +67,57 @@ def test_rotations_turn_counter_clockwise_by_their_angle():
     )
     expected = torch.cat([torch.rot90(images, quarter, dims=(2, 3)) for quarter in range(3)])
     torch.testing.assert_close(turned, expected, atol=1e-5, rtol=0)
+
+
+CUT = AugmentationConfig(crop=2, flip=True)
+
+
+def windows(config, examples, *, seed=0, epoch=0):
+    return augment.windows(config, torch.tensor(examples), seed=seed, epoch=epoch)
+
+
+def test_no_window_is_cut_unless_asked_for():
+    assert windows(ALL, [0, 1]) is None
+    assert transforms(CUT, [0, 1]) is None
+
+
+def test_a_window_belongs_to_seed_epoch_and_example_whatever_the_batch():
+    whole = windows(CUT, list(range(50)))
+    assert torch.equal(windows(CUT, [7, 3, 49]), whole[[7, 3, 49]])
+    assert not torch.equal(windows(CUT, list(range(50)), epoch=1), whole)
+    assert not torch.equal(windows(CUT, list(range(50)), seed=1), whole)
+
+
+def test_every_window_is_as_probable_as_any_other():
+    n = 50_000
+    drawn = windows(CUT, list(range(n)))
+    cells = (drawn[:, 0] * 5 + drawn[:, 1]) * 2 + drawn[:, 2]
+    counts = cells.bincount(minlength=50).double()
+    assert len(counts) == 50
+    expected = n / 50
+    assert float(((counts - expected) ** 2 / expected).sum()) < 100.0  # chi square of 49: 100 has p = 2e-5
+    assert not windows(AugmentationConfig(crop=1), list(range(100)))[:, 2].any()
+    assert not windows(AugmentationConfig(flip=True), list(range(100)))[:, :2].any()
+
+
+@pytest.mark.parametrize("crop", [0, 2])
+def test_windows_are_cut_as_one_by_one(crop):
+    images = torch.rand(40, 3, 6, 8)
+    drawn = windows(AugmentationConfig(crop=crop, flip=True), list(range(40)))
+    padded = torch.nn.functional.pad(images, [crop] * 4)
+    expected = []
+    for image, (top, left, mirrored) in zip(padded, drawn.tolist(), strict=True):
+        part = image[:, top : top + 6, left : left + 8]
+        expected.append(part.flip(-1) if mirrored else part)
+    assert torch.equal(augment.cut(images, drawn, crop), torch.stack(expected))
+
+
+def test_all_changes_of_an_example_are_made():
+    config = AugmentationConfig(shift=1.0, crop=1, flip=True)
+    images, examples = torch.rand(5, 1, 8, 8), torch.arange(5)
+    changes = augment.changes(config, torch.arange(9), (8, 8), seed=0, epoch=0)
+    moved = augment.apply(images, transforms(config, list(range(5))))
+    expected = augment.cut(moved, windows(config, list(range(5))), 1)
+    assert torch.equal(changes.applied(images, examples, 1), expected)
+    nothing = augment.changes(AugmentationConfig(), examples, (8, 8), seed=0, epoch=0)
+    assert nothing.applied(images, examples, 0) is images

@@ -27,6 +27,8 @@ def test_one_cycle_rises_for_three_tenths_and_falls_along_half_cosines():
 def test_step_halves_after_every_50_epochs():
     steps = (0, 499, 500, 999, 1000, 1199)
     assert [rate.lr_factor for rate in rates("step", steps, 1200, epochs=120)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
+    later = rates("step", steps, 1200, epochs=120, step_epochs=100)
+    assert [rate.lr_factor for rate in later] == [1, 1, 1, 1, 0.5, 0.5]
 
 
 def test_constant_linear_is_the_published_one():

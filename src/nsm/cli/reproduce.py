@@ -40,7 +40,7 @@ def digits(
     """
     import torch
 
-    from nsm.models.files import write_atomically
+    from nsm.files import write_atomically
     from nsm.report import comparison
     from nsm.studies.digits import run
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import tarfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -17,7 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from nsm.data.errors import DataError
 from nsm.data.folder import VARIABLE, data_root, locate
 from nsm.data.sets import SetInfo, describe
-from nsm.data.sources import Download, IdxSource
+from nsm.data.sources import Download, Source
 
 
 def fetch(name: str, root: str | Path | None = None) -> Path:
@@ -37,12 +39,15 @@ def fetch(name: str, root: str | Path | None = None) -> Path:
     Raises:
         ValueError: if there is no set of this name.
         DataError: if a file cannot be had or written: the message says which to put where, and from where.
+            Event recordings are never downloaded.
     """
     info, top = describe(name), data_root(root)
     if info.source is None:
         return top
     folder = top / info.source.folder
     missing = locate(info.source, top).missing
+    if missing and not info.source.downloads:
+        raise DataError(_by_hand(info.title, info.source, folder, missing))
     if missing:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +58,7 @@ def fetch(name: str, root: str | Path | None = None) -> Path:
     return folder
 
 
-def _fetch(info: SetInfo, source: IdxSource, folder: Path, missing: Sequence[str]) -> None:
+def _fetch(info: SetInfo, source: Source, folder: Path, missing: Sequence[str]) -> None:
     from nsm.data.download import download
 
     wanted = [file for file in source.downloads if not set(missing).isdisjoint(file.holds)]
@@ -64,8 +69,9 @@ def _fetch(info: SetInfo, source: IdxSource, folder: Path, missing: Sequence[str
             problems = download(file, source.mirrors, folder, partial(_show, progress, task))
             if problems:
                 raise DataError(_advice(info.title, source, folder, wanted[place:], problems))
-            if path.suffix == ".zip":
-                _unpack(path, [name for name in file.holds if name in missing])
+            unpack = next((use for end, use in _ARCHIVES.items() if file.name.endswith(end)), None)
+            if unpack is not None:
+                unpack(path, [name for name in file.holds if name in missing])
                 if not kept:
                     path.unlink()
 
@@ -74,24 +80,43 @@ def _show(progress: Progress, task: TaskID, done: int) -> None:
     progress.update(task, completed=done)
 
 
-def _unpack(archive: Path, names: Sequence[str]) -> None:
-    """Take IDX files out of an archive whose checksum was right, each under its own name once complete."""
+def _unzip(archive: Path, names: Sequence[str]) -> None:
+    """Take IDX files out of EMNIST's archive, whose checksum was right."""
     with zipfile.ZipFile(archive) as packed:
         for name in names:
-            path = archive.with_name(f"{name}.gz")
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            try:
-                with packed.open(f"gzip/{path.name}") as member, temporary.open("wb") as file:
-                    shutil.copyfileobj(member, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            with packed.open(f"gzip/{name}.gz") as member:
+                _put(archive.with_name(f"{name}.gz"), member)
+
+
+def _untar(archive: Path, names: Sequence[str]) -> None:
+    """Take batches out of CIFAR's archive, whose checksum was right."""
+    with tarfile.open(archive) as packed:
+        for entry in packed:
+            name = Path(entry.name).name
+            member = packed.extractfile(entry) if name in names else None
+            if member is not None:
+                with member:
+                    _put(archive.with_name(name), member)
+
+
+_ARCHIVES: dict[str, Callable[[Path, Sequence[str]], None]] = {".zip": _unzip, ".tar.gz": _untar}
+
+
+def _put(path: Path, member: IO[bytes]) -> None:
+    """A file out of an archive under its own name once it is complete."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            shutil.copyfileobj(member, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _advice(
-    title: str, source: IdxSource, folder: Path, wanted: Sequence[Download], problems: Sequence[str]
+    title: str, source: Source, folder: Path, wanted: Sequence[Download], problems: Sequence[str]
 ) -> str:
     names = ", ".join(file.name for file in wanted)
     places = " or ".join(mirror.replace("{file}", "<file>") for mirror in source.mirrors)
@@ -99,6 +124,13 @@ def _advice(
         f"{title}: {wanted[0].name} cannot be downloaded ({'; '.join(problems)}). "
         f"Put {names} into {folder}, from {places}, "
         f"or let {VARIABLE} name a folder that holds {source.folder}"
+    )
+
+
+def _by_hand(title: str, source: Source, folder: Path, missing: Sequence[str]) -> str:
+    return (
+        f"{title} has to be fetched by hand, from {' and '.join(source.mirrors)}: put {', '.join(missing)} "
+        f"into {folder}, or let {VARIABLE} name a folder that holds {source.folder}"
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nsm.data.sets import describe
-from nsm.data.sources import IdxSource
+from nsm.data.sources import EventSource, Source
 
 VARIABLE = "NSM_DATA"
 
@@ -34,16 +34,16 @@ def data_root(root: str | Path | None = None) -> Path:
     return Path(pooch.os_cache("nsm"))
 
 
-def locate(source: IdxSource, root: Path) -> Located:
+def locate(source: Source, root: Path) -> Located:
     """The files of ``source`` under the data folder ``root``; a plain one goes before its ``.gz`` form."""
     found = {}
-    for file in source.files:
-        plain = root / source.folder / file.name
-        for path in (plain, plain.with_name(f"{file.name}.gz")):
-            if path.is_file():
-                found[file.name] = path
+    for name in source.names:
+        plain = root / source.folder / name
+        for path in (plain, plain.with_name(f"{name}.gz")):
+            if path.is_file() or (path.is_dir() and isinstance(source, EventSource)):
+                found[name] = path
                 break
-    return Located(found, tuple(file.name for file in source.files if file.name not in found))
+    return Located(found, tuple(name for name in source.names if name not in found))
 
 
 def is_present(name: str, root: str | Path | None = None) -> bool:

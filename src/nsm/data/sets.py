@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from nsm.data.sources import Download, IdxFile, IdxPair, IdxSource
+from nsm.data.classes import CIFAR10, CIFAR100, CLOTHES, DIGITS, GESTURES, LETTERS
+from nsm.data.sources import BatchSource, Download, EventSource, IdxFile, IdxPair, IdxSource, Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,9 +17,10 @@ class SetInfo:
     Attributes:
         title: its name in text.
         classes: what the classes are called, in order of their numbers.
-        train: number of training images, those for validation among them.
-        test: number of test images.
-        image: shape (C, H, W) of one image.
+        train: number of training images, those for validation among them; a folder of event recordings may
+            hold fewer, and is a subset.
+        test: number of test images, likewise.
+        image: shape (C, H, W) of one image; the channels of a recording's image are bins of time.
         validation: how many training images are held out for validation unless another number is asked for.
         source: its files; None if it comes with an installed package and needs none.
     """
@@ -30,7 +31,7 @@ class SetInfo:
     test: int
     image: tuple[int, int, int]
     validation: int
-    source: IdxSource | None
+    source: Source | None
 
 
 _Files = tuple[tuple[int, str], ...]  # size and SHA-256
@@ -62,26 +63,61 @@ def _mnist_like(
     )
 
 
-_DIGITS = tuple("0123456789")
-_CLOTHES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
+_CIFAR_MIRRORS = (
+    "https://www.cs.toronto.edu/~kriz/{file}",
+    "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR{classes}/{file}",
 )
+
+
+def _cifar(
+    classes: tuple[str, ...],
+    folder: str,
+    size: int,
+    sha256: str,
+    train: tuple[str, ...],
+    test: tuple[str, ...],
+    labels: int,
+) -> SetInfo:
+    number = len(classes)
+    archive = Download(f"cifar-{number}-binary.tar.gz", size, sha256, holds=(*train, *test))
+    return SetInfo(
+        title=f"CIFAR-{number}",
+        classes=classes,
+        train=50_000,
+        test=10_000,
+        image=(3, 32, 32),
+        validation=5000,
+        source=BatchSource(
+            folder=folder,
+            train=train,
+            test=test,
+            labels=labels,
+            downloads=(archive,),
+            mirrors=tuple(mirror.replace("{classes}", str(number)) for mirror in _CIFAR_MIRRORS),
+        ),
+    )
+
+
+def _gestures(title: str, source: EventSource) -> SetInfo:
+    """Windows of 96 ms: 18 of each of 1,176 gestures for training and of 288 for the test."""
+    return SetInfo(
+        title=title,
+        classes=GESTURES,
+        train=21_168,
+        test=5184,
+        image=(6, 64, 64),
+        validation=2000,
+        source=source,
+    )
+
+
 _LETTERS = _pair("emnist-letters-train", 124_800), _pair("emnist-letters-test", 20_800)
 
 SETS: Mapping[str, SetInfo] = MappingProxyType(
     {
         "digits": SetInfo(
             title="Digits (scikit-learn)",
-            classes=_DIGITS,
+            classes=DIGITS,
             train=1437,
             test=360,
             image=(1, 8, 8),
@@ -90,7 +126,7 @@ SETS: Mapping[str, SetInfo] = MappingProxyType(
         ),
         "mnist": _mnist_like(
             "MNIST",
-            _DIGITS,
+            DIGITS,
             "MNIST/raw",
             (
                 (9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
@@ -105,7 +141,7 @@ SETS: Mapping[str, SetInfo] = MappingProxyType(
         ),
         "fashion-mnist": _mnist_like(
             "Fashion-MNIST",
-            _CLOTHES,
+            CLOTHES,
             "FashionMNIST/raw",
             (
                 (26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
@@ -120,7 +156,7 @@ SETS: Mapping[str, SetInfo] = MappingProxyType(
         ),
         "emnist-letters": SetInfo(
             title="EMNIST Letters",
-            classes=tuple(string.ascii_uppercase),
+            classes=LETTERS,
             train=124_800,
             test=20_800,
             image=(1, 28, 28),
@@ -142,6 +178,59 @@ SETS: Mapping[str, SetInfo] = MappingProxyType(
                 mirrors=(
                     "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip",
                     "https://rds.westernsydney.edu.au/Institutes/MARCS/BENS/EMNIST/emnist-gzip.zip",
+                ),
+            ),
+        ),
+        "cifar10": _cifar(
+            CIFAR10,
+            "cifar-10-batches-bin",
+            170_052_171,
+            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
+            ("test_batch.bin",),
+            labels=1,
+        ),
+        "cifar100": _cifar(
+            CIFAR100,
+            "cifar-100-binary",
+            168_513_733,
+            "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+            ("train.bin",),
+            ("test.bin",),
+            labels=2,
+        ),
+        "nmnist": SetInfo(
+            title="N-MNIST",
+            classes=DIGITS,
+            train=60_000,
+            test=10_000,
+            image=(10, 34, 34),
+            validation=5000,
+            source=EventSource(
+                folder="NMNIST",
+                layout="nmnist",
+                marks=("Train", "Test"),
+                mirrors=("https://www.garrickorchard.com/datasets/n-mnist",),
+            ),
+        ),
+        "dvsgesture": _gestures(
+            "DVS Gestures",
+            EventSource(
+                folder="DvsGesture",
+                layout="dvsgesture",
+                marks=("trials_to_train.txt", "trials_to_test.txt"),
+                mirrors=("https://research.ibm.com/interactive/dvsgesture",),
+            ),
+        ),
+        "dvsgesture-precut": _gestures(
+            "DVS Gestures (pre-cut)",
+            EventSource(
+                folder="DVSGesture",
+                layout="dvsgesture-precut",
+                marks=("ibmGestureTrain", "ibmGestureTest"),
+                mirrors=(
+                    "https://figshare.com/ndownloader/files/38022171 (train)",
+                    "https://figshare.com/ndownloader/files/38020584 (test)",
                 ),
             ),
         ),

@@ -3,12 +3,13 @@
 from nsm.models.blocks import MODELS, Model
 from nsm.models.build import Network, build, from_config
 from nsm.models.files import ModelFileError, load, save
-from nsm.models.networks import ARCHITECTURES, Architecture
+from nsm.models.networks import ARCHITECTURES, Architecture, Convolution
 
 __all__ = [
     "ARCHITECTURES",
     "MODELS",
     "Architecture",
+    "Convolution",
     "Model",
     "ModelFileError",
     "Network",

@@ -15,16 +15,26 @@ from nsm.noise import NoiseLaw
 Model = Literal["nsm", "twin", "twin-bn", "twin-wn", "twin-dropout", "ste", "bd", "wbd", "sn", "bn"]
 MODELS: tuple[Model, ...] = get_args(Model)
 STOCHASTIC_MODELS: tuple[Model, ...] = ("nsm", "ste")
+RECTIFIED_MODELS: tuple[Model, ...] = ("twin", "twin-bn", "twin-wn", "twin-dropout", "sn")
 
 
 class Product(NamedTuple):
-    """One layer's product: a convolution with ``kernel`` > 0 (no padding), else fully connected; each input
-    is the average of ``pooled`` activations of the layer before.
+    """The shape of one layer's product: a convolution with ``kernel`` > 0, else fully connected.
+
+    Attributes:
+        inputs: channels or features that come in.
+        outputs: neurons.
+        kernel: width of the square kernel.
+        padding: zeros around the image.
+        bias: whether neurons have a bias.
+        pooled: number of activations of the layer before whose average each input is.
     """
 
     inputs: int
     outputs: int
     kernel: int = 0
+    padding: int = 0
+    bias: bool = True
     pooled: int = 1
 
 
@@ -45,15 +55,16 @@ def neurons(
             "straight-through" if model == "ste" else "probability"
         )
         options: Any = {
+            "bias": product.bias,
             "noise": noise,
             "estimator": estimator,
             "binary_input": binary_input,
             "pooled": product.pooled,
         }
         if product.kernel:
-            return [Conv2d(product.inputs, product.outputs, product.kernel, **options)]
-        return [Linear(product.inputs, product.outputs, **options)]
-    linear = _conventional(product, bias=model != "twin-bn")
+            return [Conv2d(*product[:3], padding=product.padding, **options)]
+        return [Linear(*product[:2], **options)]
+    linear = _conventional(product, bias=product.bias and model != "twin-bn")
     if model in ("twin-wn", "wbd"):
         linear = weight_norm(linear)
     if model == "twin-bn":
@@ -65,7 +76,7 @@ def neurons(
 
 def _conventional(product: Product, *, bias: bool) -> nn.Module:
     if product.kernel:
-        return nn.Conv2d(product.inputs, product.outputs, product.kernel, bias=bias)
+        return nn.Conv2d(*product[:3], padding=product.padding, bias=bias)
     return nn.Linear(product.inputs, product.outputs, bias=bias)
 
 

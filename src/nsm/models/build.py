@@ -36,8 +36,14 @@ def build(
 ) -> Network:
     """A network of the published shape with fresh weights (from torch's default generator).
 
-    ``"mnist-mlp"`` is 784-300-300-300-10, ``"mnist-cnn"`` is 32c5-p2-64c5-p2-512-10 [N19], ``"digits-mlp"``
-    is 64-256-128-10. Every kind of model has the same widths.
+    ``"mnist-mlp"`` is 784-300-300-300-10, ``"mnist-cnn"`` is 32c5-p2-64c5-p2-512-10, ``"nmnist-cnn"`` the
+    same with 150 hidden neurons on 10 time bins of 34x34 pixels, ``"cifar10-allconv"`` and
+    ``"cifar100-allconv"`` are 3x96c3-p2-3x192c3-p2-192c3-2x192c1-avg8 behind a conventional 96c3 and
+    ``"dvsgesture-allconv"`` is 3x64c3-p2-3x96c3-p2-3x128c3-p2-256c3-2x256c1-avg8-11 on 6 time bins of 64x64
+    pixels [N19]; ``"digits-mlp"`` is 64-256-128-10. Every kind of model has the same widths.
+
+    The networks for CIFAR normalize the image, the real first layer's output and the classifier's input by
+    batch, as published; ``.train()`` and ``.eval()`` matter to these three layers.
 
     Args:
         name: one of the names above.

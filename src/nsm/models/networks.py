@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from torch import nn
 
-from nsm.models.blocks import Model, Product, neurons
+from nsm.models.blocks import RECTIFIED_MODELS, Model, Product, neurons
 from nsm.nn import Binarize
 from nsm.noise import Bernoulli, NoiseLaw
 
@@ -18,31 +17,100 @@ POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 _POOLS: dict[Pooling, Callable[[int], nn.Module]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 
 
+class Convolution(NamedTuple):
+    """One layer of convolutional neurons.
+
+    Attributes:
+        outputs: channels.
+        kernel: width of the square kernel.
+        padded: whether zeros around the image keep its size (odd kernels), or the image shrinks.
+        pooled: whether 2x2 pooling follows.
+    """
+
+    outputs: int
+    kernel: int
+    padded: bool = False
+    pooled: bool = False
+
+
 @dataclass(frozen=True)
 class Architecture:
-    """Shape of a network: convolutions (each followed by 2x2 pooling), hidden layers, classes.
+    """Shape of a network: convolutions, hidden layers, classes.
 
     Attributes:
         image: (channels, height, width) of one input.
-        convolutions: (output channels, kernel size) of each unpadded convolution.
+        convolutions: layers of convolutional neurons.
         hidden: widths of the fully connected hidden layers.
         classes: outputs of the linear classifier on top.
         noise: the noise law of an NSM of this shape unless another is asked for.
         dropout: rate of the twin with dropout, after every hidden activation.
+        stem: channels of a conventional 3x3 convolution before the neurons, with batch normalization of its
+            input and output; 0 for none.
+        average: width of the windows over which the last convolution's activations are averaged; 0 for none.
+        normalized: whether batch normalization comes before the classifier.
+        bias: whether neurons have a bias.
     """
 
     image: tuple[int, int, int]
-    convolutions: tuple[tuple[int, int], ...]
-    hidden: tuple[int, ...]
+    convolutions: tuple[Convolution, ...] = ()
+    hidden: tuple[int, ...] = ()
     classes: int = 10
     noise: NoiseLaw = field(default_factory=lambda: Bernoulli(0.5))
     dropout: float = 0.3
+    stem: int = 0
+    average: int = 0
+    normalized: bool = False
+    bias: bool = True
+
+
+def _cifar(classes: int) -> Architecture:
+    """The published network for CIFAR: noise behind 3x3 kernels only after a real first layer."""
+    return Architecture(
+        (3, 32, 32),
+        (
+            *_block(96, 3),
+            *_block(192, 3),
+            Convolution(192, 3, padded=True),
+            Convolution(192, 1),
+            Convolution(192, 1),
+        ),
+        classes=classes,
+        stem=96,
+        average=8,
+        normalized=True,
+        bias=False,
+    )
+
+
+def _block(channels: int, layers: int) -> tuple[Convolution, ...]:
+    """Padded 3x3 layers, the last one pooled."""
+    return tuple(Convolution(channels, 3, padded=True, pooled=i == layers - 1) for i in range(layers))
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
-    "digits-mlp": Architecture((1, 8, 8), (), (256, 128), dropout=0.2),
-    "mnist-mlp": Architecture((1, 28, 28), (), (300, 300, 300)),
-    "mnist-cnn": Architecture((1, 28, 28), ((32, 5), (64, 5)), (512,)),
+    "digits-mlp": Architecture((1, 8, 8), hidden=(256, 128), dropout=0.2),
+    "mnist-mlp": Architecture((1, 28, 28), hidden=(300, 300, 300)),
+    "mnist-cnn": Architecture(
+        (1, 28, 28), (Convolution(32, 5, pooled=True), Convolution(64, 5, pooled=True)), (512,)
+    ),
+    "nmnist-cnn": Architecture(
+        (10, 34, 34), (Convolution(32, 5, pooled=True), Convolution(64, 5, pooled=True)), (150,)
+    ),
+    "cifar10-allconv": _cifar(10),
+    "cifar100-allconv": _cifar(100),
+    "dvsgesture-allconv": Architecture(
+        (6, 64, 64),
+        (
+            *_block(64, 3),
+            *_block(96, 3),
+            *_block(128, 3),
+            Convolution(256, 3, padded=True),
+            Convolution(256, 1),
+            Convolution(256, 1),
+        ),
+        classes=11,
+        average=8,
+    ),
 }
 
 
@@ -70,15 +138,37 @@ def assemble(
 
     channels, height, width = shape.image
     pooled = 1
-    for outputs, kernel in shape.convolutions:
-        add(Product(channels, outputs, kernel, pooled))
-        modules.append(_POOLS[pooling](2))
-        pooled = 4 if pooling == "average" else 1
-        channels, height, width = outputs, (height - kernel + 1) // 2, (width - kernel + 1) // 2
+    if shape.stem:
+        modules.extend(_stem(channels, shape.stem, model))
+        channels, binary = shape.stem, False
+    for layer in shape.convolutions:
+        padding = layer.kernel // 2 if layer.padded else 0
+        add(Product(channels, layer.outputs, layer.kernel, padding, shape.bias, pooled))
+        channels, pooled = layer.outputs, 1
+        height, width = (size + 2 * padding - layer.kernel + 1 for size in (height, width))
+        if layer.pooled:
+            modules.append(_POOLS[pooling](2))
+            pooled = 4 if pooling == "average" else 1
+            height, width = height // 2, width // 2
+    if shape.average:
+        modules.append(nn.AvgPool2d(shape.average))
+        pooled *= shape.average**2
+        height, width = height // shape.average, width // shape.average
     modules.append(nn.Flatten())
-    features = math.prod((channels, height, width))
+    features = channels * height * width
     for outputs in shape.hidden:
-        add(Product(features, outputs, pooled=pooled))
+        add(Product(features, outputs, bias=shape.bias, pooled=pooled))
         features, pooled = outputs, 1
+    if shape.normalized:
+        modules.append(nn.BatchNorm1d(features))
     modules.append(nn.Linear(features, shape.classes))
     return nn.Sequential(*modules)
+
+
+def _stem(channels: int, outputs: int, model: Model) -> list[nn.Module]:
+    """Real inputs to real features. A twin's are rectified, as its other layers' are; an NSM's meet noise
+    next.
+    """
+    convolution = nn.Conv2d(channels, outputs, 3, padding=1, bias=False)
+    modules = [nn.BatchNorm2d(channels), convolution, nn.BatchNorm2d(outputs)]
+    return [*modules, nn.ReLU()] if model in RECTIFIED_MODELS else modules

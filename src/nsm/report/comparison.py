@@ -133,7 +133,7 @@ def _distributions(sides: Sequence[Side], images: ImageSet) -> list[Markup]:
         ]
         remark = uncertainty(sides[0].scores[0].prediction, index)
         target = int(images.targets[index])
-        cards.append(card(images.images[index, 0].numpy(), answers, images.classes, target, remark))
+        cards.append(card(images.images[index].numpy(), answers, images.classes, target, remark))
     return [page.paragraph(text), page.grid(cards, cards=True)]
 
 

@@ -39,7 +39,7 @@ class Answer(NamedTuple):
 
 
 def card(
-    image: npt.NDArray[np.generic],
+    image: npt.NDArray[np.uint8],
     answers: Sequence[Answer],
     classes: Sequence[str],
     target: int,
@@ -48,7 +48,8 @@ def card(
     """A figure of an image, the answers of networks to it, and their words.
 
     Args:
-        image: shape (H, W), 0 black; dark on light paper in the picture.
+        image: uint8 (C, H, W). One channel, 0 black: dark on light paper; three: in colour; more, such as the
+            time bins of a recording: their sum, dark on light.
         answers: at least one.
         classes: names of the C classes.
         target: the true class.
@@ -62,7 +63,7 @@ def card(
 
 
 def draw_card(
-    image: npt.NDArray[np.generic], answers: Sequence[Answer], classes: Sequence[str], target: int
+    image: npt.NDArray[np.uint8], answers: Sequence[Answer], classes: Sequence[str], target: int
 ) -> bytes:
     """The image beside a bar for each class, or for the most probable ones if their names are long; as SVG.
     The true class's name is bold.
@@ -70,7 +71,10 @@ def draw_card(
 
     def draw(figure: Figure) -> None:
         paper = figure.add_axes((0.0, 0.05, 0.26, 0.9))
-        paper.imshow(image, cmap="gray_r", interpolation="nearest")
+        if len(image) == 3:
+            paper.imshow(image.transpose(1, 2, 0), interpolation="nearest")
+        else:
+            paper.imshow(image.sum(0), cmap="gray_r", interpolation="nearest")
         paper.set_axis_off()
         if max(map(len, classes)) <= 2:
             axes = figure.add_axes((0.34, 0.18, 0.66, 0.76))

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nsm.data import SETS, ImageSet
+from nsm.files import write_atomically
 from nsm.inference import CurvePoint, Evaluation
-from nsm.models.files import read_config, write_atomically
+from nsm.models.files import read_config
 from nsm.provenance import machine
 from nsm.report import page
 from nsm.report.confusion import confusion_matrix, frequent
@@ -156,6 +157,6 @@ def _uncertain(scores: Evaluation, images: ImageSet) -> list[Markup]:
     for index in map(int, order):
         answer = Answer("Predicted", NSM, scores.prediction.probabilities[index].numpy())
         target = int(images.targets[index])
-        pixels = images.images[index, 0].numpy()
+        pixels = images.images[index].numpy()
         cards.append(card(pixels, [answer], images.classes, target, uncertainty(scores.prediction, index)))
     return [page.paragraph(text), page.grid(cards, cards=True)]

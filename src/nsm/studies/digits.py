@@ -14,8 +14,8 @@ import torch
 
 from nsm import data, evaluate, predict, provenance
 from nsm.data import ImageSet
+from nsm.files import write_atomically
 from nsm.models import Model, Network
-from nsm.models.files import write_atomically
 from nsm.report import REPORT_FILE, Comparison, Side, Turned, comparison_report, rotations
 from nsm.report.drawing import NSM, TWIN
 from nsm.report.words import described

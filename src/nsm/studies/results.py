@@ -5,7 +5,6 @@ commit.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from nsm.files import write_atomically
 from nsm.provenance import commit, machine, versions
 
 Row = Mapping[str, Any]
@@ -40,9 +40,7 @@ def write(path: Path, study: str, rows: Sequence[Row]) -> None:
         "rows": list(rows),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    temporary.replace(path)
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from nsm.data import Splits
+from nsm.files import write_atomically
 from nsm.models import Network
-from nsm.models.files import write_atomically
 from nsm.studies.results import Row
 from nsm.training import Config
 

@@ -1,10 +1,11 @@
-"""Shifts, rotations and changes of size of images; random ones are a function of (seed, epoch, example)
-alone.
+"""Shifts, rotations, changes of size, crops and reflections of images; random ones are a function of (seed,
+epoch, example) alone.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +13,34 @@ from torch.nn import functional as F
 
 from nsm import random
 from nsm.training.config import AugmentationConfig
+
+
+class Changes(NamedTuple):
+    """How examples are changed in one epoch; None where that is not asked for.
+
+    Attributes:
+        transform: float32 (n, 2, 3), see :func:`transforms`.
+        window: int64 (n, 3), see :func:`windows`.
+    """
+
+    transform: Tensor | None
+    window: Tensor | None
+
+    def applied(self, images: Tensor, examples: Tensor, crop: int) -> Tensor:
+        """The ``images`` (B, C, H, W) of the ``examples`` (int64, (B,)), changed."""
+        if self.transform is not None:
+            images = apply(images, self.transform[examples])
+        return images if self.window is None else cut(images, self.window[examples], crop)
+
+
+def changes(
+    config: AugmentationConfig, examples: Tensor, size: tuple[int, int], *, seed: int, epoch: int
+) -> Changes:
+    """Everything that is to be changed; arguments as for :func:`transforms`."""
+    return Changes(
+        transforms(config, examples, size, seed=seed, epoch=epoch),
+        windows(config, examples, seed=seed, epoch=epoch),
+    )
 
 
 def transforms(
@@ -32,15 +61,58 @@ def transforms(
         float32 (n, 2, 3), from output to input positions as :func:`torch.nn.functional.affine_grid` takes
         them; None where all bounds are 0.
     """
-    if config == AugmentationConfig():
+    if config.shift == config.rotation == config.scale == 0.0:
         return None
-    shift_x, shift_y, angle, scale = (2.0 * random.uniform(_words(examples, seed, epoch)) - 1.0).unbind(-1)
+    words = _words(examples, seed, epoch, block=0)
+    shift_x, shift_y, angle, scale = (2.0 * random.uniform(words) - 1.0).unbind(-1)
     height, width = size
     linear = _turned(angle * math.radians(config.rotation), 1.0 + scale * config.scale, size)
     # affine_grid counts in half widths and half heights.
     shift = torch.stack((-2.0 * config.shift / width * shift_x, -2.0 * config.shift / height * shift_y), -1)
     # The shift comes last: it is undone first.
     return torch.cat((linear, linear @ shift[:, :, None]), -1).float()
+
+
+def windows(config: AugmentationConfig, examples: Tensor, *, seed: int, epoch: int) -> Tensor | None:
+    """The window of each example in one epoch, every place as probable as any other.
+
+    Args:
+        config: width of the margin, and whether to mirror.
+        examples: int64 (n,), indices of the examples in their set.
+        seed: integer in [0, 2^63).
+        epoch: number of the epoch, >= 0.
+
+    Returns:
+        int64 (n, 3): top and left edge in [0, 2 crop], and 1 where the image is mirrored, else 0; None where
+        nothing is asked for.
+    """
+    if config.crop == 0 and not config.flip:
+        return None
+    drawn = random.uniform(_words(examples, seed, epoch, block=1))
+    corners = (drawn[:, :2] * (2 * config.crop + 1)).long()
+    mirrored = (drawn[:, 2:3] < 0.5).long() * config.flip
+    return torch.cat((corners, mirrored), -1)
+
+
+def cut(images: Tensor, window: Tensor, crop: int) -> Tensor:
+    """Windows of images with a black margin, mirrored or not.
+
+    Args:
+        images: (B, C, H, W).
+        window: int64 (B, 3) from :func:`windows`.
+        crop: width of the margin, in pixels.
+
+    Returns:
+        (B, C, H, W).
+    """
+    height, width = images.shape[-2:]
+    top, left, mirrored = window[:, :, None].unbind(1)
+    rows = top + torch.arange(height)
+    columns = torch.arange(width)
+    columns = left + torch.where(mirrored == 1, columns.flip(0), columns)
+    batch = torch.arange(len(images))[:, None, None]
+    padded = F.pad(images, [crop] * 4).permute(0, 2, 3, 1)
+    return padded[batch, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
 
 
 def rotations(degrees: Tensor, size: tuple[int, int]) -> Tensor:
@@ -81,12 +153,12 @@ def _turned(angle: Tensor, scale: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.stack([torch.stack(row, -1) for row in rows], 1)
 
 
-def _words(examples: Tensor, seed: int, epoch: int) -> Tensor:
+def _words(examples: Tensor, seed: int, epoch: int, block: int) -> Tensor:
     """Four words for each example: int64 (n, 4), one block of the generator, laid out as in
     :mod:`nsm.random`.
     """
     place = random.place(purpose=random.Purpose.AUGMENTATION)
     zero = torch.zeros_like(examples)
-    counter = torch.stack((zero, examples, zero + epoch, zero + place), dim=-1)
+    counter = torch.stack((zero + block, examples, zero + epoch, zero + place), dim=-1)
     key = torch.tensor([seed & random.MAX_INDEX, seed >> 32])
     return random.philox4x32(counter, key)

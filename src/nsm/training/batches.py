@@ -50,7 +50,7 @@ def shards(
     seed, size = config.training.seed, config.training.batch_size
     order = random.permutation(random.derive(seed, "order"), epoch, len(images))
     height, width = images.images.shape[-2:]
-    changes = augment.transforms(
+    changes = augment.changes(
         config.augmentation,
         torch.arange(len(images)),
         (height, width),
@@ -64,8 +64,7 @@ def shards(
         places = places if weight else torch.zeros(1, dtype=torch.int64)
         chosen = batch[places]
         pixels, targets = images.batch(chosen)
-        if changes is not None:
-            pixels = augment.apply(pixels, changes[chosen])
+        pixels = changes.applied(pixels, chosen, config.augmentation.crop)
         yield Shard(
             for_net(net, pixels.to(device)), targets.to(device), places.to(device), len(batch), weight
         )

@@ -20,7 +20,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from nsm.models.files import write_atomically
+from nsm.files import write_atomically
 from nsm.training.config import Config, differences
 from nsm.training.errors import CheckpointError
 from nsm.training.metrics import EpochMetrics

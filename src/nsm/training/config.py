@@ -87,17 +87,23 @@ class AugmentationConfig(Section):
         shift: largest translation along each axis, in pixels, >= 0.
         rotation: largest rotation about the centre, in degrees, in [0, 180].
         scale: largest relative change of size, in [0, 1).
+        crop: pixels of black around an image from which a window of its size is cut, >= 0: a shift by whole
+            pixels.
+        flip: mirror every second image from left to right.
     """
 
     section: ClassVar[str] = "augmentation"
     shift: float = 0.0
     rotation: float = 0.0
     scale: float = 0.0
+    crop: int = 0
+    flip: bool = False
 
     def _check(self) -> None:
         self.require(self.shift >= 0.0, "shift", "at least 0 (pixels)")
         self.require(0.0 <= self.rotation <= 180.0, "rotation", "in [0, 180] (degrees)")
         self.require(0.0 <= self.scale < 1.0, "scale", "in [0, 1)")
+        self.require(self.crop >= 0, "crop", "at least 0 (pixels)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +125,7 @@ class TrainingConfig(Section):
             :func:`nsm.nn.calibrate`, > 0; None to start where a = 0.
         gain_lr: learning rate of the gains beta relative to ``lr``, >= 0.
         schedule: course of the learning rate, see :mod:`nsm.training.schedule`.
+        step_epochs: epochs after which ``"step"`` halves the learning rate, >= 1.
         warmup: share of the steps in which ``"cosine"`` rises from 0, in [0, 1).
         draws: samples K of each image in one step, >= 1.
         loss: cross-entropy of the softmax averaged over the K samples (``"average"``), or mean of the K
@@ -147,6 +154,7 @@ class TrainingConfig(Section):
     spread: float | None = None
     gain_lr: float = 1.0
     schedule: ScheduleName = "one-cycle"
+    step_epochs: int = 50
     warmup: float = 0.0
     draws: int = 1
     loss: LossName = "average"
@@ -160,7 +168,7 @@ class TrainingConfig(Section):
     checkpoint_steps: int | None = None
 
     def _check(self) -> None:
-        for name in ("epochs", "batch_size", "draws", "eval_samples"):
+        for name in ("epochs", "batch_size", "step_epochs", "draws", "eval_samples"):
             self.require(getattr(self, name) >= 1, name, "at least 1")
         for name in ("patience", "checkpoint_steps"):
             value = getattr(self, name)

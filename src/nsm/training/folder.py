@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from nsm.files import write_atomically
 from nsm.models import ModelFileError, Network
-from nsm.models.files import CONFIG_FILE, read_config, write_atomically
+from nsm.models.files import CONFIG_FILE, read_config
 from nsm.provenance import commit
 from nsm.training.checkpoint import versions
 from nsm.training.config import Config, differences

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nsm.models.files import write_atomically
+from nsm.files import write_atomically
 
 METRICS_FILE = "metrics.csv"
 

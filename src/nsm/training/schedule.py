@@ -27,7 +27,7 @@ def schedule(config: TrainingConfig) -> Schedule:
     choices: dict[str, Schedule] = {
         "constant": constant,
         "one-cycle": one_cycle,
-        "step": functools.partial(halving, epochs=config.epochs),
+        "step": functools.partial(halving, epochs=config.epochs, every=config.step_epochs),
         "constant-linear": constant_linear,
         "cosine": functools.partial(cosine, warmup=config.warmup),
     }
@@ -51,9 +51,11 @@ def one_cycle(step: int, total: int) -> Rates:
     return Rates(_between(1.0, 1 / 250_000, fall), _between(0.85, 0.95, fall))
 
 
-def halving(step: int, total: int, *, epochs: int) -> Rates:
-    """Halved after every 50 epochs, the published protocol for MNIST [N19]."""
-    return Rates(0.5 ** (step * epochs // total // 50))
+def halving(step: int, total: int, *, epochs: int, every: int) -> Rates:
+    """Halved after every so many epochs; the published protocols have 50 for MNIST and 100 for DVS Gestures
+    [N19].
+    """
+    return Rates(0.5 ** (step * epochs // total // every))
 
 
 def constant_linear(step: int, total: int) -> Rates:

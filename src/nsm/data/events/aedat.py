@@ -1,0 +1,199 @@
+"""AEDAT 3.1, the format of the DVS Gestures release: text lines, then packets of events.
+
+Text lines begin with ``#``; the first is ``#!AER-DAT3.1`` and the last ``#!END-HEADER``. A packet is a header
+of 28 bytes (type, source, size of an event, offset of its time, overflows of its clock, capacity, number of
+events, number of valid ones), then ``capacity`` events; all little-endian. A polarity event (type 1) is a
+word (x: bits 17-31, y: bits 2-16, polarity: bit 1, valid: bit 0) and 31 bits of time in microseconds, which
+the packet's overflows continue. Packets of other types are passed over.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsm.data.errors import DataError
+from nsm.data.events.array import EVENT, Events, SensorSize, check_writable, sound
+from nsm.data.events.reading import read_all
+from nsm.files import write_atomically
+
+DVS128: SensorSize = (128, 128, 2)
+_LIMIT = 2**28
+_TEXT_LIMIT = 2**16
+_FIRST, _LAST = b"#!AER-DAT3.1", b"#!END-HEADER"
+_PACKET = struct.Struct("<hhiiiiii")
+_POLARITY, _SIZE, _TIME_OFFSET = 1, 8, 4
+_WRITTEN = 8192  # events of a packet that is written
+
+
+class _Packet(NamedTuple):
+    """Where the events of a packet are: first byte, number of events, number marked valid, overflows."""
+
+    start: int
+    number: int
+    valid: int
+    overflow: int
+
+
+def read_aedat(path: Path, sensor_size: SensorSize = DVS128, *, repair: bool = False) -> Events:
+    """The valid polarity events of an AEDAT 3.1 recording.
+
+    Args:
+        path: a file of at most 256 MiB.
+        sensor_size: (width, height, polarities).
+        repair: leave out what is broken (a cut packet's missing events, everything behind a packet that
+            cannot be, events outside the sensor), sort times that run back, and take a file without events
+            for an empty recording, instead of refusing the file.
+
+    Returns:
+        Structured array (n,) of :data:`nsm.data.events.EVENT`, t in microseconds of the recording's clock.
+
+    Raises:
+        DataError: if the file cannot be read or is no sound recording. Text lines that are not those of AEDAT
+            3.1 cannot be repaired.
+    """
+    data = read_all(path, _LIMIT)
+    packets = _packets(path, data, _body(path, data), repair=repair)
+    events, valid = _decoded(data, packets)
+    if not repair:
+        _check_valid(path, packets, valid)
+    places = None if valid.all() else np.flatnonzero(valid)
+    ends = list(accumulate(packet.number for packet in packets))
+
+    def offset(event: int) -> int:
+        number = event if places is None else int(places[event])
+        packet = bisect_right(ends, number)
+        return packets[packet].start + _SIZE * (number - (ends[packet] - packets[packet].number))
+
+    return sound(events if places is None else events[places], sensor_size, path, offset, repair=repair)
+
+
+def _decoded(data: bytes, packets: list[_Packet]) -> tuple[Events, NDArray[np.bool_]]:
+    """All events of the packets, and which of them are marked valid."""
+    total = sum(packet.number for packet in packets)
+    events, valid = np.empty(total, EVENT), np.empty(total, np.bool_)
+    place = 0
+    for packet in packets:
+        words = np.frombuffer(data, "<u4", 2 * packet.number, packet.start)
+        address, t = words[::2], words[1::2]
+        rows = slice(place, place + packet.number)
+        part = events[rows]
+        part["t"] = t
+        if packet.overflow:
+            part["t"] += packet.overflow << 31
+        part["x"] = address >> 17
+        part["y"] = (address >> 2) & 0x7FFF
+        part["p"] = address & 2
+        valid[rows] = address & 1
+        place += packet.number
+    return events, valid
+
+
+def _body(path: Path, data: bytes) -> int:
+    """The byte at which packets begin."""
+    text = data[:_TEXT_LIMIT]
+    if not text.startswith(_FIRST):
+        raise DataError(f"{path}: starts with {text[:14]!r} at byte 0, but AEDAT 3.1 starts with {_FIRST!r}")
+    start = 0
+    while (end := text.find(b"\n", start)) >= 0:
+        line = text[start : end + 1].rstrip(b"\r\n")
+        if not line.startswith(b"#"):
+            raise DataError(f"{path}: line at byte {start} does not start with '#'")
+        if line.startswith(b"#Format:") and line.split(b":", 1)[1].strip() != b"RAW":
+            raise DataError(f"{path}: format at byte {start} must be RAW, got {line[8:40]!r}")
+        start = end + 1
+        if line == _LAST:
+            return start
+    raise DataError(f"{path}: has no line {_LAST.decode()} in its first {len(text)} bytes")
+
+
+def _packets(path: Path, data: bytes, start: int, *, repair: bool) -> list[_Packet]:
+    """The packets of polarity events; where ``repair`` is set, up to the first that cannot be."""
+    packets = []
+    while start < len(data):
+        body = start + _PACKET.size
+        if body > len(data):
+            kept, problem = 0, f"ends within its header: {len(data) - start} of {_PACKET.size} bytes"
+        else:
+            kind, _, size, time, overflow, capacity, number, valid = _PACKET.unpack_from(data, start)
+            found = _problem(kind, size, time, overflow, capacity, number, valid)
+            kept, problem = (0 if found else number), found or ""
+            if not problem and body + capacity * size > len(data):
+                kept = min(number, (len(data) - body) // size)
+                problem = f"says {capacity} events of {size} bytes, but {len(data) - body} bytes are left"
+            if kind == _POLARITY and kept:
+                packets.append(_Packet(body, kept, valid, overflow))
+        if problem:
+            if repair:
+                break
+            raise DataError(f"{path}: packet at byte {start} {problem}")
+        start = body + capacity * size
+    return packets
+
+
+def _problem(
+    kind: int, size: int, time: int, overflow: int, capacity: int, number: int, valid: int
+) -> str | None:
+    """What is impossible in a packet's header."""
+    if min(kind, overflow, capacity, number, valid) < 0 or size < 1:
+        return f"has a negative number in its header, or events of {size} bytes"
+    if not valid <= number <= capacity:
+        return f"says {valid} valid of {number} events in space for {capacity}"
+    if kind == _POLARITY and (size, time) != (_SIZE, _TIME_OFFSET):
+        return f"says polarity events of {size} bytes with time at {time}, must be {_SIZE} and {_TIME_OFFSET}"
+    return None
+
+
+def _check_valid(path: Path, packets: list[_Packet], valid: NDArray[np.bool_]) -> None:
+    if not packets:
+        return
+    starts = np.cumsum([0, *(packet.number for packet in packets[:-1])])
+    found = np.add.reduceat(valid, starts, dtype=np.int64)
+    wrong = np.flatnonzero(found != [packet.valid for packet in packets])
+    if len(wrong):
+        packet = packets[wrong[0]]
+        raise DataError(
+            f"{path}: packet at byte {packet.start - _PACKET.size} says {packet.valid} valid events, "
+            f"but marks {found[wrong[0]]}"
+        )
+
+
+def write_aedat(path: Path, events: Events, *, comments: tuple[str, ...] = ()) -> None:
+    """Write a recording as AEDAT 3.1, by a temporary name and a rename.
+
+    Args:
+        path: the file.
+        events: structured array (n,) with fields x and y in [0, 2^15), t in [0, 2^62) and p.
+        comments: text lines for the header, one line each, in ASCII.
+
+    Raises:
+        ValueError: if the format cannot hold an event, time runs back, or a comment is no line.
+    """
+    check_writable(events, {"x": 2**15 - 1, "y": 2**15 - 1, "t": 2**62 - 1, "p": 1})
+    lines = [_FIRST, b"#Format: RAW", b"#Source 1: DVS128", *map(_comment, comments), _LAST]
+    parts = [b"".join(line + b"\r\n" for line in lines)]
+    words = np.empty((len(events), 2), "<u4")
+    x, y, p = (events[name].astype(np.uint32) for name in ("x", "y", "p"))
+    words[:, 0] = x << 17 | y << 2 | p << 1 | 1
+    words[:, 1] = events["t"] & 0x7FFFFFFF
+    overflow = events["t"] >> 31
+    # A packet has one count of overflows.
+    cuts = {*range(0, len(events), _WRITTEN), *(np.flatnonzero(np.diff(overflow)) + 1).tolist(), len(events)}
+    edges = sorted(cuts)
+    for first, last in pairwise(edges):
+        count = last - first
+        header = (_POLARITY, 1, _SIZE, _TIME_OFFSET, int(overflow[first]), count, count, count)
+        parts += [_PACKET.pack(*header), words[first:last].tobytes()]
+    write_atomically(path, b"".join(parts))
+
+
+def _comment(text: str) -> bytes:
+    if not text.isascii() or not text.isprintable() or text.startswith(("!", "Format:")):
+        raise ValueError(f"comments must be printable lines of ASCII without a meaning, got {text!r:.80}")
+    return f"# {text}".encode()

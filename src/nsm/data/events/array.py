@@ -1,0 +1,92 @@
+"""Events as structured arrays, and what makes a recording a sound one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nsm.data.errors import DataError
+
+# Read by field name: x and y in pixels from the upper left corner, t in microseconds, p True for ON.
+EVENT = np.dtype([("x", "<i2"), ("y", "<i2"), ("t", "<i8"), ("p", "?")])
+Events = NDArray[np.void]
+SensorSize = tuple[int, int, int]  # width, height, polarities
+
+
+def make(x: ArrayLike, y: ArrayLike, t: ArrayLike, p: ArrayLike) -> Events:
+    """Events from their columns, each of shape (n,); t in microseconds."""
+    t = np.asarray(t)
+    events = np.empty(t.shape, EVENT)
+    events["x"], events["y"], events["t"], events["p"] = x, y, t, p
+    return events
+
+
+def sound(
+    events: Events, sensor_size: SensorSize, path: Path, offset: Callable[[int], int], *, repair: bool
+) -> Events:
+    """``events`` if they lie on the sensor and their time never runs back.
+
+    Args:
+        events: shape (n,).
+        sensor_size: (width, height, polarities).
+        path: the file that they are from.
+        offset: from an event's number to the byte at which it begins.
+        repair: leave out events outside the sensor and sort the rest by time instead of refusing them.
+
+    Raises:
+        DataError: naming file, byte and event.
+    """
+    width, height, _ = sensor_size
+    if not len(events):
+        if repair:
+            return events
+        raise DataError(f"{path}: holds no event")
+    x, y, t = events["x"], events["y"], events["t"]
+    # The smallest and largest values settle the common case in a few fast passes.
+    if x.min() < 0 or y.min() < 0 or x.max() >= width or y.max() >= height:
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        if not repair:
+            first = int(np.argmin(inside))
+            raise DataError(
+                f"{path}: event {first} at byte {offset(first)} lies at ({x[first]}, {y[first]}), "
+                f"outside the sensor of {width} x {height} pixels"
+            )
+        events = events[inside]
+        t = events["t"]
+    back = t[1:] < t[:-1]
+    if back.any():
+        if not repair:
+            first = int(np.argmax(back)) + 1
+            raise DataError(
+                f"{path}: time runs back from {t[first - 1]} to {t[first]} us at event {first}, "
+                f"byte {offset(first)}"
+            )
+        events = events[np.argsort(t, kind="stable")]
+    return events
+
+
+def check_writable(events: Events, limits: dict[str, int]) -> None:
+    """Refuse events that a format cannot hold, before anything is written.
+
+    Args:
+        events: shape (n,), with the fields of :data:`EVENT`.
+        limits: largest value of each field.
+
+    Raises:
+        ValueError: naming the field, its value and its range.
+    """
+    names = events.dtype.names or ()
+    if events.ndim != 1 or not set(EVENT.names or ()) <= set(names):
+        raise ValueError(
+            f"events must have shape (n,) and the fields x, y, t, p, got {events.dtype} of {events.shape}"
+        )
+    for name, limit in limits.items():
+        column = events[name]
+        if len(column) and (column.min() < 0 or column.max() > limit):
+            wrong = column[(column < 0) | (column > limit)][0]
+            raise ValueError(f"events[{name!r}] must be in [0, {limit}] in this format, got {wrong}")
+    if (events["t"][1:] < events["t"][:-1]).any():
+        raise ValueError("events['t'] must not run back")

@@ -1,0 +1,61 @@
+"""Arrays on disk that are made once: named by a hash of the data and of what was done to it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from nsm.data.events.recordings import Recordings
+from nsm.files import write_atomically
+
+Arrays = dict[str, NDArray[Any]]
+_FORMAT = 1  # of the files and of what is computed; raise it when either changes
+
+
+def fingerprint(recordings: Recordings) -> str:
+    """SHA-256 of the files of ``recordings``, their targets, users and cuts; not of where they lie."""
+    digest = hashlib.sha256(json.dumps([recordings.name, recordings.repair]).encode())
+    known: dict[Path, str] = {}
+    for item in recordings.items:
+        if item.path not in known:
+            with item.path.open("rb") as file:
+                known[item.path] = hashlib.file_digest(file, "sha256").hexdigest()
+        described = (known[item.path], item.target, item.user, item.lighting, item.start, item.end)
+        digest.update(json.dumps(described).encode())
+    return digest.hexdigest()
+
+
+def cached(folder: Path, key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
+    """What ``make`` gives, from a file of an earlier call with an equal key where there is one.
+
+    A file that is damaged is made anew. A folder that cannot be written is done without.
+
+    Args:
+        folder: where the files lie; made if it does not exist.
+        key: JSON-able; everything that the arrays depend on.
+        make: gives named arrays.
+    """
+    text = json.dumps({"format": _FORMAT, **key}, sort_keys=True)
+    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            if (file.metadata() or {}).get("key") == text:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (OSError, safetensors.SafetensorError):
+        pass
+    arrays = make()
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, safetensors.numpy.save(contiguous, {"key": text}))
+    except OSError:
+        pass  # a data folder may be read-only
+    return arrays

@@ -1,0 +1,90 @@
+"""Random changes of recordings."""
+
+import numpy as np
+import pytest
+
+from nsm.data import events as ev
+from tests.data.events.recordings import random_events
+
+SENSOR = (34, 34, 2)
+ALL = ev.EventAugmentation(shift=3, flip=True, drop=0.2, jitter=500.0)
+
+
+def test_a_change_belongs_to_seed_epoch_and_example():
+    events = random_events()
+    before = events.copy()
+    first = ALL(events, SENSOR, seed=1, example=7, epoch=2)
+    assert np.array_equal(first, ALL(events, SENSOR, seed=1, example=7, epoch=2))
+    for other in ({"seed": 2}, {"example": 8}, {"epoch": 3}):
+        changed = ALL(events, SENSOR, **{"seed": 1, "example": 7, "epoch": 2, **other})
+        assert not np.array_equal(first, changed)
+    assert np.array_equal(events, before)
+
+
+def test_nothing_asked_for_is_nothing_done():
+    events = random_events()
+    assert np.array_equal(ev.EventAugmentation()(events, SENSOR, seed=0, example=0), events)
+
+
+def test_every_shift_is_met_and_what_leaves_is_lost():
+    events, found = random_events(), set()
+    for example in range(400):
+        moved = ev.EventAugmentation(shift=2)(events, SENSOR, seed=0, example=example)
+        matches = [
+            (dx, dy)
+            for dx in range(-2, 3)
+            for dy in range(-2, 3)
+            if moved.tolist()
+            == [
+                (x + dx, y + dy, t, p)
+                for x, y, t, p in events.tolist()
+                if 0 <= x + dx < 34 and 0 <= y + dy < 34
+            ]
+        ]
+        assert len(matches) == 1
+        found.add(matches[0])
+    assert len(found) == 25
+
+
+def test_half_of_the_recordings_are_mirrored():
+    events = random_events()
+    flip, mirrored = ev.EventAugmentation(flip=True), events.copy()
+    mirrored["x"] = 33 - events["x"]
+    count = 0
+    for example in range(400):
+        changed = flip(events, SENSOR, seed=0, example=example)
+        count += np.array_equal(changed, mirrored)
+        assert np.array_equal(changed, mirrored) or np.array_equal(changed, events)
+    assert 150 < count < 250
+
+
+def test_events_are_dropped_with_their_probability():
+    events = random_events(50_000)
+    kept = ev.EventAugmentation(drop=0.3)(events, SENSOR, seed=0, example=0)
+    assert abs(len(kept) / 50_000 - 0.7) < 6 * (0.21 / 50_000) ** 0.5
+    assert np.isin(kept, events).all()
+
+
+def test_times_are_jittered_by_their_spread_and_sorted():
+    n = 50_000
+    events = ev.make(np.arange(n) % 34, np.arange(n) // 34 % 34, np.full(n, 10_000_000), np.ones(n))
+    changed = ev.EventAugmentation(jitter=300.0)(events, SENSOR, seed=0, example=0)
+    assert (np.diff(changed["t"]) >= 0).all()
+    offset = changed["t"] - 10_000_000
+    assert abs(offset.mean()) < 6 * 300 / n**0.5
+    assert abs(offset.std() / 300 - 1) < 0.02
+    early = ev.make([0] * 100, [0] * 100, [0] * 100, [0] * 100)
+    assert ev.EventAugmentation(jitter=300.0)(early, SENSOR, seed=0, example=0)["t"].min() >= 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"shift": -1}, "shift must be at least 0"),
+        ({"drop": 1.0}, r"drop must be in \[0, 1\), got 1.0"),
+        ({"jitter": float("nan")}, "jitter must be finite and at least 0"),
+    ],
+)
+def test_impossible_fields_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        ev.EventAugmentation(**fields)

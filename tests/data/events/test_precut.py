@@ -1,0 +1,104 @@
+"""Pre-cut gestures in .npy files."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from nsm.data import DataError
+from nsm.data import events as ev
+from tests.data.events.recordings import random_events
+
+
+def columns(events, dtype=np.float64):
+    rows = np.column_stack([events["x"], events["y"], events["p"], events["t"] / 1000.0])
+    return rows.astype(dtype)
+
+
+def saved(tmp_path, array, **options):
+    path = tmp_path / "0.npy"
+    np.save(path, array, **options)
+    return path
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["<f8", ">f8"])
+def test_milliseconds_become_microseconds(tmp_path, order, dtype):
+    events = random_events(sensor_size=(128, 128, 2))
+    path = saved(tmp_path, np.asarray(columns(events), dtype, order=order))
+    assert np.array_equal(ev.read_precut(path), events)
+
+
+def test_whole_numbers_will_do(tmp_path):
+    events = random_events(sensor_size=(128, 128, 2))
+    events["t"] -= events["t"] % 1000
+    assert np.array_equal(ev.read_precut(saved(tmp_path, columns(events, np.uint32))), events)
+
+
+ROW = [1.0, 2.0, 1.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((0, 4)), "holds no event"),
+        (np.zeros((3, 5)), r"must hold numbers of shape \(n, 4\), holds float64 of shape \(3, 5\)"),
+        (np.zeros(4), r"must hold numbers of shape \(n, 4\)"),
+        (np.zeros((3, 4), complex), "must hold numbers"),
+        (np.zeros((3, 4), "U8"), "must hold numbers"),
+        (
+            np.array([ROW, [1.0, 2.0, 2.0, 3.0]]),
+            "event 1 at byte 160 is none: x, y, p, t = 1.0, 2.0, 2.0",
+        ),
+        (np.array([[np.nan, 2.0, 1.0, 3.0]]), "event 0 at byte 128 is none: x, y, p, t = nan"),
+        (np.array([[1.0, 2.0, 1.0, np.inf]]), "event 0 at byte 128 is none"),
+        (np.array([[1.0, 2.0, 1.0, -1.0]]), "event 0 at byte 128 is none"),
+        (np.array([ROW, [1e300, 2.0, 1.0, 3.0]]), "event 1 at byte 160 is none"),
+        (np.array([ROW, [128.0, 2.0, 1.0, 3.0]]), r"event 1 at byte 160 lies at \(128, 2\), outside"),
+        (np.array([ROW, [1.0, 2.0, 1.0, 2.0]]), "time runs back from 3000 to 2000 us at event 1, byte 160"),
+    ],
+)
+def test_broken_recordings_end_in_a_clear_error(tmp_path, array, message):
+    path = saved(tmp_path, array)
+    with pytest.raises(DataError, match=f"^{path}: {message}"):
+        ev.read_precut(path)
+
+
+def npy(header, body=b""):
+    text = header.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + body
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "no .npy file"),
+        (b"PK\x03\x04", "no .npy file"),
+        (pickle.dumps([1, 2]), "no .npy file"),
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4), }"), "says 96 bytes .* has 0"),
+        (
+            npy("{'descr': '<f8', 'fortran_order': False, 'shape': (2000000000000, 4), }"),
+            "says 64000000000000",
+        ),
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1, 4), }", bytes(8)), "says -32 bytes"),
+        (npy("{'descr': '|O', 'fortran_order': False, 'shape': (1, 4), }", bytes(32)), "must hold numbers"),
+        (npy("{'descr': '<f8'}"), "no .npy file"),
+        (npy("__import__('os').abort()"), "no .npy file"),
+        (npy("(" * 5000), "no .npy file"),
+    ],
+)
+def test_hostile_headers_end_in_a_clear_error(tmp_path, data, message):
+    path = tmp_path / "0.npy"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=f"^{path}: {message}"):
+        ev.read_precut(path)
+
+
+def test_pickled_objects_are_not_looked_at(tmp_path):
+    with pytest.raises(DataError, match="must hold numbers"):
+        ev.read_precut(saved(tmp_path, np.array([[1, 2, 1, "x"]], dtype=object), allow_pickle=True))
+
+
+def test_they_are_repaired_if_asked(tmp_path):
+    rows = np.array([ROW, [1.0, 2.0, 7.0, 3.0], [128.0, 2.0, 1.0, 3.0], [1.0, 2.0, 0.0, 1.0]])
+    assert ev.read_precut(saved(tmp_path, rows), repair=True)["t"].tolist() == [1000, 3000]

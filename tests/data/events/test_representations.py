@@ -1,0 +1,153 @@
+"""Each representation beside an obvious version that looks at one event after the other."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nsm.data import events as ev
+from nsm.data.events.representations import GESTURE_FRAMES, NMNIST_FRAMES
+from tests.data.events.recordings import random_events
+
+SENSOR = (7, 5, 2)
+rows = st.lists(
+    st.tuples(st.integers(0, 6), st.integers(0, 4), st.integers(0, 500), st.booleans()), max_size=60
+)
+polarities = st.sampled_from(["both", "merged", "on", "off"])
+
+
+def recording(rows):
+    return np.array(sorted(rows, key=lambda row: row[2]), ev.EVENT)
+
+
+def cells(events, polarity, shrink):
+    """(channel, row, column, t, p) of each event that counts."""
+    for x, y, t, p in events.tolist():
+        column, row = x // shrink, y // shrink
+        inside = column < 7 // shrink and row < 5 // shrink
+        if inside and polarity in ("both", "merged", "on" if p else "off"):
+            yield int(p) if polarity == "both" else 0, row, column, t, p
+
+
+def empty(count, polarity, shrink):
+    return np.zeros((count, 2 if polarity == "both" else 1, 5 // shrink, 7 // shrink))
+
+
+@given(rows, polarities, st.integers(1, 3), st.integers(1, 6), st.none() | st.integers(1, 200), st.booleans())
+def test_frames_by_time(rows, polarity, shrink, bins, width, binary):
+    events = recording(rows)
+    expected = empty(bins, polarity, shrink)
+    for channel, row, column, t, _ in cells(events, polarity, shrink):
+        if width is None:
+            first, last = events["t"][0], events["t"][-1]
+            frame = int((t - first) * bins // (last - first + 1))
+        else:
+            frame = t // width
+        if frame < bins:
+            expected[frame, channel, row, column] += 1
+    got = ev.TimeFrames(
+        sensor_size=SENSOR, polarity=polarity, shrink=shrink, bins=bins, width=width, binary=binary
+    )(events)
+    assert got.dtype == (np.uint8 if binary else np.int32)
+    assert np.array_equal(got, np.minimum(expected, 1) if binary else expected)
+
+
+@given(rows, polarities, st.integers(1, 3), st.integers(1, 9), st.booleans())
+def test_frames_by_count(rows, polarity, shrink, count, binary):
+    events = recording(rows)
+    counted = list(cells(events, polarity, shrink))
+    expected = empty(len(counted) // count, polarity, shrink)
+    for i, (channel, row, column, _, _) in enumerate(counted[: len(expected) * count]):
+        expected[i // count, channel, row, column] += 1
+    got = ev.CountFrames(sensor_size=SENSOR, polarity=polarity, shrink=shrink, events=count, binary=binary)(
+        events
+    )
+    assert np.array_equal(got, np.minimum(expected, 1) if binary else expected)
+
+
+@given(rows, polarities, st.integers(1, 3), st.integers(1, 6))
+def test_voxel_grid(rows, polarity, shrink, bins):
+    events = recording(rows)
+    expected = empty(bins, polarity, shrink)
+    for channel, row, column, t, p in cells(events, polarity, shrink):
+        first, last = int(events["t"][0]), int(events["t"][-1])
+        position = (bins - 1) * (t - first) / max(1, last - first)
+        sign = -1 if polarity == "merged" and not p else 1
+        for b in range(bins):
+            expected[b, channel, row, column] += sign * max(0.0, 1.0 - abs(b - position))
+    got = ev.VoxelGrid(sensor_size=SENSOR, polarity=polarity, shrink=shrink, bins=bins)(events)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+@given(rows, polarities, st.integers(1, 3), st.integers(1, 6), st.floats(1.0, 1e4))
+def test_time_surface(rows, polarity, shrink, bins, tau):
+    events = recording(rows)
+    expected = empty(bins, polarity, shrink)
+    for b in range(bins):
+        for channel, row, column, t, _ in cells(events, polarity, shrink):
+            first, last = int(events["t"][0]), int(events["t"][-1])
+            end = (b + 1) * (last - first + 1) / bins
+            if t - first < end:
+                expected[b, channel, row, column] = math.exp((t - first - end) / tau)
+    got = ev.TimeSurface(sensor_size=SENSOR, polarity=polarity, shrink=shrink, bins=bins, tau=tau)(events)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_the_published_inputs():
+    frames = NMNIST_FRAMES(random_events(4000))
+    assert frames.shape == (10, 1, 34, 34)
+    assert set(np.unique(frames)) == {0, 1}
+    events = random_events(50_000, (128, 128, 2), last=2_000_000)
+    frames = GESTURE_FRAMES(events)
+    assert frames.shape == (108, 1, 64, 64)
+    kept = events[events["p"] & (events["t"] < 108 * 16_000)]
+    assert set(zip(*np.nonzero(frames[:, 0]), strict=True)) == {
+        (t // 16_000, y // 2, x // 2) for x, y, t, _ in kept.tolist()
+    }
+
+
+ALL = [
+    ev.TimeFrames(sensor_size=SENSOR, bins=2),
+    ev.CountFrames(sensor_size=SENSOR, events=2),
+    ev.VoxelGrid(sensor_size=SENSOR, bins=2),
+    ev.TimeSurface(sensor_size=SENSOR, bins=2, tau=10.0),
+]
+
+
+@pytest.mark.parametrize("representation", ALL, ids=lambda r: type(r).__name__)
+def test_a_representation_is_frozen_describes_itself_and_checks_its_events(representation):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        representation.shrink = 2
+    described = json.loads(json.dumps(representation.to_dict()))
+    assert described["representation"] == type(representation).__name__
+    other = dataclasses.replace(representation, shrink=2)
+    assert other.to_dict() != representation.to_dict()
+    with pytest.raises(ValueError, match="events must lie on the sensor of 7 x 5 pixels"):
+        representation(ev.make([7], [0], [0], [0]))
+    assert not representation(recording([])).any()
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "message"),
+    [
+        (ev.TimeFrames, {"bins": 0}, r"bins must be in \[1, inf\], got 0"),
+        (ev.TimeFrames, {"bins": 1, "width": 0}, "width must be in"),
+        (
+            ev.TimeFrames,
+            {"bins": 1, "polarity": "up"},
+            "polarity must be one of both, merged, .*'up'",
+        ),
+        (ev.TimeFrames, {"bins": 1, "shrink": 6}, r"shrink must be in \[1, 5\], got 6"),
+        (ev.CountFrames, {"events": 0}, "events must be in"),
+        (ev.VoxelGrid, {"bins": 0}, "bins must be in"),
+        (ev.TimeSurface, {"bins": 1, "tau": 0.0}, "tau must be positive"),
+    ],
+)
+def test_impossible_fields_are_refused(kind, fields, message):
+    with pytest.raises(ValueError, match=message):
+        kind(sensor_size=SENSOR, **fields)
