@@ -188,3 +188,79 @@ def fire_backward(
     summed = (0, 1) if len(scale) == 1 else (0,)
     by_scale, by_shift = (total * u).sum(summed).view_as(scale), total.sum(summed).view_as(shift)
     return (total * scale).to(u.dtype), by_scale.to(scale.dtype), by_shift.to(shift.dtype)
+
+
+def fire_max(u: Tensor, scale: Tensor, shift: Tensor, seed: Tensor, rows: Tensor, where: int) -> Tensor:
+    r"""Sample the maximum of the signs of each window: +1 unless all K neurons of it are -1.
+
+    Neurons are independent given their inputs, so that P(max = 1) = 1 - prod_k (1 - P_k), and one number
+    decides a window. The law is that of K samples and their maximum.
+
+    Args:
+        u: (N, \*P, \*K, C): inputs, positions of windows along each dimension, positions in a window along
+            each dimension, neurons; float32, bfloat16 or float64.
+        scale: float32 (1, \*1, \*1, C), or (1, \*P, \*K, C).
+        shift: as ``scale``.
+        seed: int64 scalar.
+        rows: int64 (R, 2), see :func:`fire`.
+        where: the place of the draw, see :func:`nsm.random.place`.
+
+    Returns:
+        (R, \*P, C) in the dtype of ``u``; NaN where s of any neuron of a window is NaN. Element (p, c) of a
+        row is number p C + c of its stream.
+    """
+    dims = (u.dim() - 2) // 2
+    s = u.float() * scale + shift
+    silent = _product((_ONE - threshold24(s)) * (1.0 / _ONE), dims)
+    threshold = (_ONE - torch.round(silent * _ONE)).repeat_interleave(len(rows) // len(u), dim=0)
+    uniform = random.words(seed, rows, threshold[0].numel(), where) >> (32 - UNIFORM_BITS)
+    fired = torch.where(uniform.view_as(threshold) < threshold, 1.0, -1.0)
+    return torch.where(threshold.isnan(), threshold, fired).to(u.dtype)
+
+
+def _product(factors: Tensor, dims: int) -> Tensor:
+    """Product over the window's dimensions, one factor after the other."""
+    factors = factors.flatten(1 + dims, 2 * dims)
+    result = factors.select(1 + dims, 0)
+    for k in range(1, factors.shape[1 + dims]):
+        result = result * factors.select(1 + dims, k)
+    return result
+
+
+def fire_max_backward(
+    grad: Tensor, u: Tensor, scale: Tensor, shift: Tensor, estimator: Estimator
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Gradients of :func:`fire_max` with respect to u, scale and shift: those of E[max], d E[max]/d s_k =
+    prod_{j != k} (1 - P_j) d z'_k/d s_k with the estimator's derivative. Every neuron gets its share,
+    whatever was drawn.
+
+    Args:
+        grad: (R, \*P, C), gradient at the samples.
+        u: as in the forward pass.
+        scale: as in the forward pass.
+        shift: as in the forward pass.
+        estimator: see :func:`derivative`.
+
+    Returns:
+        Gradients of the shapes of ``u``, ``scale`` and ``shift``.
+    """
+    wide = torch.promote_types(u.dtype, torch.float32)
+    dims = (u.dim() - 2) // 2
+    s = u.to(wide) * scale + shift
+    silent = (0.5 * torch.special.erfc(s)).flatten(1 + dims, 2 * dims)
+    # Not the product divided by each: it may be 0.
+    apart = torch.eye(silent.shape[1 + dims], dtype=torch.bool, device=u.device)[..., None]
+    others = torch.where(apart, 1.0, silent.unsqueeze(1 + dims)).prod(2 + dims).view_as(s)
+    summed = grad.to(wide).view(len(u), -1, *grad.shape[1:]).sum(1)
+    windows = u.shape[1 + dims : 1 + 2 * dims]
+    total = (
+        summed.view(*summed.shape[:-1], *(1 for _ in windows), summed.shape[-1])
+        * others
+        * derivative(s, estimator)
+    )
+    by_u, by_scale, by_shift = total * scale, total * u, total
+    return (
+        by_u.to(u.dtype),
+        by_scale.sum_to_size(scale.shape).to(scale.dtype),
+        by_shift.sum_to_size(shift.shape).to(shift.dtype),
+    )

@@ -68,13 +68,15 @@ def test_the_published_shapes() -> None:
 
 def kinds(net: nn.Module) -> str:
     short = {"Conv2d": "c", "MaxPool2d": "p", "BatchNorm2d": "b", "BatchNorm1d": "b", "AvgPool2d": "a"}
-    return "".join(short.get(type(m).__name__, "") for m in net.children())
+    pools = {m: "p" for m in net.children() if max(getattr(m, "max_pool", (1,))) > 1}
+    return "".join(short.get(type(m).__name__, "") + pools.get(m, "") for m in net.children())
 
 
-def test_the_order_of_the_published_layers() -> None:
-    assert kinds(build("cifar10-allconv")) == "bcb" + "cccp" * 2 + "ccc" + "ab"
-    assert kinds(build("dvsgesture-allconv")) == "cccp" * 3 + "ccc" + "a"
-    assert kinds(build("nmnist-cnn")) == "cp" * 2
+@pytest.mark.parametrize("model", ["nsm", "twin"])
+def test_the_order_of_the_published_layers(model: Model) -> None:
+    assert kinds(build("cifar10-allconv", model=model)) == "bcb" + "cccp" * 2 + "ccc" + "ab"
+    assert kinds(build("dvsgesture-allconv", model=model)) == "cccp" * 3 + "ccc" + "a"
+    assert kinds(build("nmnist-cnn", model=model)) == "cp" * 2
 
 
 def test_the_first_layer_for_cifar_is_conventional_and_the_neurons_have_no_bias() -> None:

@@ -158,12 +158,24 @@ def test_calibration_centres_and_spreads_every_layer(bias: bool) -> None:
     with nsm.nn.draws(net, seed=4, samples=0, inputs=torch.arange(300)), torch.no_grad():
         net(batch)
     for s in seen:
-        deviation, mean = torch.std_mean(s, dim=(0, 1))
+        deviation = s.std((0, 1))
         if bias:
-            torch.testing.assert_close(mean, torch.zeros_like(mean), atol=0.05, rtol=0)
+            activity = torch.erf(s).mean((0, 1))
+            torch.testing.assert_close(activity, torch.zeros_like(activity), atol=0.05, rtol=0)
             torch.testing.assert_close(deviation, torch.full_like(deviation, 0.8), atol=0.08, rtol=0)
         else:
             assert (deviation < 1.0).all()
+
+
+def test_calibration_balances_the_maximum() -> None:
+    torch.manual_seed(4)
+    layer = nsm.nn.Conv2d(2, 6, 3, max_pool=2, binary_input=True)
+    batch = torch.sign(torch.randn(400, 2, 8, 8))
+    nsm.nn.calibrate(nn.Sequential(layer), batch, seed=5)
+    assert (layer.erf_argument(batch).mean((0, 1)) < -0.3).all()
+    with nsm.nn.draws(layer, seed=6, samples=0, inputs=torch.arange(400)), torch.no_grad():
+        activity = layer(batch).mean((0, 2, 3))
+    torch.testing.assert_close(activity, torch.zeros(6), atol=0.05, rtol=0)
 
 
 def argument(layer: StochasticLayer, x: Tensor) -> Tensor:

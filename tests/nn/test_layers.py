@@ -32,6 +32,21 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...], nn.Module]] = {
         (3, 2, 5, 4),
         nn.Conv2d(2, 4, (3, 2), padding=(1, 0), padding_mode="reflect"),
     ),
+    "conv1d-maximum": (
+        lambda **kw: nsm.nn.Conv1d(2, 4, 3, padding=1, max_pool=3, **kw),
+        (3, 2, 8),
+        nn.Sequential(nn.Conv1d(2, 4, 3, padding=1), nn.MaxPool1d(3)),
+    ),
+    "conv2d-maximum": (
+        lambda **kw: nsm.nn.Conv2d(2, 5, 3, max_pool=(2, 1), **kw),
+        (3, 2, 7, 6),
+        nn.Sequential(nn.Conv2d(2, 5, 3), nn.MaxPool2d((2, 1))),
+    ),
+    "conv3d-maximum": (
+        lambda **kw: nsm.nn.Conv3d(2, 4, (1, 2, 2), max_pool=2, **kw),
+        (3, 2, 4, 5, 6),
+        nn.Sequential(nn.Conv3d(2, 4, (1, 2, 2)), nn.MaxPool3d(2)),
+    ),
     "conv3d": (
         lambda **kw: nsm.nn.Conv3d(2, 4, (1, 3, 2), **kw),
         (3, 2, 3, 4, 5),
@@ -164,6 +179,20 @@ def test_neurons_without_variance_are_deterministic(fidelity: Fidelity, declared
 def test_impossible_declarations_are_refused(declared: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         nsm.nn.Linear(3, 2, **declared)
+
+
+@pytest.mark.parametrize("size", [0, (2, 2, 2), (2, 0)])
+def test_impossible_windows_are_refused(size: Any) -> None:
+    with pytest.raises(ValueError, match="max_pool must be a size >= 1 or one for each of 2 dimensions"):
+        nsm.nn.Conv2d(1, 2, 3, max_pool=size)
+
+
+def test_a_window_larger_than_the_product_is_refused() -> None:
+    layer = nsm.nn.Conv2d(1, 2, 3, max_pool=4)
+    with pytest.raises(
+        ValueError, match=r"max_pool \(4, 4\) is larger than the product's \(3, 5\) positions"
+    ):
+        layer(torch.randn(2, 1, 5, 7))
 
 
 @pytest.mark.parametrize("fidelity", FIDELITIES)

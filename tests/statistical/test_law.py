@@ -133,6 +133,25 @@ def test_moment_agrees_with_synapse_from_fifty_inputs_on(law: NoiseLaw, form: st
     assert_frequencies(counts, trials, by_position(layer, x, exact.two_moment), slack=0.01)
 
 
+@pytest.mark.parametrize("form", INPUTS)
+@pytest.mark.parametrize("law", [nsm.Bernoulli(0.2), nsm.Gaussian(0.8)], ids=repr)
+@pytest.mark.parametrize("fidelity", ["moment", "synapse"])
+def test_the_maximum_is_that_of_independent_neurons(
+    fidelity: nsm.nn.Fidelity, law: NoiseLaw, form: str
+) -> None:
+    layer, x = prepared("conv2d-padded", law, seed=15, fidelity=fidelity, max_pool=2)
+    x = INPUTS[form](x)
+    single = by_position(layer, x, exact.two_moment if fidelity == "moment" else exact.physical)
+    # 4 x 4 positions: two rows of two windows.
+    silent = (1.0 - single).view(2, 2, 2, 2, -1)
+    expected = 1.0 - silent.prod(3).prod(1).flatten(0, 1)
+    assert_frequencies(frequencies(layer, x, 16), TRIALS, expected)
+    with nsm.fidelity("mean"), torch.no_grad():
+        mean = layer.flatten(layer(x[None]))[0].double()
+    if fidelity == "moment":
+        torch.testing.assert_close(mean, 2 * expected - 1, atol=2e-6, rtol=0)
+
+
 @pytest.mark.parametrize("kind", ["linear", "conv2d-padded"])
 def test_mean_and_threshold_are_the_laws_of_their_names(kind: str) -> None:
     layer, x = prepared(kind, nsm.Bernoulli(0.4), seed=9)

@@ -28,6 +28,7 @@ class Product(NamedTuple):
         padding: zeros around the image.
         bias: whether neurons have a bias.
         pooled: number of activations of the layer before whose average each input is.
+        max_pool: width of the square windows over which activations are pooled by their maximum.
     """
 
     inputs: int
@@ -36,6 +37,7 @@ class Product(NamedTuple):
     padding: int = 0
     bias: bool = True
     pooled: int = 1
+    max_pool: int = 1
 
 
 def neurons(
@@ -62,16 +64,20 @@ def neurons(
             "pooled": product.pooled,
         }
         if product.kernel:
-            return [Conv2d(*product[:3], padding=product.padding, **options)]
+            return [Conv2d(*product[:3], padding=product.padding, max_pool=product.max_pool, **options)]
         return [Linear(*product[:2], **options)]
     linear = _conventional(product, bias=product.bias and model != "twin-bn")
     if model in ("twin-wn", "wbd"):
         linear = weight_norm(linear)
+    modules = [linear]
     if model == "twin-bn":
-        normalization = nn.BatchNorm2d if product.kernel else nn.BatchNorm1d
-        return [linear, normalization(product.outputs), nn.ReLU()]
-    activation = _ACTIVATIONS[model]()
-    return [linear, activation, nn.Dropout(dropout)] if model == "twin-dropout" else [linear, activation]
+        modules.append((nn.BatchNorm2d if product.kernel else nn.BatchNorm1d)(product.outputs))
+    modules.append(_ACTIVATIONS[model]())
+    if model == "twin-dropout":
+        modules.append(nn.Dropout(dropout))
+    if product.max_pool > 1:
+        modules.append(nn.MaxPool2d(product.max_pool))
+    return modules
 
 
 def _conventional(product: Product, *, bias: bool) -> nn.Module:
@@ -82,6 +88,7 @@ def _conventional(product: Product, *, bias: bool) -> nn.Module:
 
 _ACTIVATIONS: dict[Model, Callable[[], nn.Module]] = {
     "twin": nn.ReLU,
+    "twin-bn": nn.ReLU,
     "twin-wn": nn.ReLU,
     "twin-dropout": nn.ReLU,
     "bd": lambda: Sign("straight-through"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
@@ -14,7 +14,6 @@ from nsm.noise import Bernoulli, NoiseLaw
 
 Pooling = Literal["max", "average"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
-_POOLS: dict[Pooling, Callable[[int], nn.Module]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 
 
 class Convolution(NamedTuple):
@@ -125,7 +124,8 @@ def assemble(
         noise: law of the noise, for kinds that have one.
         binarize: whether inputs in [0, 1] are turned into +-1 first; otherwise they are used as they are, and
             a stochastic first layer computes the input's own variance.
-        pooling: what becomes of the four activations of a 2x2 window.
+        pooling: what becomes of the four activations of a 2x2 window; stochastic layers draw a maximum at
+            once.
         dropout: rate of ``twin-dropout``.
     """
     modules: list[nn.Module] = [Binarize()] if binarize else []
@@ -143,12 +143,14 @@ def assemble(
         channels, binary = shape.stem, False
     for layer in shape.convolutions:
         padding = layer.kernel // 2 if layer.padded else 0
-        add(Product(channels, layer.outputs, layer.kernel, padding, shape.bias, pooled))
+        max_pool = 2 if layer.pooled and pooling == "max" else 1
+        add(Product(channels, layer.outputs, layer.kernel, padding, shape.bias, pooled, max_pool))
         channels, pooled = layer.outputs, 1
         height, width = (size + 2 * padding - layer.kernel + 1 for size in (height, width))
         if layer.pooled:
-            modules.append(_POOLS[pooling](2))
-            pooled = 4 if pooling == "average" else 1
+            if pooling == "average":
+                modules.append(nn.AvgPool2d(2))
+                pooled = 4
             height, width = height // 2, width // 2
     if shape.average:
         modules.append(nn.AvgPool2d(shape.average))

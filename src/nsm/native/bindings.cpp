@@ -60,6 +60,63 @@ void fire_backward(std::uintptr_t grad, std::uintptr_t u, std::uintptr_t grad_u,
     nsm::fire_backward(job, address<float>(by_scale), address<float>(by_shift), instruction_set, threads);
 }
 
+void fire_max(std::uintptr_t u, std::uintptr_t z, std::uintptr_t scale, std::uintptr_t shift, std::uintptr_t origin,
+              std::uintptr_t member, std::uintptr_t rows, std::int64_t inputs, std::int64_t positions,
+              std::int64_t window, std::int64_t channels, std::int64_t samples, std::int64_t u_stride,
+              std::uint64_t seed, std::uint32_t place, bool bfloat16, bool shared, const std::string& instruction_set,
+              int threads) {
+    const nsm::FireMax job{
+        .u = address<const void>(u),
+        .z = address<void>(z),
+        .scale = address<const float>(scale),
+        .shift = address<const float>(shift),
+        .origin = address<const std::int64_t>(origin),
+        .member = address<const std::int64_t>(member),
+        .rows = address<const std::int64_t>(rows),
+        .inputs = inputs,
+        .positions = positions,
+        .window = window,
+        .channels = channels,
+        .samples = samples,
+        .u_stride = u_stride,
+        .seed = seed,
+        .place = place,
+        .type = bfloat16 ? nsm::Type::bfloat16 : nsm::Type::float32,
+        .shared = shared,
+    };
+    nsm::fire_max(job, instruction_set, threads);
+}
+
+void fire_max_backward(std::uintptr_t grad, std::uintptr_t u, std::uintptr_t grad_u, std::uintptr_t scale,
+                       std::uintptr_t shift, std::uintptr_t by_scale, std::uintptr_t by_shift, std::uintptr_t origin,
+                       std::uintptr_t member, std::uintptr_t grad_origin, std::uintptr_t grad_member,
+                       std::int64_t inputs, std::int64_t positions, std::int64_t window, std::int64_t channels,
+                       std::int64_t samples, std::int64_t u_stride, std::int64_t grad_u_stride, bool bfloat16,
+                       bool straight_through, bool shared, const std::string& instruction_set, int threads) {
+    const nsm::FireMaxBackward job{
+        .grad = address<const void>(grad),
+        .u = address<const void>(u),
+        .grad_u = address<void>(grad_u),
+        .scale = address<const float>(scale),
+        .shift = address<const float>(shift),
+        .origin = address<const std::int64_t>(origin),
+        .member = address<const std::int64_t>(member),
+        .grad_origin = address<const std::int64_t>(grad_origin),
+        .grad_member = address<const std::int64_t>(grad_member),
+        .inputs = inputs,
+        .positions = positions,
+        .window = window,
+        .channels = channels,
+        .samples = samples,
+        .u_stride = u_stride,
+        .grad_u_stride = grad_u_stride,
+        .type = bfloat16 ? nsm::Type::bfloat16 : nsm::Type::float32,
+        .straight_through = straight_through,
+        .shared = shared,
+    };
+    nsm::fire_max_backward(job, address<float>(by_scale), address<float>(by_shift), instruction_set, threads);
+}
+
 }  // namespace
 
 NB_MODULE(_kernels, m) {
@@ -72,4 +129,12 @@ NB_MODULE(_kernels, m) {
     m.def("fire_backward", &fire_backward, nb::kw_only(), "grad"_a, "u"_a, "grad_u"_a, "scale"_a, "shift"_a,
           "by_scale"_a, "by_shift"_a, "inputs"_a, "samples"_a, "u_stride"_a, "outer"_a, "inner"_a, "bfloat16"_a,
           "straight_through"_a, "by_run"_a, "instruction_set"_a, "threads"_a, Unlocked());
+    m.attr("largest_window") = nsm::kLargestWindow;
+    m.def("fire_max", &fire_max, nb::kw_only(), "u"_a, "z"_a, "scale"_a, "shift"_a, "origin"_a, "member"_a, "rows"_a,
+          "inputs"_a, "positions"_a, "window"_a, "channels"_a, "samples"_a, "u_stride"_a, "seed"_a, "place"_a,
+          "bfloat16"_a, "shared"_a, "instruction_set"_a, "threads"_a, Unlocked());
+    m.def("fire_max_backward", &fire_max_backward, nb::kw_only(), "grad"_a, "u"_a, "grad_u"_a, "scale"_a, "shift"_a,
+          "by_scale"_a, "by_shift"_a, "origin"_a, "member"_a, "grad_origin"_a, "grad_member"_a, "inputs"_a,
+          "positions"_a, "window"_a, "channels"_a, "samples"_a, "u_stride"_a, "grad_u_stride"_a, "bfloat16"_a,
+          "straight_through"_a, "shared"_a, "instruction_set"_a, "threads"_a, Unlocked());
 }

@@ -56,6 +56,22 @@ void parallel(std::int64_t count, std::int64_t elements, int threads, const std:
     run();
 }
 
+// Inputs in at most kInputBlocks blocks: the split depends on the shape alone, and so does the order of every sum.
+void by_input_blocks(std::int64_t inputs, std::int64_t inner, std::int64_t sums, std::int64_t elements, float* by_scale,
+                     float* by_shift, int threads, const std::function<void(const Part&)>& work) {
+    const std::int64_t parts = std::min(inputs, kInputBlocks);
+    std::vector<float> partial(2 * parts * sums);
+    parallel(parts, elements, threads, [&](std::int64_t i) {
+        float* scale_sums = partial.data() + 2 * i * sums;
+        work(Part{inputs * i / parts, inputs * (i + 1) / parts, 0, inner, scale_sums, scale_sums + sums});
+    });
+    for (std::int64_t i = 0; i < parts; ++i)
+        for (std::int64_t j = 0; j < sums; ++j) {
+            by_scale[j] += partial[2 * i * sums + j];
+            by_shift[j] += partial[(2 * i + 1) * sums + j];
+        }
+}
+
 }  // namespace
 
 std::vector<std::string> instruction_sets() {
@@ -82,7 +98,6 @@ void fire_backward(const FireBackward& job, float* by_scale, float* by_shift, co
     const std::int64_t elements = job.inputs * job.samples * job.outer * job.inner;
     std::fill_n(by_scale, sums, 0.0f);
     std::fill_n(by_shift, sums, 0.0f);
-    // The split depends on the shape alone, and so does the order of every sum.
     if (job.outer == 1 && !job.by_run) {
         const std::int64_t parts = (job.inner + kColumns - 1) / kColumns;
         parallel(parts, elements, threads, [&](std::int64_t i) {
@@ -91,18 +106,28 @@ void fire_backward(const FireBackward& job, float* by_scale, float* by_shift, co
         });
         return;
     }
-    const std::int64_t parts = std::min(job.inputs, kInputBlocks);
-    std::vector<float> partial(2 * parts * sums);
-    parallel(parts, elements, threads, [&](std::int64_t i) {
-        float* scale_sums = partial.data() + 2 * i * sums;
-        const Part part{job.inputs * i / parts, job.inputs * (i + 1) / parts, 0, job.inner, scale_sums, scale_sums + sums};
-        kernels.fire_backward(job, part);
+    by_input_blocks(job.inputs, job.inner, sums, elements, by_scale, by_shift, threads,
+                    [&](const Part& part) { kernels.fire_backward(job, part); });
+}
+
+void fire_max(const FireMax& job, const std::string& instruction_set, int threads) {
+    const Kernels& kernels = named(instruction_set);
+    const std::int64_t rows = job.inputs * job.samples;
+    const std::int64_t parts = threads == 1 ? 1 : std::min<std::int64_t>(rows, 4 * threads);
+    parallel(parts, rows * job.positions * job.channels, threads, [&](std::int64_t i) {
+        std::vector<float> scratch(kChunk);
+        kernels.fire_max_rows(job, rows * i / parts, rows * (i + 1) / parts, scratch.data());
     });
-    for (std::int64_t i = 0; i < parts; ++i)
-        for (std::int64_t j = 0; j < sums; ++j) {
-            by_scale[j] += partial[2 * i * sums + j];
-            by_shift[j] += partial[(2 * i + 1) * sums + j];
-        }
+}
+
+void fire_max_backward(const FireMaxBackward& job, float* by_scale, float* by_shift, const std::string& instruction_set,
+                       int threads) {
+    const Kernels& kernels = named(instruction_set);
+    const std::int64_t size = job.positions * job.window * job.channels, sums = job.shared ? job.channels : size;
+    std::fill_n(by_scale, sums, 0.0f);
+    std::fill_n(by_shift, sums, 0.0f);
+    by_input_blocks(job.inputs, 0, sums, job.inputs * size, by_scale, by_shift, threads,
+                    [&](const Part& part) { kernels.fire_max_backward(job, part); });
 }
 
 }  // namespace nsm

@@ -18,4 +18,10 @@ void fire(const Fire& job, const std::string& instruction_set, int threads);
 void fire_backward(const FireBackward& job, float* by_scale, float* by_shift, const std::string& instruction_set,
                    int threads);
 
+// The same for the maximum over windows.
+void fire_max(const FireMax& job, const std::string& instruction_set, int threads);
+// Writes by_scale and by_shift: channels elements each where job.shared, else positions * window * channels.
+void fire_max_backward(const FireMaxBackward& job, float* by_scale, float* by_shift, const std::string& instruction_set,
+                       int threads);
+
 }  // namespace nsm

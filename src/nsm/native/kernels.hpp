@@ -42,6 +42,35 @@ struct FireBackward {
     bool by_run;  // one scale for each run, or (false) one for each element of a run
 };
 
+// The maximum over windows of K neurons: channel last, window k of position p at origin[p] + member[k].
+struct FireMax {
+    const void* u;  // inputs rows, u_stride elements apart
+    void* z;        // inputs * samples dense rows of positions x channels
+    const float* scale;  // one per channel where shared, else (positions, window, channels)
+    const float* shift;
+    const std::int64_t *origin, *member;
+    const std::int64_t* rows;
+    std::int64_t inputs, positions, window, channels, samples, u_stride;
+    std::uint64_t seed;
+    std::uint32_t place;
+    Type type;
+    bool shared;
+};
+
+struct FireMaxBackward {
+    const void* grad;  // inputs * samples dense rows of positions x channels
+    const void* u;
+    void* grad_u;  // as u, with strides of its own
+    const float* scale;
+    const float* shift;
+    const std::int64_t *origin, *member, *grad_origin, *grad_member;
+    std::int64_t inputs, positions, window, channels, samples, u_stride, grad_u_stride;
+    Type type;
+    bool straight_through, shared;
+};
+
+constexpr std::int64_t kLargestWindow = 64;
+
 // A part of the backward pass: some inputs, some elements of every run; its sums go to by_scale and by_shift.
 struct Part {
     std::int64_t first_input, last_input, first, last;
@@ -64,6 +93,8 @@ struct Kernels {
     const char* name;
     void (*fire_rows)(const Fire& job, std::int64_t first_row, std::int64_t last_row, float* scratch);
     void (*fire_backward)(const FireBackward& job, const Part& part);
+    void (*fire_max_rows)(const FireMax& job, std::int64_t first_row, std::int64_t last_row, float* scratch);
+    void (*fire_max_backward)(const FireMaxBackward& job, const Part& part);
 };
 
 }  // namespace nsm

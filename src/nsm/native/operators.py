@@ -5,7 +5,6 @@ bfloat16 on the CPU run in the C++ kernels, everything else in :mod:`nsm.functio
 """
 
 import math
-from types import ModuleType
 from typing import Any, cast
 
 import torch
@@ -14,8 +13,8 @@ from torch import Tensor
 from nsm import functional
 from nsm.functional import Estimator
 from nsm.native import layout, paths
+from nsm.native.checks import KERNEL_DTYPES, check_draw, check_estimator, kernels_for
 
-_KERNEL_DTYPES = (torch.float32, torch.bfloat16)
 _GROUP = 64  # elements that the kernel draws together
 _PART = 2**18  # elements that plain torch draws together: some tens of megabytes of 64-bit words
 _RUN = 1024  # elements of a backward run: long enough for vector units, short enough to stay in cache
@@ -58,7 +57,7 @@ def fire(
 def _check_argument(u: Tensor, scale: Tensor, shift: Tensor) -> None:
     if u.dim() != 3:
         raise ValueError(f"u must have shape (N, P, C), got {tuple(u.shape)}")
-    if u.dtype not in (*_KERNEL_DTYPES, torch.float64):
+    if u.dtype not in (*KERNEL_DTYPES, torch.float64):
         raise TypeError(f"u must be float32, bfloat16 or float64, got {u.dtype}")
     _, positions, channels = u.shape
     for name, value in (("scale", scale), ("shift", shift)):
@@ -71,44 +70,17 @@ def _check_argument(u: Tensor, scale: Tensor, shift: Tensor) -> None:
             raise TypeError(f"{name} must be float32 or float64, got {value.dtype}")
 
 
-def _check_draw(count: int, seed: Tensor, rows: Tensor, place: int) -> None:
-    if seed.shape != () or seed.dtype != torch.int64:
-        raise TypeError(f"seed must be an int64 scalar, got {seed.dtype} of shape {tuple(seed.shape)}")
-    if rows.shape[1:] != (2,) or rows.dtype != torch.int64:
-        raise TypeError(f"rows must be int64 of shape (R, 2), got {rows.dtype} of shape {tuple(rows.shape)}")
-    if len(rows) % count if count else len(rows):
-        raise ValueError(f"rows must number a multiple of the {count} inputs, got {len(rows)}")
-    if not 0 <= place < 2**32:
-        raise ValueError(f"place must be in [0, 2^32), got {place}")
-    # On other devices a look at the values would wait for all work queued before it.
-    if seed.device.type == "cpu" and seed < 0:
-        raise ValueError(f"seed must be in [0, 2^63), got {int(seed)}")
-    if rows.device.type == "cpu" and len(rows):
-        least, largest = (int(x) for x in rows.aminmax())
-        if least < 0 or largest >= 2**32:
-            raise ValueError(f"rows must hold indices in [0, 2^32), got {least} to {largest}")
-
-
-def _kernels_for(*tensors: Tensor, u: Tensor, scale: Tensor, shift: Tensor) -> ModuleType | None:
-    if u.dtype not in _KERNEL_DTYPES or {scale.dtype, shift.dtype} != {torch.float32}:
-        return None
-    if any(x.device.type != "cpu" for x in (*tensors, u, scale, shift)):
-        return None
-    return paths.kernels()
-
-
 @torch.library.custom_op("nsm::fire", mutates_args=())
 def _fire(
     u: Tensor, scale: Tensor, shift: Tensor, seed: Tensor, rows: Tensor, place: int, estimator: str
 ) -> Tensor:
     _check_argument(u, scale, shift)
-    _check_draw(len(u), seed, rows, place)
-    if estimator not in functional.ESTIMATORS:
-        raise ValueError(f"estimator must be one of {', '.join(functional.ESTIMATORS)}, got {estimator!r}")
+    check_draw(len(u), seed, rows, place)
+    check_estimator(estimator)
     z = layout.empty_rows(u, len(rows))
     if z.numel() == 0:
         return z
-    kernels = _kernels_for(seed, rows, u=u, scale=scale, shift=shift)
+    kernels = kernels_for(seed, rows, u=u, scale=scale, shift=shift)
     if kernels is None:
         return _fire_by_parts(z, u, scale, shift, seed, rows, place)
     u, rows, position_last = layout.dense_rows(u), rows.contiguous(), layout.is_position_last(u)
@@ -169,7 +141,7 @@ def _fire_backward(
     grad_scale, grad_shift = torch.empty_like(scale), torch.empty_like(shift)
     if grad.numel() == 0:
         return grad_u, grad_scale.zero_(), grad_shift.zero_()
-    kernels = _kernels_for(grad, u=u, scale=scale, shift=shift)
+    kernels = kernels_for(grad, u=u, scale=scale, shift=shift)
     if kernels is None:
         results = functional.fire_backward(grad, u, scale, shift, cast("Estimator", estimator))
         return grad_u.copy_(results[0]), grad_scale.copy_(results[1]), grad_shift.copy_(results[2])

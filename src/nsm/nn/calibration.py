@@ -12,12 +12,19 @@ from torch import Tensor, nn
 from nsm.nn.draws import draws, stochastic_layers
 from nsm.nn.layer import StochasticLayer
 
-Target = Callable[[StochasticLayer, Tensor], Tensor]
+Target = Callable[[StochasticLayer, Tensor, Tensor], Tensor]
+
+# s beyond which erf is 1 to float32, and halvings of that range: offsets are found to a thousandth.
+_SATURATED = 4.0
+_HALVINGS = 13
 
 
 def calibrate(net: nn.Module, batch: Tensor, *, spread: float = 1.0, seed: int = 0) -> None:
-    """Data-dependent initialisation, in place: every neuron's s gets mean 0 and standard deviation ``spread``
-    on a batch.
+    """Data-dependent initialisation, in place: on a batch, every neuron's s gets the standard deviation
+    ``spread``, and a mean for which what leaves the layer is +1 and -1 equally often.
+
+    For a neuron that is not pooled that mean is 0 or close to it; neurons that are pooled by their maximum
+    start below 0, or the maximum would hardly ever be -1.
 
     Layers are set in the order in which data meets them, each on samples of the layers before it, so that no
     layer starts saturated or undecided however deep the network is. Neurons whose preactivation does not vary
@@ -35,11 +42,24 @@ def calibrate(net: nn.Module, batch: Tensor, *, spread: float = 1.0, seed: int =
     if not (math.isfinite(spread) and spread > 0.0):
         raise ValueError(f"spread must be positive and finite, got {spread}")
 
-    def standardized(_: StochasticLayer, argument: Tensor) -> Tensor:
+    def balanced(layer: StochasticLayer, argument: Tensor, like: Tensor) -> Tensor:
         deviation, mean = torch.std_mean(argument, dim=(0, 1), correction=0)
-        return (argument - mean) * (spread / deviation)
+        s = (argument - mean) * (spread / deviation)
+        return s + _balance(layer, s.float(), like)
 
-    calibrate_to(net, batch, standardized, seed=seed)
+    calibrate_to(net, batch, balanced, seed=seed)
+
+
+def _balance(layer: StochasticLayer, s: Tensor, like: Tensor) -> Tensor:
+    """The offset of s, (C,), at which the mean activity that leaves the layer is 0: by halving, since
+    activity grows with s.
+    """
+    low, high = torch.full_like(s[0, 0], -_SATURATED), torch.full_like(s[0, 0], _SATURATED)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        active = layer.mean_activity(s + middle, like) > 0
+        low, high = torch.where(active, low, middle), torch.where(active, middle, high)
+    return (low + high) / 2
 
 
 def calibrate_to(net: nn.Module, batch: Tensor, target: Target, *, seed: int) -> None:
@@ -51,8 +71,8 @@ def calibrate_to(net: nn.Module, batch: Tensor, target: Target, *, seed: int) ->
     Args:
         net: a network with stochastic layers.
         batch: inputs (N, ...).
-        target: from the layer and (w.z) r of shape (N, P, C) to the wanted s of the same shape; NaN marks
-            neurons to leave.
+        target: from the layer, (w.z) r of shape (N, P, C) and the product in output layout to the wanted s,
+            (N, P, C); NaN marks neurons to leave.
         seed: seed of the draws.
     """
     one_pass = draws(net, seed=seed, samples=0, inputs=torch.arange(len(batch), device=batch.device))
@@ -77,11 +97,12 @@ def before_each_layer(net: nn.Module, action: Callable[[StochasticLayer, Tensor]
 
 
 def _fit(layer: StochasticLayer, x: Tensor, target: Target) -> None:
-    product = layer.flat_product(x).double()
+    like = layer.product(x)
+    product = layer.flatten(like).double()
     variance = layer.variance(x).double().expand_as(product)
     rate = torch.where(variance > 0, torch.rsqrt(2.0 * variance), 0.0)
     direction = product * rate
-    wanted = target(layer, direction)
+    wanted = target(layer, direction, like)
 
     def inner(left: Tensor, right: Tensor) -> Tensor:
         return (left * right).sum((0, 1))

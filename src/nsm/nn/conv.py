@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nsm import functional, native
 from nsm.functional import Estimator
-from nsm.nn.context import Fidelity
+from nsm.nn.context import Draw, Fidelity
 from nsm.nn.layer import StochasticLayer
 from nsm.noise import Bernoulli, NoiseLaw
 
@@ -18,6 +19,8 @@ _CORRELATE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 class _Conv(StochasticLayer):
     product: nn.Conv1d | nn.Conv2d | nn.Conv3d
+    # Of layers that are made around a product.
+    max_pool: tuple[int, ...] = ()
     _module: ClassVar[type[nn.Conv1d | nn.Conv2d | nn.Conv3d]]
     _dims: ClassVar[int]
 
@@ -41,6 +44,7 @@ class _Conv(StochasticLayer):
         eta: float = 0.0,
         binary_input: bool = False,
         pooled: int = 1,
+        max_pool: int | tuple[int, ...] = 1,
     ) -> None:
         super().__init__(
             self._module(
@@ -63,6 +67,12 @@ class _Conv(StochasticLayer):
             binary_input=binary_input,
             pooled=pooled,
         )
+        window = (max_pool,) * self._dims if isinstance(max_pool, int) else tuple(max_pool)
+        if len(window) != self._dims or min(window) < 1:
+            raise ValueError(
+                f"max_pool must be a size >= 1 or one for each of {self._dims} dimensions, got {max_pool}"
+            )
+        self.max_pool = window
 
     @property
     def _unbatched_dims(self) -> int:
@@ -73,7 +83,61 @@ class _Conv(StochasticLayer):
         return u.flatten(2).transpose(1, 2)
 
     def _restore(self, z: Tensor, like: Tensor) -> Tensor:
-        return z.transpose(1, 2).view(len(z), z.shape[2], *like.shape[2:])
+        return z.transpose(1, 2).view(len(z), z.shape[2], *self._positions(like))
+
+    def _positions(self, like: Tensor) -> tuple[int, ...]:
+        """Positions of what leaves the layer along each dimension."""
+        return tuple(size // width for size, width in zip(like.shape[2:], self._window, strict=True))
+
+    @property
+    def _window(self) -> tuple[int, ...]:
+        return self.max_pool or (1,) * self._dims
+
+    @property
+    def _pools(self) -> bool:
+        return max(self._window) > 1
+
+    def _windows(self, x: Tensor, like: Tensor) -> Tensor:
+        """(M, P, C) to (M, *positions, *window, C); what a last, incomplete window would hold is left out."""
+        counts = self._positions(like)
+        if min(counts) < 1:
+            raise ValueError(
+                f"max_pool {self._window} is larger than the product's {tuple(like.shape[2:])} positions"
+            )
+        if x.shape[1] == 1 and like[0, 0].numel() > 1:
+            return x.view(len(x), *(1,) * (2 * self._dims), x.shape[2])
+        x = torch.unflatten(x, 1, like.shape[2:])
+        for dim, (count, width) in enumerate(zip(counts, self._window, strict=True)):
+            x = torch.unflatten(x.narrow(1 + 2 * dim, 0, count * width), 1 + 2 * dim, (count, width))
+        dims = range(1, 1 + 2 * self._dims)
+        return x.permute(0, *dims[::2], *dims[1::2], -1)
+
+    def _fire(self, u: Tensor, scale: Tensor, shift: Tensor, draw: Draw, like: Tensor) -> Tensor:
+        if not self._pools:
+            return super()._fire(u, scale, shift, draw, like)
+        # Scale and shift of all positions, or of one.
+        scale, shift = self._windows(scale[None], like), self._windows(shift[None], like)
+        z = native.fire_max(
+            self._windows(u, like), scale, shift, draw.seed, draw.rows, draw.place(), self.estimator
+        )
+        return z.flatten(1, -2)
+
+    def _expected(self, s: Tensor, like: Tensor) -> Tensor:
+        if not self._pools:
+            return super()._expected(s, like)
+        silent = 0.5 - 0.5 * functional.expected_state(self._windows(s, like), self.estimator)
+        silent = silent.flatten(1 + self._dims, -2).prod(-2)
+        return 1.0 - 2.0 * silent.flatten(1, -2)
+
+    def _pool(self, z: Tensor, like: Tensor) -> Tensor:
+        if not self._pools:
+            return z
+        # A NaN is the largest of any window.
+        return self._windows(z, like).flatten(1 + self._dims, -2).amax(-2).flatten(1, -2)
+
+    def extra_repr(self) -> str:
+        """Noise law, fidelity, and whatever differs from the default."""
+        return super().extra_repr() + (f", max_pool={self._window}" if self._pools else "")
 
     def _margins(self) -> list[tuple[int, int]]:
         """Padding before and after each spatial dimension; torch puts the odd cell of "same" behind."""
@@ -126,9 +190,16 @@ class _Conv(StochasticLayer):
 class Conv1d(_Conv):
     """Binary stochastic neurons behind a 1-d convolution: ``torch.nn.Conv1d`` followed by noise and sign.
 
-    Arguments are those of ``torch.nn.Conv1d``, then the keywords of :class:`nsm.nn.Linear`. Every synapse of
-    every position has its own noise. Zero padding lowers the variance of u at the border; it is accounted for
-    exactly.
+    Arguments are those of ``torch.nn.Conv1d``, then the keywords of :class:`nsm.nn.Linear` and ``max_pool``.
+    Every synapse of every position has its own noise. Zero padding lowers the variance of u at the border; it
+    is accounted for exactly.
+
+    ``max_pool``, a size or one for each dimension, pools the neurons by their maximum over windows that lie
+    side by side, as ``torch.nn.MaxPool1d(max_pool)`` behind the layer would. The law is the same: +1 unless
+    every neuron of the window is -1, P(max = 1) = 1 - prod_k (1 - P_k), since neurons are independent given
+    their inputs. At fidelity ``"moment"`` one number decides a window, and the gradient is that of
+    E[max] = 1 - 2 prod_k (1 - P_k): every neuron gets its share, where the gradient through a maximum of
+    samples goes to the first of equals. At ``"mean"`` E[max] is passed on, which is not the maximum of means.
 
     Shape: (N, C_in, L) to (N, C_out, L'), or without N.
     """

@@ -111,7 +111,7 @@ def convert(
         _replace(result, module, nn.Identity())
     _mark_binary_inputs(result, calibration, seed)
 
-    def follow(layer: StochasticLayer, _: Tensor) -> Tensor:
+    def follow(layer: StochasticLayer, _argument: Tensor, _like: Tensor) -> Tensor:
         wanted, slope = layer.flatten(targets[layer].preactivation).double(), targets[layer].slope
         return wanted * (1.0 / wanted.std((0, 1), correction=0) if slope is None else slope)
 

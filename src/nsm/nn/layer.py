@@ -194,24 +194,43 @@ class StochasticLayer(Drawing, ABC):
         output = self.product(x)
         u, scale, shift = self._argument(x, self.flatten(output))
         if mode == "moment":
-            z = native.fire(u, scale, shift, draw.seed, draw.rows, draw.place(), self.estimator)
+            z = self._fire(u, scale, shift, draw, output)
             return self._restore(z.to(output.dtype), output)
+        repeat = len(draw.rows) // len(x)
         s = u * scale + shift
-        expected = functional.expected_state(s, self.estimator).repeat_interleave(
-            len(draw.rows) // len(x), dim=0
-        )
+        expected = self._expected(s, output).repeat_interleave(repeat, dim=0)
         if mode == "mean":
             z = expected
         elif mode == "threshold":
-            z = functional.with_gradient_of(
-                functional.sign(s).repeat_interleave(len(draw.rows) // len(x), 0), expected
-            )
+            signs = self._pool(functional.sign(s), output).repeat_interleave(repeat, dim=0)
+            z = functional.with_gradient_of(signs, expected)
         else:
             with torch.no_grad():
                 drawn = self._synapse(x, draw) if mode == "synapse" else self._unit(x, draw)
-                drawn = functional.sign(self._add_eta(drawn, draw))
+                drawn = self._pool(functional.sign(self._add_eta(drawn, draw)), output)
             z = functional.with_gradient_of(drawn, expected)
         return self._restore(z.to(output.dtype), output)
+
+    def _fire(self, u: Tensor, scale: Tensor, shift: Tensor, draw: Draw, like: Tensor) -> Tensor:  # noqa: ARG002
+        """Samples (R, P, C) of what leaves the layer; ``like`` is the product in output layout."""
+        return native.fire(u, scale, shift, draw.seed, draw.rows, draw.place(), self.estimator)
+
+    def _expected(self, s: Tensor, like: Tensor) -> Tensor:  # noqa: ARG002
+        """E of what leaves the layer, (N, P, C)."""
+        return functional.expected_state(s, self.estimator)
+
+    def _pool(self, z: Tensor, like: Tensor) -> Tensor:  # noqa: ARG002
+        """What leaves the layer when its neurons do ``z``, (N, P, C)."""
+        return z
+
+    def mean_activity(self, s: Tensor, like: Tensor) -> Tensor:
+        """E of what leaves the layer, averaged over inputs and positions: (C,).
+
+        Args:
+            s: (N, P, C), argument of erf.
+            like: product of the same inputs, in output layout.
+        """
+        return self._expected(s, like).mean((0, 1))
 
     def _argument(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(u, scale, shift) with s = u * scale + shift; u is w z wherever the variance does not depend on the

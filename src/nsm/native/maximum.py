@@ -1,0 +1,211 @@
+"""Firing and maximum pooling in one operator: ``torch.ops.nsm.fire_max`` and its gradient
+``torch.ops.nsm.fire_max_backward``.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from nsm import functional
+from nsm.functional import Estimator
+from nsm.native import paths
+from nsm.native.checks import KERNEL_DTYPES, check_draw, check_estimator, kernels_for
+
+
+def fire_max(
+    u: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    seed: Tensor,
+    rows: Tensor,
+    place: int,
+    estimator: Estimator = "probability",
+) -> Tensor:
+    r"""Sample the maximum of the signs of each window, in one draw from P(max = 1) = 1 - prod_k (1 - P_k).
+
+    Differentiable in ``u``, ``scale`` and ``shift``; the gradient is that of E[max] as the estimator sees it:
+    all neurons of a window get their share, not just the one that fired first. Bit for bit the samples of
+    :func:`nsm.functional.fire_max`, for any number of threads.
+
+    Args:
+        u: (N, \*P, \*K, C): inputs, positions of windows and positions in a window along one to three
+            dimensions, neurons; float32, bfloat16 or float64, any strides, fastest where those of C are 1.
+        scale: float32 or float64, (1, \*1, \*1, C) or (1, \*P, \*K, C).
+        shift: as ``scale``.
+        seed: int64 scalar in [0, 2^63).
+        rows: int64 (R, 2), R = k N, see :func:`nsm.native.fire`.
+        place: the place of the draw, see :func:`nsm.random.place`.
+        estimator: see :func:`nsm.functional.derivative`.
+
+    Returns:
+        (R, \*P, C) in the dtype of ``u``, dense; NaN where s of a neuron of the window is NaN.
+
+    Raises:
+        ValueError: if shapes, the place or the estimator do not fit.
+        TypeError: if a dtype does not fit.
+    """
+    z: Tensor = torch.ops.nsm.fire_max(u, scale, shift, seed, rows, place, estimator)
+    return z
+
+
+def _dims(u: Tensor) -> int:
+    return (u.dim() - 2) // 2
+
+
+def _check_argument(u: Tensor, scale: Tensor, shift: Tensor) -> None:
+    if u.dim() not in (4, 6, 8):
+        raise ValueError(f"u must have shape (N, *P, *K, C) of 4, 6 or 8 dimensions, got {tuple(u.shape)}")
+    if u.dtype not in (*KERNEL_DTYPES, torch.float64):
+        raise TypeError(f"u must be float32, bfloat16 or float64, got {u.dtype}")
+    valid = ((1,) * (u.dim() - 1) + (u.shape[-1],), (1, *u.shape[1:]))
+    for name, value in (("scale", scale), ("shift", shift)):
+        if value.shape not in valid or value.shape != scale.shape:
+            raise ValueError(
+                f"scale and shift must both have shape {valid[0]} or {valid[1]}, "
+                f"got {name} {tuple(value.shape)}"
+            )
+        if value.dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"{name} must be float32 or float64, got {value.dtype}")
+
+
+def _empty_maxima(u: Tensor, rows: int) -> Tensor:
+    return u.new_empty(rows, *u.shape[1 : 1 + _dims(u)], u.shape[-1])
+
+
+@functools.lru_cache(maxsize=256)
+def _offsets(shape: tuple[int, ...], strides: tuple[int, ...]) -> Tensor:
+    """Where in memory each index of an array of this shape lies, in row-major order: int64, 1-d."""
+    offsets = torch.zeros(1, dtype=torch.int64)
+    for size, stride in zip(shape, strides, strict=True):
+        offsets = (offsets[:, None] + stride * torch.arange(size)).flatten()
+    return offsets
+
+
+def _places(u: Tensor) -> tuple[Tensor, Tensor]:
+    """Offsets of the windows and of the neurons in a window."""
+    dims = _dims(u)
+    shape, strides = u.shape[1:-1], u.stride()[1:-1]
+    return _offsets(shape[:dims], strides[:dims]), _offsets(shape[dims:], strides[dims:])
+
+
+def _empty_gradient(u: Tensor) -> Tensor:
+    return torch.empty_like(u) if u.stride(-1) == 1 else u.new_empty(u.shape)
+
+
+def _neurons_last(u: Tensor) -> Tensor:
+    return u if u.stride(-1) == 1 else u.contiguous()
+
+
+@torch.library.custom_op("nsm::fire_max", mutates_args=())
+def _fire_max(
+    u: Tensor, scale: Tensor, shift: Tensor, seed: Tensor, rows: Tensor, place: int, estimator: str
+) -> Tensor:
+    _check_argument(u, scale, shift)
+    check_draw(len(u), seed, rows, place)
+    check_estimator(estimator)
+    z = _empty_maxima(u, len(rows))
+    if z.numel() == 0:
+        return z
+    u = _neurons_last(u)
+    origin, member = _places(u)
+    kernels = kernels_for(seed, rows, u=u, scale=scale, shift=shift)
+    if kernels is None or len(member) > kernels.largest_window:
+        return z.copy_(functional.fire_max(u, scale, shift, seed, rows, place))
+    rows, scale, shift = rows.contiguous(), scale.contiguous(), shift.contiguous()
+    kernels.fire_max(
+        u=u.data_ptr(),
+        z=z.data_ptr(),
+        scale=scale.data_ptr(),
+        shift=shift.data_ptr(),
+        origin=origin.data_ptr(),
+        member=member.data_ptr(),
+        rows=rows.data_ptr(),
+        inputs=len(u),
+        positions=len(origin),
+        window=len(member),
+        channels=u.shape[-1],
+        samples=len(rows) // len(u),
+        u_stride=u.stride(0),
+        seed=int(seed),
+        place=place,
+        bfloat16=u.dtype == torch.bfloat16,
+        shared=scale.numel() == u.shape[-1],
+        instruction_set=paths.instruction_set(),
+        threads=torch.get_num_threads(),
+    )
+    return z
+
+
+@_fire_max.register_fake
+def _(
+    u: Tensor, _scale: Tensor, _shift: Tensor, _seed: Tensor, rows: Tensor, _place: int, _estimator: str
+) -> Tensor:
+    return _empty_maxima(u, rows.shape[0])
+
+
+@torch.library.custom_op("nsm::fire_max_backward", mutates_args=())
+def _fire_max_backward(
+    grad: Tensor, u: Tensor, scale: Tensor, shift: Tensor, estimator: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    grad_u, grad_scale, grad_shift = _empty_gradient(u), torch.empty_like(scale), torch.empty_like(shift)
+    if grad.numel() == 0:
+        return grad_u.zero_(), grad_scale.zero_(), grad_shift.zero_()
+    source = _neurons_last(u)
+    origin, member = _places(source)
+    kernels = kernels_for(grad, u=u, scale=scale, shift=shift)
+    if kernels is None or len(member) > kernels.largest_window:
+        results = functional.fire_max_backward(grad, u, scale, shift, cast("Estimator", estimator))
+        return grad_u.copy_(results[0]), grad_scale.copy_(results[1]), grad_shift.copy_(results[2])
+    grad_origin, grad_member = _places(grad_u)
+    grad, scale, shift = grad.to(u.dtype).contiguous(), scale.contiguous(), shift.contiguous()
+    by_scale, by_shift = torch.empty_like(scale), torch.empty_like(shift)
+    kernels.fire_max_backward(
+        grad=grad.data_ptr(),
+        u=source.data_ptr(),
+        grad_u=grad_u.data_ptr(),
+        scale=scale.data_ptr(),
+        shift=shift.data_ptr(),
+        by_scale=by_scale.data_ptr(),
+        by_shift=by_shift.data_ptr(),
+        origin=origin.data_ptr(),
+        member=member.data_ptr(),
+        grad_origin=grad_origin.data_ptr(),
+        grad_member=grad_member.data_ptr(),
+        inputs=len(u),
+        positions=len(origin),
+        window=len(member),
+        channels=u.shape[-1],
+        samples=len(grad) // len(u),
+        u_stride=source.stride(0),
+        grad_u_stride=grad_u.stride(0),
+        bfloat16=u.dtype == torch.bfloat16,
+        straight_through=estimator == "straight-through",
+        shared=scale.numel() == u.shape[-1],
+        instruction_set=paths.instruction_set(),
+        threads=torch.get_num_threads(),
+    )
+    return grad_u, grad_scale.copy_(by_scale), grad_shift.copy_(by_shift)
+
+
+@_fire_max_backward.register_fake
+def _(
+    _grad: Tensor, u: Tensor, scale: Tensor, shift: Tensor, _estimator: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _empty_gradient(u), torch.empty_like(scale), torch.empty_like(shift)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001 (torch's signature)
+    u, scale, shift, _, _, _, ctx.estimator = inputs
+    ctx.save_for_backward(u, scale, shift)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    by_u, by_scale, by_shift = torch.ops.nsm.fire_max_backward(grad, *ctx.saved_tensors, ctx.estimator)
+    return by_u, by_scale, by_shift, None, None, None, None
+
+
+_fire_max.register_autograd(_backward, setup_context=_setup_context)
