@@ -57,7 +57,49 @@ def erf_argument(moments: Moments) -> Tensor:
     noisy = variance != 0
     safe = torch.where(noisy, variance, 1.0)
     sure = torch.where(mean >= 0, torch.inf, -torch.inf).to(mean.dtype)
-    return torch.where(noisy, mean * torch.rsqrt(2.0 * safe), sure)
+    # torch's float32 root is not always rounded right; samples must not depend on whose root it is.
+    return torch.where(noisy, mean / torch.sqrt((2.0 * safe).double()).to(safe.dtype), sure)
+
+
+def standardize(
+    u: Tensor, power: Tensor, gain: Tensor, bias: Tensor, variance: float, extra: float
+) -> Tensor:
+    """s = (gain w.z + b) / sqrt(2 (s^2 sum_j w_j^2 z_j^2 + eta^2)), where the inputs decide the variance.
+
+    Args:
+        u: (N, P, C), w.z.
+        power: (N, P, C), sum_j w_j^2 z_j^2.
+        gain: (C,), mu + a.
+        bias: (C,).
+        variance: s^2, of the noise law.
+        extra: eta^2.
+
+    Returns:
+        (N, P, C); limits as in :func:`erf_argument`.
+    """
+    return erf_argument(Moments(u * gain + bias, power * variance + extra))
+
+
+def standardize_backward(
+    grad: Tensor, u: Tensor, power: Tensor, gain: Tensor, bias: Tensor, variance: float, extra: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of :func:`standardize` with respect to u, power, gain and bias; 0 where there is no variance.
+
+    Args:
+        grad: (N, P, C), gradient at s.
+        u: as in the forward pass, and so on.
+        power: (N, P, C).
+        gain: (C,).
+        bias: (C,).
+        variance: s^2.
+        extra: eta^2.
+    """
+    total = power * variance + extra
+    noisy = total != 0
+    safe = torch.where(noisy, total, 1.0)
+    by_mean = torch.where(noisy, grad / torch.sqrt(2.0 * safe), 0.0)
+    by_power = by_mean * (u * gain + bias) * (-0.5 * variance) / safe
+    return by_mean * gain, by_power, (by_mean * u).sum((0, 1)), by_mean.sum((0, 1))
 
 
 def firing_probability(moments: Moments) -> Tensor:

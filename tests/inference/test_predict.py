@@ -83,7 +83,7 @@ def test_rounding_in_another_batch_flips_hardly_a_draw() -> None:
     seen = []
     for memory in (0.5, 256.0):
         nsm.predict(net, x, samples=50, memory_mib=memory)
-        assert len(recorded) > 2
+        assert len(recorded) >= 2
         seen.append(torch.cat(recorded[1:]))
         recorded.clear()
     assert seen[0].shape == seen[1].shape == (256 * 50, 128)

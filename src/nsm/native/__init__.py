@@ -7,5 +7,6 @@ The environment variable ``NSM_KERNELS`` chooses: ``auto`` (default: the kernels
 from nsm.native.maximum import fire_max
 from nsm.native.operators import fire
 from nsm.native.paths import active
+from nsm.native.standardize import standardize
 
-__all__ = ["active", "fire", "fire_max"]
+__all__ = ["active", "fire", "fire_max", "standardize"]

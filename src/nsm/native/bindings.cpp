@@ -117,6 +117,52 @@ void fire_max_backward(std::uintptr_t grad, std::uintptr_t u, std::uintptr_t gra
     nsm::fire_max_backward(job, address<float>(by_scale), address<float>(by_shift), instruction_set, threads);
 }
 
+nsm::Standardize standardize_job(std::uintptr_t u, std::uintptr_t power, std::uintptr_t gain, std::uintptr_t bias,
+                                 std::int64_t inputs, std::int64_t u_stride, std::int64_t power_stride,
+                                 std::int64_t outer, std::int64_t inner, float variance, float extra, bool by_run) {
+    return {
+        .u = address<const float>(u),
+        .power = address<const float>(power),
+        .gain = address<const float>(gain),
+        .bias = address<const float>(bias),
+        .s = nullptr,
+        .grad = nullptr,
+        .grad_u = nullptr,
+        .grad_power = nullptr,
+        .inputs = inputs,
+        .u_stride = u_stride,
+        .power_stride = power_stride,
+        .outer = outer,
+        .inner = inner,
+        .variance = variance,
+        .extra = extra,
+        .by_run = by_run,
+    };
+}
+
+void standardize(std::uintptr_t u, std::uintptr_t power, std::uintptr_t gain, std::uintptr_t bias, std::uintptr_t s,
+                 std::int64_t inputs, std::int64_t u_stride, std::int64_t power_stride, std::int64_t outer,
+                 std::int64_t inner, float variance, float extra, bool by_run, const std::string& instruction_set,
+                 int threads) {
+    nsm::Standardize job =
+        standardize_job(u, power, gain, bias, inputs, u_stride, power_stride, outer, inner, variance, extra, by_run);
+    job.s = address<float>(s);
+    nsm::standardize(job, instruction_set, threads);
+}
+
+void standardize_backward(std::uintptr_t u, std::uintptr_t power, std::uintptr_t gain, std::uintptr_t bias,
+                          std::uintptr_t grad, std::uintptr_t grad_u, std::uintptr_t grad_power, std::uintptr_t by_gain,
+                          std::uintptr_t by_bias, std::int64_t inputs, std::int64_t u_stride, std::int64_t power_stride,
+                          std::int64_t outer, std::int64_t inner, float variance, float extra, bool by_run,
+                          const std::string& instruction_set, int threads) {
+    nsm::Standardize job =
+        standardize_job(u, power, gain, bias, inputs, u_stride, power_stride, outer, inner, variance, extra, by_run);
+    job.grad = address<const float>(grad);
+    job.grad_u = address<float>(grad_u);
+    job.grad_power = address<float>(grad_power);
+    nsm::standardize_backward(job, address<float>(by_gain), address<float>(by_bias), instruction_set, threads);
+}
+
 }  // namespace
 
 NB_MODULE(_kernels, m) {
@@ -137,4 +183,10 @@ NB_MODULE(_kernels, m) {
           "by_scale"_a, "by_shift"_a, "origin"_a, "member"_a, "grad_origin"_a, "grad_member"_a, "inputs"_a,
           "positions"_a, "window"_a, "channels"_a, "samples"_a, "u_stride"_a, "grad_u_stride"_a, "bfloat16"_a,
           "straight_through"_a, "shared"_a, "instruction_set"_a, "threads"_a, Unlocked());
+    m.def("standardize", &standardize, nb::kw_only(), "u"_a, "power"_a, "gain"_a, "bias"_a, "s"_a, "inputs"_a,
+          "u_stride"_a, "power_stride"_a, "outer"_a, "inner"_a, "variance"_a, "extra"_a, "by_run"_a,
+          "instruction_set"_a, "threads"_a, Unlocked());
+    m.def("standardize_backward", &standardize_backward, nb::kw_only(), "u"_a, "power"_a, "gain"_a, "bias"_a, "grad"_a,
+          "grad_u"_a, "grad_power"_a, "by_gain"_a, "by_bias"_a, "inputs"_a, "u_stride"_a, "power_stride"_a, "outer"_a,
+          "inner"_a, "variance"_a, "extra"_a, "by_run"_a, "instruction_set"_a, "threads"_a, Unlocked());
 }

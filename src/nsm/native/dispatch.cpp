@@ -130,4 +130,22 @@ void fire_max_backward(const FireMaxBackward& job, float* by_scale, float* by_sh
                     [&](const Part& part) { kernels.fire_max_backward(job, part); });
 }
 
+void standardize(const Standardize& job, const std::string& instruction_set, int threads) {
+    const Kernels& kernels = named(instruction_set);
+    const std::int64_t parts = threads == 1 ? 1 : std::min<std::int64_t>(job.inputs, 4 * threads);
+    parallel(parts, job.inputs * job.outer * job.inner, threads, [&](std::int64_t i) {
+        kernels.standardize(job, job.inputs * i / parts, job.inputs * (i + 1) / parts);
+    });
+}
+
+void standardize_backward(const Standardize& job, float* by_gain, float* by_bias, const std::string& instruction_set,
+                          int threads) {
+    const Kernels& kernels = named(instruction_set);
+    const std::int64_t sums = job.by_run ? job.outer : job.inner;
+    std::fill_n(by_gain, sums, 0.0f);
+    std::fill_n(by_bias, sums, 0.0f);
+    by_input_blocks(job.inputs, job.inner, sums, job.inputs * job.outer * job.inner, by_gain, by_bias, threads,
+                    [&](const Part& part) { kernels.standardize_backward(job, part); });
+}
+
 }  // namespace nsm

@@ -24,4 +24,10 @@ void fire_max(const FireMax& job, const std::string& instruction_set, int thread
 void fire_max_backward(const FireMaxBackward& job, float* by_scale, float* by_shift, const std::string& instruction_set,
                        int threads);
 
+// Writes job.s.
+void standardize(const Standardize& job, const std::string& instruction_set, int threads);
+// Writes job.grad_u, job.grad_power, and by_gain and by_bias: outer elements each where job.by_run, else inner elements.
+void standardize_backward(const Standardize& job, float* by_gain, float* by_bias, const std::string& instruction_set,
+                          int threads);
+
 }  // namespace nsm

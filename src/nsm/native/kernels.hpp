@@ -69,6 +69,18 @@ struct FireMaxBackward {
     bool straight_through, shared;
 };
 
+// s = (u gain + bias) / sqrt(2 (power variance + extra)), and its gradient where grad is not null.
+struct Standardize {
+    const float *u, *power;  // inputs rows each, u_stride and power_stride elements apart, in the same order
+    const float *gain, *bias;  // one per run, or (false) one for each element of a run
+    float* s;                  // inputs dense rows in the order of u's
+    const float* grad;         // dense rows in that order
+    float *grad_u, *grad_power;
+    std::int64_t inputs, u_stride, power_stride, outer, inner;
+    float variance, extra;
+    bool by_run;
+};
+
 constexpr std::int64_t kLargestWindow = 64;
 
 // A part of the backward pass: some inputs, some elements of every run; its sums go to by_scale and by_shift.
@@ -95,6 +107,8 @@ struct Kernels {
     void (*fire_backward)(const FireBackward& job, const Part& part);
     void (*fire_max_rows)(const FireMax& job, std::int64_t first_row, std::int64_t last_row, float* scratch);
     void (*fire_max_backward)(const FireMaxBackward& job, const Part& part);
+    void (*standardize)(const Standardize& job, std::int64_t first_input, std::int64_t last_input);
+    void (*standardize_backward)(const Standardize& job, const Part& part);
 };
 
 }  // namespace nsm

@@ -11,6 +11,7 @@ from nsm.nn.drawing import Drawing
 from nsm.nn.draws import draws, is_chain, is_stochastic, sample_outputs, stochastic_layers
 from nsm.nn.layer import StochasticLayer
 from nsm.nn.linear import Linear
+from nsm.nn.memory import channels_last
 
 __all__ = [
     "FIDELITIES",
@@ -24,6 +25,7 @@ __all__ = [
     "Sign",
     "StochasticLayer",
     "calibrate",
+    "channels_last",
     "convert",
     "draws",
     "fidelity",

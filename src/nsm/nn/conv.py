@@ -12,6 +12,7 @@ from nsm import functional, native
 from nsm.functional import Estimator
 from nsm.nn.context import Draw, Fidelity
 from nsm.nn.layer import StochasticLayer
+from nsm.nn.memory import channels_last
 from nsm.noise import Bernoulli, NoiseLaw
 
 _CORRELATE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -164,7 +165,10 @@ class _Conv(StochasticLayer):
         return result
 
     def _power(self, x: Tensor) -> Tensor:
-        return self._correlate(x.square(), self.weight.square())
+        squared = x.square()
+        if x.dim() == 4 and x.stride(1) == 1:
+            squared = channels_last(squared)
+        return self._correlate(squared, self.weight.square())
 
     def _binary_power(self, x: Tensor) -> Tensor:
         if self.product.padding_mode != "zeros" or not any(map(any, self._margins())):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nsm import functional, native, random
-from nsm.functional import ESTIMATORS, Estimator, Moments
+from nsm.functional import ESTIMATORS, Estimator
 from nsm.nn.context import DRAWING, Draw, Fidelity, active_fidelity, check_fidelity, next_draw
 from nsm.nn.drawing import Drawing
 from nsm.noise import Gaussian, NoiseLaw
@@ -236,11 +236,13 @@ class StochasticLayer(Drawing, ABC):
         """(u, scale, shift) with s = u * scale + shift; u is w z wherever the variance does not depend on the
         input.
         """
-        gain, variance = self._gain().to(self._wide), self.variance(x)
+        gain = self._gain().to(self._wide)
         bias = torch.zeros_like(gain) if self.bias is None else self.bias.to(self._wide)
         if not self.binary_input:
-            s = functional.erf_argument(Moments(u * gain + bias, variance))
+            power = self.flatten(self._power(x))
+            s = native.standardize(u, power, gain, bias, self.noise.variance, self.eta**2)
             return s, torch.ones_like(gain)[None], torch.zeros_like(gain)[None]
+        variance = self.variance(x)
         # The same limits as in erf_argument, for a variance known before the input.
         noisy = variance != 0
         inverse = torch.where(noisy, torch.rsqrt(2.0 * torch.where(noisy, variance, 1.0)), 0.0)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nsm import random
 from nsm.data import ImageSet
+from nsm.nn import channels_last
 from nsm.training import augment
 from nsm.training.config import Config
 from nsm.training.step import Shard
@@ -18,7 +19,7 @@ def for_net(net: nn.Module, images: Tensor) -> Tensor:
     """``images`` (B, C, H, W) in the memory format in which ``net`` is fastest: channels last before
     convolutions.
     """
-    return images.contiguous(memory_format=torch.channels_last) if convolutional(net) else images
+    return channels_last(images) if convolutional(net) else images
 
 
 def convolutional(net: nn.Module) -> bool:

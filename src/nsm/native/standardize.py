@@ -1,0 +1,153 @@
+"""The argument of erf where the inputs decide the variance: ``torch.ops.nsm.standardize`` and its
+gradient.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nsm import functional
+from nsm.native import layout, paths
+
+
+def standardize(
+    u: Tensor, power: Tensor, gain: Tensor, bias: Tensor, variance: float, extra: float
+) -> Tensor:
+    """s = (gain w.z + b) / sqrt(2 (s^2 sum_j w_j^2 z_j^2 + eta^2)), differentiable in all tensors.
+
+    The bits of :func:`nsm.functional.standardize`, whose arguments these are; one pass over memory instead of
+    one for each operation.
+
+    Raises:
+        ValueError: if shapes do not fit.
+    """
+    s: Tensor = torch.ops.nsm.standardize(u, power, gain, bias, variance, extra)
+    return s
+
+
+def _kernels_for(*tensors: Tensor) -> ModuleType | None:
+    fit = all(x.dtype == torch.float32 and x.device.type == "cpu" for x in tensors)
+    return paths.kernels() if fit else None
+
+
+def _runs(u: Tensor) -> dict[str, Any]:
+    """How the kernels see the rows of ``u``: runs of contiguous elements."""
+    _, positions, channels = u.shape
+    by_run = layout.is_position_last(u)
+    outer, inner = (channels, positions) if by_run else (positions, channels)
+    return {"outer": outer, "inner": inner, "by_run": by_run}
+
+
+def _alike(u: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
+    """Both with dense rows in the order of those of ``u``."""
+    u, power = layout.dense_rows(u), layout.dense_rows(power)
+    if layout.is_position_last(u) != layout.is_position_last(power):
+        power = layout.dense(power, layout.is_position_last(u))
+    return u, power
+
+
+@torch.library.custom_op("nsm::standardize", mutates_args=())
+def _standardize(
+    u: Tensor, power: Tensor, gain: Tensor, bias: Tensor, variance: float, extra: float
+) -> Tensor:
+    if u.dim() != 3 or power.shape != u.shape or gain.shape != u.shape[2:] or bias.shape != u.shape[2:]:
+        raise ValueError(
+            "u and power must have one shape (N, P, C), gain and bias (C,), got "
+            + ", ".join(str(tuple(x.shape)) for x in (u, power, gain, bias))
+        )
+    s = layout.empty_rows(u, len(u)).to(torch.promote_types(u.dtype, gain.dtype))
+    kernels = _kernels_for(u, power, gain, bias)
+    if kernels is None or s.numel() == 0:
+        # bfloat16 products are rounded once, not at every operation.
+        return s.copy_(functional.standardize(u, power.to(s.dtype), gain, bias, variance, extra))
+    u, power = _alike(u, power)
+    gain, bias = gain.contiguous(), bias.contiguous()
+    kernels.standardize(
+        u=u.data_ptr(),
+        power=power.data_ptr(),
+        gain=gain.data_ptr(),
+        bias=bias.data_ptr(),
+        s=s.data_ptr(),
+        inputs=len(u),
+        u_stride=u.stride(0),
+        power_stride=power.stride(0),
+        variance=variance,
+        extra=extra,
+        instruction_set=paths.instruction_set(),
+        threads=torch.get_num_threads(),
+        **_runs(u),
+    )
+    return s
+
+
+@_standardize.register_fake
+def _(u: Tensor, _power: Tensor, gain: Tensor, _bias: Tensor, _variance: float, _extra: float) -> Tensor:
+    return layout.empty_rows(u, u.shape[0]).to(torch.promote_types(u.dtype, gain.dtype))
+
+
+@torch.library.custom_op("nsm::standardize_backward", mutates_args=())
+def _standardize_backward(
+    grad: Tensor, u: Tensor, power: Tensor, gain: Tensor, bias: Tensor, variance: float, extra: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    grad_u, grad_power = layout.empty_rows(u, len(u)), layout.empty_rows(u, len(u)).to(power.dtype)
+    by_gain, by_bias = torch.empty_like(gain), torch.empty_like(bias)
+    kernels = _kernels_for(grad, u, power, gain, bias)
+    if kernels is None or u.numel() == 0:
+        wide = power.to(grad.dtype)
+        results = functional.standardize_backward(grad, u, wide, gain, bias, variance, extra)
+        targets = (grad_u, grad_power, by_gain, by_bias)
+        first, second, third, fourth = (to.copy_(x) for to, x in zip(targets, results, strict=True))
+        return first, second, third, fourth
+    u, power = _alike(u, power)
+    grad = layout.dense(grad, layout.is_position_last(u))
+    gain, bias = gain.contiguous(), bias.contiguous()
+    kernels.standardize_backward(
+        u=u.data_ptr(),
+        power=power.data_ptr(),
+        gain=gain.data_ptr(),
+        bias=bias.data_ptr(),
+        grad=grad.data_ptr(),
+        grad_u=grad_u.data_ptr(),
+        grad_power=grad_power.data_ptr(),
+        by_gain=by_gain.data_ptr(),
+        by_bias=by_bias.data_ptr(),
+        inputs=len(u),
+        u_stride=u.stride(0),
+        power_stride=power.stride(0),
+        variance=variance,
+        extra=extra,
+        instruction_set=paths.instruction_set(),
+        threads=torch.get_num_threads(),
+        **_runs(u),
+    )
+    return grad_u, grad_power, by_gain, by_bias
+
+
+@_standardize_backward.register_fake
+def _(
+    _grad: Tensor, u: Tensor, power: Tensor, gain: Tensor, bias: Tensor, _variance: float, _extra: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    rows = layout.empty_rows(u, u.shape[0])
+    return (
+        rows,
+        layout.empty_rows(u, u.shape[0]).to(power.dtype),
+        torch.empty_like(gain),
+        torch.empty_like(bias),
+    )
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001 (torch's signature)
+    *tensors, ctx.variance, ctx.extra = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    gradients = torch.ops.nsm.standardize_backward(grad, *ctx.saved_tensors, ctx.variance, ctx.extra)
+    return *gradients, None, None
+
+
+_standardize.register_autograd(_backward, setup_context=_setup_context)

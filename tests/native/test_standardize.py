@@ -1,0 +1,108 @@
+"""The argument of erf where the inputs decide the variance: bits of the reference, gradients by value."""
+
+import math
+
+import pytest
+import torch
+
+from nsm import functional, native
+from nsm.native import paths
+from tests.native.cases import LAYOUTS, SHAPES, arranged
+
+KERNELS = native.active() == "native"
+LAW = (0.1875, 0.04)
+
+
+@pytest.fixture(params=paths.kernels().instruction_sets() if KERNELS else ["none"])
+def instruction_set(request, monkeypatch):
+    monkeypatch.setattr(paths, "instruction_set", lambda: request.param)
+
+
+def inputs(shape, layout="channel last", dtype=torch.float32):
+    generator = torch.Generator().manual_seed(sum(shape))
+    u, power, gain, bias = (
+        torch.randn(size, generator=generator) for size in (shape, shape, shape[2], shape[2])
+    )
+    return arranged(u.to(dtype), layout), arranged(power.square().to(dtype), layout), gain, bias
+
+
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("extra", [0.0, 0.3])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_values_are_the_bits_of_the_reference(shape, layout, extra):
+    case = (*inputs(shape, layout), 0.1875, extra)
+    assert torch.equal(native.standardize(*case), functional.standardize(*case))
+
+
+def test_memory_orders_may_differ():
+    u, power, gain, bias = inputs((3, 20, 7))
+    turned = arranged(power, "position last")
+    expected = functional.standardize(u, power, gain, bias, *LAW)
+    assert torch.equal(native.standardize(u, turned, gain, bias, *LAW), expected)
+
+
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("kernels", ["auto", "off"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_gradients_are_those_of_autograd(monkeypatch, shape, layout, kernels):
+    monkeypatch.setenv("NSM_KERNELS", kernels)
+    tensors = inputs(shape, layout)
+    tensors[1].add_(0.1)
+    leaves = [x.detach().requires_grad_() for x in tensors]
+    s = native.standardize(*leaves, *LAW)
+    weight = torch.randn(s.shape, generator=torch.Generator().manual_seed(1))
+    got = torch.autograd.grad((s * weight).sum(), leaves)
+    exact = [x.detach().double().requires_grad_() for x in tensors]
+    u, power, gain, bias = exact
+    direct = (u * gain + bias) / (2 * (LAW[0] * power + LAW[1])).sqrt()
+    for one, two in zip(got, torch.autograd.grad((direct * weight).sum(), exact), strict=True):
+        torch.testing.assert_close(one.double(), two, rtol=2e-5, atol=1e-4)
+
+
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("kernels", ["auto", "off"])
+@pytest.mark.parametrize("layout", ["channel last", "position last"])
+def test_without_variance_s_is_infinite_and_has_no_gradient(monkeypatch, layout, kernels):
+    monkeypatch.setenv("NSM_KERNELS", kernels)
+    u, _, gain, _ = inputs((2, 40, 2), layout)
+    zero = torch.zeros_like(u).requires_grad_()
+    leaves = [zero, torch.zeros_like(u).requires_grad_(), gain.requires_grad_(), torch.tensor([0.0, -1e-9])]
+    s = native.standardize(*leaves, 0.25, 0.0)
+    assert torch.equal(s, torch.tensor([math.inf, -math.inf]).expand(2, 40, 2))
+    s.sum().backward()
+    for leaf in leaves[:3]:
+        assert torch.equal(leaf.grad, torch.zeros_like(leaf))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("kernels", ["auto", "off"])
+def test_registration_is_sound(monkeypatch, dtype, kernels):
+    monkeypatch.setenv("NSM_KERNELS", kernels)
+    leaves = [x.detach().requires_grad_() for x in inputs((2, 6, 5), "position last", dtype)]
+    torch.library.opcheck(torch.ops.nsm.standardize.default, (*leaves, *LAW))
+
+
+def test_results_do_not_depend_on_threads():
+    tensors = inputs((40, 196, 64))
+    grad = torch.randn(40, 196, 64, generator=torch.Generator().manual_seed(1))
+    before = torch.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            s = native.standardize(*tensors, *LAW)
+            results.append((s, *torch.ops.nsm.standardize_backward(grad, *tensors, *LAW)))
+    finally:
+        torch.set_num_threads(before)
+    for one, two in zip(*results, strict=True):
+        assert torch.equal(one, two)
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    u, power, gain, bias = inputs((2, 6, 5))
+    with pytest.raises(
+        ValueError, match=r"u and power must have one shape \(N, P, C\), .* got .* \(4,\), \(5,\)"
+    ):
+        native.standardize(u, power, gain[:4], bias, *LAW)
