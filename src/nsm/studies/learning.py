@@ -29,17 +29,17 @@ _SIGNAL_IMAGES = 200
 _TWIN = mnist.KINDS["twin"].overrides
 VARIANTS: Mapping[str, tuple[str, ...]] = {
     "recipe": (),
-    "maximum pooling": ("pooling=max",),
-    "gains where a = 0": ("spread=none",),
-    "maximum pooling, gains where a = 0": ("pooling=max", "spread=none"),
+    "average pooling": ("pooling=average",),
+    "gains and biases as released": ("spread=none",),
+    "binarized input": ("binarize=true",),
     "gains learn five times as fast": ("gain_lr=5",),
-    "a third of the learning rate": ("lr=1e-3",),
-    "grey levels": ("binarize=false",),
+    "half the learning rate": ("lr=1e-3",),
     "two draws, averaged prediction": ("draws=2",),
     "straight-through gradient": ("model=ste",),
     "no shifts": ("shift=0",),
     "twin": _TWIN,
     "twin, average pooling": (*_TWIN, "pooling=average"),
+    "twin, binarized input": (*_TWIN, "binarize=true"),
     "twin, no shifts": (*_TWIN, "shift=0"),
 }
 
