@@ -148,4 +148,5 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "speed-train": ("speed-train", _speed),
     "speed-predict": ("speed-predict", _speed),
     "clt": ("clt", _clt),
+    "events": ("events", _speed),
 }
