@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from torch import Tensor
 
 from nsm import data
@@ -126,7 +127,7 @@ def _events(axes: Axes, sides: _Sides) -> None:
     axes.set_title("Events of a recording")
     axes.set_ylabel("recordings")
     axes.set_ylim(0, 1.45 * axes.get_ylim()[1])
-    axes.legend(loc="upper left", fontsize=7)
+    axes.legend(loc="upper left", fontsize=7, borderaxespad=0.0)
 
 
 def _over_time(axes: Axes, sides: _Sides) -> None:
@@ -159,6 +160,7 @@ def _per_pixel(axes: Axes, sides: _Sides) -> None:
         share = np.bincount(side.per_pixel.ravel(), minlength=most + 1) / side.per_pixel.size
         axes.plot(share, color=colour, drawstyle="steps-mid")
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.set_title("Events of a pixel")
     axes.set_ylabel("share of pixels")
 
@@ -169,6 +171,8 @@ def _gaps(axes: Axes, sides: _Sides) -> None:
         share = np.histogram(side.gaps, bins)[0] / len(side.gaps)
         axes.stairs(share, bins / 1000, color=colour, linewidth=1.6)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title("Between events of a pixel")
     axes.set_xlabel("ms")
 
