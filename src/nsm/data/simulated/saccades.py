@@ -93,8 +93,9 @@ def simulate(
         first: number of the first image, so that parts of a set can be made apart.
         saccades: how; None for :data:`NMNIST_LIKE`.
 
-    Yields:
-        Structured arrays (n,) of :data:`nsm.data.events.EVENT` on a sensor of 34 x 34 pixels.
+    Returns:
+        An iterator over structured arrays (n,) of :data:`nsm.data.events.EVENT`, on a sensor of 34 x 34
+        pixels.
 
     Raises:
         ValueError: if the images have another dtype or shape.
@@ -103,12 +104,15 @@ def simulate(
         raise ValueError(
             f"images must be uint8 of shape (N, 1, H, W), got {images.dtype} of {tuple(images.shape)}"
         )
-    chosen = NMNIST_LIKE if saccades is None else saccades
     key = torch.tensor(random.derive(random.resolve_seed(seed), "saccades"))
+    return _simulated(images, key, first, NMNIST_LIKE if saccades is None else saccades)
+
+
+def _simulated(images: Tensor, key: Tensor, first: int, saccades: Saccades) -> Iterator[Events]:
     for start in range(0, len(images), _BATCH):
         part = images[start : start + _BATCH]
         numbers = torch.arange(first + start, first + start + len(part))
-        yield from _recordings(_light(part, chosen), numbers, key, chosen)
+        yield from _recordings(_light(part, saccades), numbers, key, saccades)
 
 
 def _light(images: Tensor, saccades: Saccades) -> Floats:
