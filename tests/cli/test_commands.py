@@ -126,6 +126,7 @@ def test_data_sets_are_listed(nsm, tmp_path):
         "cifar10": False,
         "cifar100": False,
         "nmnist": False,
+        "nmnist-simulated": False,
         "dvsgesture": False,
         "dvsgesture-precut": False,
     }

@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 
 from nsm import data
 from nsm.data import SETS, DataError
-from nsm.data.sources import BatchSource, EventSource
+from nsm.data.sources import BatchSource, EventSource, SimulatedSource
 from tests.data.idx_files import CLASSES, HEIGHT, TEST, TRAIN, WIDTH, idx, lay_out, small_files, small_set
 
 
@@ -236,8 +236,9 @@ def test_what_is_known_of_a_set_agrees_with_itself(name):
     if isinstance(info.source, BatchSource):
         assert info.train % len(info.source.train) == info.test % len(info.source.test) == 0
         return
-    assert info.source.train.images.shape == (info.train, *info.image[1:])
-    assert info.source.test.images.shape == (info.test, *info.image[1:])
+    image = (28, 28) if isinstance(info.source, SimulatedSource) else info.image[1:]
+    assert info.source.train.images.shape == (info.train, *image)
+    assert info.source.test.images.shape == (info.test, *image)
     assert [pair.labels.shape for pair in (info.source.train, info.source.test)] == [
         (info.train,),
         (info.test,),
@@ -253,6 +254,7 @@ def test_the_layout_of_torchvision():
         "cifar10": "cifar-10-batches-bin",
         "cifar100": "cifar-100-binary",
         "nmnist": "NMNIST",
+        "nmnist-simulated": "MNIST/raw",
         "dvsgesture": "DvsGesture",
         "dvsgesture-precut": "DVSGesture",
     }

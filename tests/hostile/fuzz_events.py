@@ -3,7 +3,8 @@
     python -m tests.hostile.fuzz_events --minutes 10 --results results/fuzz-events.json
 
 Each reader runs in a process of its own and begins with sound recordings of its format. It may refuse a file
-with DataError; anything else that it raises, and events that are not sound, are findings.
+with DataError; anything else that it raises, and events that are not sound, are findings. Of named readers
+the rows are made anew, the others keep theirs.
 """
 
 import argparse
@@ -144,14 +145,16 @@ def main():
     if arguments.corpus:
         fuzz(arguments.readers[0], arguments.corpus, round(60 * arguments.minutes))
         return
-    rows = []
+    from nsm.studies import results
+
+    path = arguments.results
+    known = results.read(path)["rows"] if path and path.exists() else []
+    rows = [row for row in known if row["reader"] not in arguments.readers]
     for reader in arguments.readers:
         rows.append(measured(reader, arguments.minutes))
         sys.stdout.write(f"{rows[-1]}\n")
-        if arguments.results:
-            from nsm.studies import results
-
-            results.write(arguments.results, "fuzz-events", rows)
+        if path:
+            results.write(path, "fuzz-events", rows)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,27 @@ def predict(
     _report("speed-predict", speed.predict_rows(repeats=repeats, samples=samples), results, as_json=as_json)
 
 
+@app.command()
+def events(
+    repeats: Repeats = 7,
+    data_dir: DataDir = None,
+    results: Results = None,
+    as_json: Json = False,
+) -> None:
+    """Readers of event recordings and their representations, over tonic's.
+
+    Needs the extra events, and N-MNIST in the data folder. One thread.
+
+    Examples:
+        nsm bench events --json
+    """
+    from nsm.studies import event_speed
+
+    _set_threads(1)
+    rows = event_speed.rows(repeats=repeats, root=data_dir)
+    _report(event_speed.STUDY, rows, results, as_json=as_json)
+
+
 def _set_threads(threads: int | None) -> None:
     if threads is not None:
         import torch

@@ -149,6 +149,42 @@ def clt(
 
 
 @app.command()
+def saccades(
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Fit the parameters first, instead of the library's own.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulation.")] = 0,
+    data_dir: DataDir = None,
+    results: Annotated[Path, typer.Option(help="Result file.")] = Path("runs/saccades/results.json"),
+    picture: Annotated[
+        Path | None, typer.Option(help="Also draw both into this PNG file.", show_default=False)
+    ] = None,
+) -> None:
+    """Simulated N-MNIST-like recordings beside real ones of the same digits.
+
+    Needs MNIST and N-MNIST in the data folder. The fit takes some minutes.
+
+    Examples:
+        nsm reproduce saccades --picture saccades.png
+        nsm reproduce saccades --fit
+    """
+    from nsm.cli.tables import show
+    from nsm.files import write_atomically
+    from nsm.studies import saccades as study
+    from nsm.studies.results import write
+
+    found = study.run(data_dir, seed=seed, fitted=fit)
+    rows = study.rows(found)
+    write(results, study.STUDY, rows)
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(picture, study.draw(found))
+    cells = [[row["name"], f"{row['recorded']:.4g}", f"{row['simulated']:.4g}"] for row in rows[:-1]]
+    show(("statistic", "recorded", "simulated"), cells, texts=("statistic",))
+    typer.echo(f"{results}")
+
+
+@app.command()
 def tables(
     pages: Annotated[list[Path], typer.Argument(help="Markdown files to bring up to date.")],
     results: Annotated[Path, typer.Option(help="Folder of result files.")] = Path("results"),

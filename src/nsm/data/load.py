@@ -20,7 +20,7 @@ from nsm.data.folder import data_root, locate
 from nsm.data.idx import read_idx
 from nsm.data.images import ImageSet, Splits
 from nsm.data.sets import SetInfo, describe
-from nsm.data.sources import BatchSource, EventSource, IdxPair, IdxSource
+from nsm.data.sources import BatchSource, EventSource, IdxPair, IdxSource, SimulatedSource
 
 
 def load(name: str, root: str | Path | None = None, *, validation: int | None = None) -> Splits:
@@ -28,7 +28,8 @@ def load(name: str, root: str | Path | None = None, *, validation: int | None = 
 
     The division is a fixed one, whatever the seed of a run, and a larger validation set contains the smaller.
     Recordings of event cameras become the images that the published networks see; their validation set is
-    made of whole users where the set knows them, and may be a little larger than asked for.
+    made of whole users where the set knows them, and may be a little larger than asked for. Recordings of
+    ``"nmnist-simulated"`` are simulated from MNIST at the first call, which takes minutes.
 
     Args:
         name: one of :data:`SETS`.
@@ -67,7 +68,8 @@ def _parts(info: SetInfo, name: str, root: str | Path | None) -> _Parts:
     if isinstance(info.source, EventSource):
         fetch(name, root)
         return _framed(info.source, name, root)
-    return _read(info, name, root)
+    parts = _read(info, name, root)
+    return _simulated(parts, name, root) if isinstance(info.source, SimulatedSource) else parts
 
 
 def _divide(
@@ -107,6 +109,15 @@ def _framed(source: EventSource, name: str, root: str | Path | None) -> _Parts:
         for split in events.SPLITS
     )
     return _Parts(learnt.images, test.images, learnt.groups)
+
+
+def _simulated(parts: _Parts, name: str, root: str | Path | None) -> _Parts:
+    """A simulated recording of each image, numbered through, test images last."""
+    from nsm.data.simulated.images import as_recordings
+
+    folder = data_root(root) / "cache"
+    learnt = as_recordings(parts.learnt, name, folder)
+    return _Parts(learnt, as_recordings(parts.test, name, folder, first=len(learnt)))
 
 
 def _bundled_digits(info: SetInfo, name: str) -> _Parts:

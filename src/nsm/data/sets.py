@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from nsm.data.classes import CIFAR10, CIFAR100, CLOTHES, DIGITS, GESTURES, LETTERS
-from nsm.data.sources import BatchSource, Download, EventSource, IdxFile, IdxPair, IdxSource, Source
+from nsm.data.sources import (
+    BatchSource,
+    Download,
+    EventSource,
+    IdxFile,
+    IdxPair,
+    IdxSource,
+    SimulatedSource,
+    Source,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +107,12 @@ def _cifar(
     )
 
 
+def _simulated(title: str, seen: SetInfo) -> SetInfo:
+    """Simulated recordings of the images of another set."""
+    assert isinstance(seen.source, IdxSource)
+    return replace(seen, title=title, image=(10, 34, 34), source=SimulatedSource(**vars(seen.source)))
+
+
 def _gestures(title: str, source: EventSource) -> SetInfo:
     """Windows of 96 ms: 18 of each of 1,176 gestures for training and of 288 for the test."""
     return SetInfo(
@@ -113,6 +128,22 @@ def _gestures(title: str, source: EventSource) -> SetInfo:
 
 _LETTERS = _pair("emnist-letters-train", 124_800), _pair("emnist-letters-test", 20_800)
 
+_MNIST = _mnist_like(
+    "MNIST",
+    DIGITS,
+    "MNIST/raw",
+    (
+        (9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+        (28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+        (1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+        (4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+    ),
+    (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/{file}",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/{file}",
+    ),
+)
+
 SETS: Mapping[str, SetInfo] = MappingProxyType(
     {
         "digits": SetInfo(
@@ -124,21 +155,7 @@ SETS: Mapping[str, SetInfo] = MappingProxyType(
             validation=300,
             source=None,
         ),
-        "mnist": _mnist_like(
-            "MNIST",
-            DIGITS,
-            "MNIST/raw",
-            (
-                (9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
-                (28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
-                (1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
-                (4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
-            ),
-            (
-                "https://ossci-datasets.s3.amazonaws.com/mnist/{file}",
-                "https://storage.googleapis.com/cvdf-datasets/mnist/{file}",
-            ),
-        ),
+        "mnist": _MNIST,
         "fashion-mnist": _mnist_like(
             "Fashion-MNIST",
             CLOTHES,
@@ -213,6 +230,7 @@ SETS: Mapping[str, SetInfo] = MappingProxyType(
                 mirrors=("https://www.garrickorchard.com/datasets/n-mnist",),
             ),
         ),
+        "nmnist-simulated": _simulated("N-MNIST (simulated)", _MNIST),
         "dvsgesture": _gestures(
             "DVS Gestures",
             EventSource(

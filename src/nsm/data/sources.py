@@ -90,6 +90,11 @@ class IdxSource(Source):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SimulatedSource(IdxSource):
+    """Images in IDX files from which event recordings are simulated when the set is read."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class BatchSource(Source):
     """The files of a data set that is kept in CIFAR's binary batches.
 

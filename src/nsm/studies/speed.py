@@ -8,11 +8,9 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -21,6 +19,7 @@ from torch import Tensor
 from nsm import data, models, nn, predict
 from nsm.models import Model
 from nsm.studies import mnist
+from nsm.studies.timing import in_turn, row
 from nsm.training import Config, fresh_network, with_overrides
 from nsm.training.denormals import flushed_denormals
 from nsm.training.processes import launch
@@ -47,14 +46,14 @@ def train_rows(
     """
     with tempfile.TemporaryDirectory() as folder, flushed_denormals():
         sides = [_stepper(_config(network, model), Path(folder) / model, steps, root) for model in _SIDES]
-        seconds = _in_turn(sides, repeats)
+        seconds = in_turn(sides, repeats)
     batch = _config(network, "nsm").training.batch_size
     epochs = [value * _IMAGES / (batch * steps) for value in seconds]
     described: dict[str, Any] = {"network": network, "batch": batch, "repeats": repeats}
-    rows = [_row(f"{network}-epoch", "twin", epochs, unit="s", **described)]
+    rows = [row(f"{network}-epoch", "twin", epochs, unit="s", **described)]
     if sys.platform == "linux":
         peaks = [_peak_memory(network, model, root) for model in _SIDES]
-        rows.append(_row(f"{network}-memory", "twin", peaks, unit="MiB", **described))
+        rows.append(row(f"{network}-memory", "twin", peaks, unit="MiB", **described))
     return rows
 
 
@@ -88,30 +87,12 @@ def predict_rows(
                         with nn.draws(net, seed=0, samples=sample, inputs=inputs):
                             total = total + net(x).softmax(-1)
 
-            seconds = _in_turn((ours, loop), repeats)
+            seconds = in_turn((ours, loop), repeats)
             rates = [batch * samples / value for value in seconds]
             described: dict[str, Any] = {"network": network, "batch": batch, "repeats": repeats}
             name, rival = f"{network}-{batch}", "loop over forward passes"
-            rows.append(_row(name, rival, rates, samples=samples, unit="samples/s", **described))
+            rows.append(row(name, rival, rates, samples=samples, unit="samples/s", **described))
     return rows
-
-
-def _row(name: str, rival: str, values: Sequence[float], **described: Any) -> dict[str, Any]:
-    ours, theirs = values
-    compared = {"ours": ours, "fastest_rival": theirs, "rival": rival, "ratio": ours / theirs}
-    return {"name": name, **compared, **described, "threads": torch.get_num_threads()}
-
-
-def _in_turn(sides: Sequence[Callable[[], None]], repeats: int) -> list[float]:
-    """Median seconds of each side over ``repeats`` rounds, after one that does not count."""
-    taken: list[list[float]] = [[] for _ in sides]
-    for turn in range(repeats + 1):
-        for side, times in zip(sides, taken, strict=True):
-            started = time.perf_counter()
-            side()
-            if turn:
-                times.append(time.perf_counter() - started)
-    return [median(times) for times in taken]
 
 
 def _config(network: str, model: Model) -> Config:

@@ -137,6 +137,12 @@ def _clt(rows: Rows) -> Table:
     return headings, [[law, *(f"{largest[law, fan_in]:.1e}" for fan_in in fan_ins)] for law in laws]
 
 
+def _saccades(rows: Rows) -> Table:
+    keys = ("recorded", "simulated")
+    cells = [[row["name"], *(f"{row[key]:.4g}" for key in keys)] for row in rows if "recorded" in row]
+    return ["statistic", *keys], cells
+
+
 def _mean(rows: Rows, key: str) -> float:
     return sum(float(row[key]) for row in rows) / len(rows)
 
@@ -148,4 +154,6 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "speed-train": ("speed-train", _speed),
     "speed-predict": ("speed-predict", _speed),
     "clt": ("clt", _clt),
+    "events": ("events", _speed),
+    "saccades": ("saccades", _saccades),
 }

@@ -102,3 +102,10 @@ def test_pickled_objects_are_not_looked_at(tmp_path):
 def test_they_are_repaired_if_asked(tmp_path):
     rows = np.array([ROW, [1.0, 2.0, 7.0, 3.0], [128.0, 2.0, 1.0, 3.0], [1.0, 2.0, 0.0, 1.0]])
     assert ev.read_precut(saved(tmp_path, rows), repair=True)["t"].tolist() == [1000, 3000]
+
+
+def test_a_header_that_numpy_warns_of(tmp_path):
+    path = tmp_path / "0.npy"
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (1L, 4L), }"  # as Python 2 wrote it
+    path.write_bytes(npy(header, np.array(ROW).tobytes()))
+    assert ev.read_precut(path).tolist() == [(1, 2, 3000, True)]

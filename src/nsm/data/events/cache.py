@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -59,3 +60,14 @@ def cached(folder: Path, key: Mapping[str, Any], make: Callable[[], Arrays]) -> 
     except OSError:
         pass  # a data folder may be read-only
     return arrays
+
+
+def packed(images: NDArray[np.uint8]) -> Arrays:
+    """Images of zeros and ones, eight to a byte."""
+    return {"bits": np.packbits(images), "shape": np.array(images.shape, np.int64)}
+
+
+def unpacked(arrays: Arrays) -> NDArray[np.uint8]:
+    """The images of :func:`packed`."""
+    shape = tuple(arrays["shape"].tolist())
+    return np.unpackbits(arrays["bits"], count=math.prod(shape)).reshape(shape)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nsm.data.events.cache import Arrays, cached, fingerprint
+from nsm.data.events.cache import Arrays, cached, fingerprint, packed, unpacked
 from nsm.data.events.recordings import Recordings
 from nsm.data.events.representations import TimeFrames
 from nsm.data.images import ImageSet
@@ -49,7 +49,7 @@ def as_images(recordings: Recordings, frames: TimeFrames, folder: Path, *, windo
     arrays = cached(folder, key, lambda: _made(recordings, frames, windows))
     source = torch.from_numpy(arrays["recordings"])
     images = ImageSet(
-        torch.from_numpy(arrays["images"]).mul_(255),
+        torch.from_numpy(unpacked(arrays)).mul_(255),
         torch.from_numpy(recordings.targets)[source],
         recordings.classes,
         recordings.name,
@@ -68,4 +68,4 @@ def _made(recordings: Recordings, frames: TimeFrames, windows: int) -> Arrays:
     if windows > 1:
         seen = flat.any(axis=(1, 2, 3))
         flat, source = flat[seen], source[seen]
-    return {"images": flat, "recordings": source}
+    return {**packed(flat), "recordings": source}

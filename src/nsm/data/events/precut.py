@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import tokenize
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,10 @@ def _read(path: Path) -> tuple[NDArray[np.generic], int, int]:
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"version {version}")
         read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, by_columns, dtype = read_header(file)
+        with warnings.catch_warnings():
+            # numpy's advice to save files of Python 2 again is not for who reads somebody else's.
+            warnings.simplefilter("ignore", UserWarning)
+            shape, by_columns, dtype = read_header(file)
     except _BROKEN as error:
         raise DataError(f"{path}: no .npy file ({error!s:.200})") from error
     start = file.tell()

@@ -1,0 +1,29 @@
+"""Timing two sides of a comparison in turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any
+
+import torch
+
+
+def in_turn(sides: Sequence[Callable[[], object]], repeats: int) -> list[float]:
+    """Median seconds of each side over ``repeats`` rounds, after one that does not count."""
+    taken: list[list[float]] = [[] for _ in sides]
+    for turn in range(repeats + 1):
+        for side, times in zip(sides, taken, strict=True):
+            started = time.perf_counter()
+            side()
+            if turn:
+                times.append(time.perf_counter() - started)
+    return [median(times) for times in taken]
+
+
+def row(name: str, rival: str, values: Sequence[float], **described: Any) -> dict[str, Any]:
+    """One comparison: our value, the rival's, their ratio."""
+    ours, theirs = values
+    compared = {"ours": ours, "fastest_rival": theirs, "rival": rival, "ratio": ours / theirs}
+    return {"name": name, **compared, **described, "threads": torch.get_num_threads()}
