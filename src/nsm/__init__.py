@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nsm import models, nn
+    from nsm import measures, models, nn
     from nsm.inference.evaluate import Evaluation, evaluate
     from nsm.inference.predict import Prediction, predict
     from nsm.models import load, save
@@ -23,6 +23,7 @@ __all__ = [
     "evaluate",
     "fidelity",
     "load",
+    "measures",
     "models",
     "nn",
     "predict",
@@ -41,6 +42,7 @@ _PLACES = {
     "evaluate": "nsm.inference",
     "fidelity": "nsm.nn",
     "load": "nsm.models",
+    "measures": "nsm",
     "models": "nsm",
     "nn": "nsm",
     "predict": "nsm.inference",

@@ -1,0 +1,30 @@
+"""How good predictions are, and how well they know it: torchmetrics classes of constant memory, usable with any
+trainer or none.
+
+Names and meanings are those of torchmetrics and torch-uncertainty.
+"""
+
+from torchmetrics import Accuracy
+
+from nsm.measures.calibration import AdaptiveCalibrationError, CalibrationError, Reliability
+from nsm.measures.detection import AUPR, AUROC, FPR95
+from nsm.measures.likelihood import BrierScore, CategoricalNLL
+from nsm.measures.selection import AURC, RiskCoverage
+from nsm.measures.uncertainty import Disagreement, Entropy, MutualInformation
+
+__all__ = [
+    "AUPR",
+    "AURC",
+    "AUROC",
+    "FPR95",
+    "Accuracy",
+    "AdaptiveCalibrationError",
+    "BrierScore",
+    "CalibrationError",
+    "CategoricalNLL",
+    "Disagreement",
+    "Entropy",
+    "MutualInformation",
+    "Reliability",
+    "RiskCoverage",
+]
