@@ -87,7 +87,7 @@ def test_a_set_of_other_images_is_refused(nsm, run, data_folder):
 
 def test_prediction_of_an_image_file(nsm, run, seven):
     said = one_object(nsm("predict", run, seven, seven, "--samples", 20, "--json"))
-    assert said["samples"] == 20
+    assert {one["samples"] for one in said["predictions"]} == {20}
     first, second = said["predictions"]
     assert first["image"] == second["image"] == str(seven)
     assert first["class"] == "7"
@@ -98,10 +98,22 @@ def test_prediction_of_an_image_file(nsm, run, seven):
     assert first["probabilities"] != second["probabilities"]
 
 
+def test_prediction_until_the_class_is_settled(nsm, run, seven):
+    command = ("predict", run, seven, "--confidence", 0.9, "--max-samples", 30, "--json")
+    (one,) = one_object(nsm(*command))["predictions"]
+    assert (one["reason"] == "settled" and one["samples"] <= 30) or (one["reason"], one["samples"]) == (
+        "limit",
+        30,
+    )
+    result = nsm("predict", run, seven, "--confidence", 0.9, "--samples", 5)
+    assert result.exit_code == 1
+    assert "samples must not be given with a confidence" in result.stderr
+
+
 def test_prediction_as_a_table(nsm, run, seven):
     result = nsm("predict", run, seven, "--samples", 20)
     assert result.exit_code == 0
-    assert seven.name in result.stdout.replace("\n", "")
+    assert seven.suffix in result.stdout.replace("\n", "")
     assert "mutual" in result.stdout
 
 

@@ -12,7 +12,7 @@ from nsm.cli.options import DataDir, Json, Quiet, RunFolder, Samples, Seed
 
 def evaluate(
     run: RunFolder,
-    samples: Samples = 100,
+    samples: Samples = None,
     seed: Seed = 0,
     name: Annotated[
         str | None,

@@ -10,15 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from nsm import random
+from nsm.inference.checks import check_inputs, check_net, check_samples, memory_bytes
 from nsm.inference.passes import PassSize
-from nsm.inference.predict import (
-    Prediction,
-    check_inputs,
-    check_net,
-    check_samples,
-    memory_bytes,
-    predict_in_passes,
-)
+from nsm.inference.predict import SAMPLES, predict_in_passes
+from nsm.inference.prediction import Prediction, joined
 from nsm.nn import is_stochastic
 
 if TYPE_CHECKING:
@@ -90,7 +85,7 @@ def evaluate(
     net: nn.Module,
     images: ImageSet,
     *,
-    samples: int = 100,
+    samples: int | None = None,
     seed: int | torch.Generator | None = 0,
     memory_mib: float = 256.0,
     progress: Callable[[int, int], object] | None = None,
@@ -103,7 +98,7 @@ def evaluate(
     Args:
         net: maps images (N, C, H, W) in [0, 1] to logits, one for each class of the set.
         images: at least one image.
-        samples: samples of each image, in [1, 2^32].
+        samples: samples of each image, in [1, 2^32]; None for 100.
         seed: seed of the draws, an integer in [0, 2^63) or a generator that gives one.
         memory_mib: bound on the tensors of one pass together, in MiB, > 0.
         progress: called with the number of images done and of all images, after each part.
@@ -114,6 +109,7 @@ def evaluate(
             gives a prediction that is not finite.
     """
     check_net(net)
+    samples = SAMPLES if samples is None else samples
     check_samples(samples)
     if not len(images):
         raise ValueError("images must hold at least one image, got none")
@@ -122,7 +118,7 @@ def evaluate(
     samples = samples if is_stochastic(net) else 1
     size = PassSize(bound, samples, device)
     curve = _Curve()
-    parts: list[list[Tensor]] = []
+    parts: list[Prediction] = []
     done = 0
     for indices in torch.split(torch.arange(len(images)), _batch_size(images, samples, bound)):
         pixels, targets = images.batch(indices)
@@ -133,11 +129,11 @@ def evaluate(
         _check_prediction(prediction, images, done)
         assert prediction.votes is not None
         curve.add(prediction.votes, targets.to(device))
-        parts.append([field.cpu() for field in prediction[:-1]])
+        parts.append(prediction._replace(votes=None))
         done += len(indices)
         if progress is not None:
             progress(done, len(images))
-    whole = Prediction._make([*(torch.cat(fields) for fields in zip(*parts, strict=True)), None])
+    whole = joined(parts, torch.device("cpu"))
     return _scores(whole, images.targets.cpu(), curve)
 
 

@@ -1,7 +1,6 @@
-"""How good predictions are, and how well they know it: torchmetrics classes of constant memory, usable with any
-trainer or none.
+"""Measures of predictions and of what they know about themselves: torchmetrics classes of constant memory.
 
-Names and meanings are those of torchmetrics and torch-uncertainty.
+Usable with any trainer or none. Names and meanings are those of torchmetrics and torch-uncertainty.
 """
 
 from torchmetrics import Accuracy
