@@ -1,6 +1,7 @@
 """Monte Carlo inference: predictions from many samples, or as many as needed, and how good they are."""
 
-from nsm.inference.evaluate import CurvePoint, Evaluation, evaluate
+from nsm.inference.curve import CurvePoint
+from nsm.inference.evaluate import Evaluation, evaluate
 from nsm.inference.fit import fit_margin_noise
 from nsm.inference.predict import predict
 from nsm.inference.prediction import Prediction

@@ -11,6 +11,8 @@ from nsm import random
 from nsm.inference.passes import MIB
 from nsm.inference.settling import MarginNoise
 
+MAX_SAMPLES = 1000
+
 
 def check_net(net: object) -> None:
     """Refuse what is not a module."""
@@ -32,6 +34,23 @@ def check_confidence(confidence: object) -> None:
         raise TypeError(f"confidence must be a number, got {type(confidence).__name__}")
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence must be in (0, 1), got {confidence}")
+
+
+def check_sequential(confidence: object, max_samples: int | None, samples: object) -> int:
+    """The most samples of an input, 1000 for None; refuses what does not go with a confidence."""
+    check_confidence(confidence)
+    if samples is not None:
+        raise ValueError(f"samples must not be given with a confidence, got {samples}; use max_samples")
+    max_samples = MAX_SAMPLES if max_samples is None else max_samples
+    check_samples(max_samples, "max_samples")
+    return max_samples
+
+
+def check_fixed(max_samples: object, noise: object) -> None:
+    """Refuse what goes with a confidence only."""
+    for name, value in (("max_samples", max_samples), ("noise", noise)):
+        if value is not None:
+            raise ValueError(f"{name} must be given with a confidence only, got {value!r} without one")
 
 
 def checked_noise(noise: object) -> MarginNoise:

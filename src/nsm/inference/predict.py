@@ -9,22 +9,23 @@ from torch import Tensor, nn
 
 from nsm import random
 from nsm.inference.checks import (
+    check_fixed,
     check_indices,
     check_inputs,
     check_net,
     check_samples,
+    check_sequential,
     checked_noise,
     memory_bytes,
 )
 from nsm.inference.passes import PassSize, evaluation_mode
 from nsm.inference.prediction import Prediction, Sums, joined, logits_of, softmax_of
 from nsm.inference.reasons import Reason
-from nsm.inference.sequential import Sampler, check_sequential, inputs_at_once, probe
+from nsm.inference.sequential import Sampler, inputs_at_once, probe
 from nsm.inference.settling import MarginNoise
 from nsm.nn import is_stochastic
 
 SAMPLES = 100
-MAX_SAMPLES = 1000
 
 
 def predict(
@@ -103,19 +104,16 @@ def predict(
     check_indices(inputs, len(x))
     bound = memory_bytes(memory_mib)
     if confidence is None:
-        _check_fixed(max_samples, noise)
+        check_fixed(max_samples, noise)
         samples = SAMPLES if samples is None else samples
         check_samples(samples)
         samples = samples if is_stochastic(net) else 1
         size = PassSize(bound, samples, x.device)
         seed = random.resolve_seed(seed)
         return predict_in_passes(net, x, samples=samples, seed=seed, votes=votes, inputs=inputs, size=size)
-    if samples is not None:
-        raise ValueError(f"samples must not be given with a confidence, got {samples}; use max_samples")
+    max_samples = check_sequential(confidence, max_samples, samples)
     if votes:
         raise ValueError("votes must be False with a confidence, since inputs differ in their samples")
-    max_samples = MAX_SAMPLES if max_samples is None else max_samples
-    check_sequential(confidence, max_samples)
     return predict_until_settled(
         net,
         x,
@@ -126,12 +124,6 @@ def predict(
         inputs=inputs,
         size=PassSize(bound, 1, x.device),
     )
-
-
-def _check_fixed(max_samples: object, noise: object) -> None:
-    for name, value in (("max_samples", max_samples), ("noise", noise)):
-        if value is not None:
-            raise ValueError(f"{name} must be given with a confidence only, got {value!r} without one")
 
 
 def predict_until_settled(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nsm import random
 from nsm.inference.checks import (
+    MAX_SAMPLES,
     check_confidence,
     check_indices,
     check_inputs,
@@ -29,12 +30,6 @@ from nsm.nn import is_stochastic
 # that needs hundreds takes few passes.
 _GROWTH = 0.25
 _STATE_BYTES = 64 * MIB
-
-
-def check_sequential(confidence: object, max_samples: object) -> None:
-    """Refuse impossible arguments of sampling until settled."""
-    check_confidence(confidence)
-    check_samples(max_samples, "max_samples")
 
 
 def inputs_at_once(classes: int) -> int:
@@ -176,7 +171,7 @@ def predictions(
     x: Tensor,
     *,
     confidence: float | None = None,
-    max_samples: int = 1000,
+    max_samples: int = MAX_SAMPLES,
     milliseconds: float | None = None,
     noise: MarginNoise | None = None,
     seed: int | torch.Generator | None = 0,
