@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nsm import measures, models, nn
+    from nsm import measures, models, nn, rivals
     from nsm.inference.evaluate import Evaluation, evaluate
     from nsm.inference.fit import fit_margin_noise
     from nsm.inference.predict import predict
@@ -36,6 +36,7 @@ __all__ = [
     "nn",
     "predict",
     "predictions",
+    "rivals",
     "save",
 ]
 
@@ -59,6 +60,7 @@ _PLACES = {
     "nn": "nsm",
     "predict": "nsm.inference",
     "predictions": "nsm.inference",
+    "rivals": "nsm",
     "save": "nsm.models",
 }
 

@@ -8,6 +8,7 @@ from nsm.inference.prediction import Prediction
 from nsm.inference.reasons import Reason
 from nsm.inference.sequential import predictions
 from nsm.inference.settling import MarginNoise
+from nsm.inference.temperature import fit_temperature, tempered
 
 __all__ = [
     "CurvePoint",
@@ -17,6 +18,8 @@ __all__ = [
     "Reason",
     "evaluate",
     "fit_margin_noise",
+    "fit_temperature",
     "predict",
     "predictions",
+    "tempered",
 ]
