@@ -28,6 +28,7 @@ from nsm.nn import is_stochastic
 
 if TYPE_CHECKING:
     from nsm.data import ImageSet
+    from nsm.measures import Reliability, RiskCoverage
 
 _BINS = 15
 _BATCH = 250  # images between two reports of progress
@@ -54,6 +55,8 @@ class Evaluation(NamedTuple):
         confusion: int64 (C, C), images by true class (row) and most probable class (column).
         curve: error and likelihood against the number of samples, up to ``samples``, from the same draws;
             empty where images were sampled until settled.
+        reliability: accuracy and confidence in the bins of ``ece``.
+        risk_coverage: error of the surest predictions, whose area is ``aurc``.
         prediction: of every image, in order, on the CPU, without votes.
     """
 
@@ -70,14 +73,13 @@ class Evaluation(NamedTuple):
     n: int
     confusion: Tensor
     curve: tuple[CurvePoint, ...]
+    reliability: Reliability
+    risk_coverage: RiskCoverage
     prediction: Prediction
 
     def to_dict(self) -> dict[str, float]:
-        """The numbers by field name, without confusion, curve and the predictions of single images."""
-        values = self._asdict()
-        for name in ("confusion", "curve", "prediction"):
-            del values[name]
-        return values
+        """The numbers by field name, without confusion, curves and the predictions of single images."""
+        return {name: value for name, value in self._asdict().items() if isinstance(value, (int, float))}
 
 
 def evaluate(
@@ -189,12 +191,13 @@ class _Scores:
 
     def __init__(self, classes: int) -> None:
         self._classes = classes
+        self._calibration, self._selection = measures.CalibrationError(_BINS), measures.AURC()
         self._measures = {
             "nll": measures.CategoricalNLL(),
-            "ece": measures.CalibrationError(_BINS),
+            "ece": self._calibration,
             "adaptive_ece": measures.AdaptiveCalibrationError(_BINS),
             "brier": measures.BrierScore(),
-            "aurc": measures.AURC(),
+            "aurc": self._selection,
         }
         self._confusion = torch.zeros(classes, classes, dtype=torch.int64)
 
@@ -222,5 +225,7 @@ class _Scores:
             n=n,
             confusion=self._confusion,
             curve=() if curve is None else curve.points(n, error_percent, scores["nll"]),
+            reliability=self._calibration.reliability(),
+            risk_coverage=self._selection.curve(),
             prediction=prediction,
         )

@@ -55,7 +55,8 @@ class LaplaceHead(Drawing):
     def forward(self, features: Tensor) -> Tensor:
         """A sample of the logits (N, C); inside :func:`nsm.nn.draws` N may grow."""
         draw = next_draw(self.index, len(features), features.device)
-        mean, spread = self.linear(features), self.spread(features)
+        mean: Tensor = self.linear(features)
+        spread = self.spread(features)
         repeat = len(draw.rows) // max(1, len(features))
         place = draw.place(random.Purpose.ACTIVATION)
         normal = random.normal(draw.seed, draw.rows, mean.shape[1], place).to(spread)
