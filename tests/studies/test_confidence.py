@@ -1,20 +1,24 @@
 """The study's parts on untrained networks: what is compared with what, and how often."""
 
 import itertools
+import json
 import math
 
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
 import nsm
 from nsm import models
+from nsm.cli import app
 from nsm.data import ImageSet
 from nsm.inference import MarginNoise
 from nsm.report.shifts import ShiftCurve, shift_picture
 from nsm.rivals import Ensemble, mc_dropout
 from nsm.studies import confidence, shifts
 from nsm.studies.cost import cost
+from nsm.studies.tables import render
 
 DIGITS = tuple("0123456789")
 
@@ -184,7 +188,6 @@ def test_the_whole_study(data_folder, tmp_path, monkeypatch):
     for job in jobs:
         job.folder.mkdir(parents=True)
         models.save(models.build("mnist-cnn", model=job.config.network.model, binarize=True), job.folder)
-    done = []
     real = nsm.data.load
 
     def few(*arguments, **keywords):
@@ -192,9 +195,17 @@ def test_the_whole_study(data_folder, tmp_path, monkeypatch):
         return splits._replace(test=splits.test.subset(torch.arange(8)))
 
     monkeypatch.setattr("nsm.studies.confidence.data.load", few)
-    *_, rows = confidence.run(
-        jobs, seeds=1, images=6, root=data_folder, progress=lambda *now: done.append(now)
-    )
-    assert done[-1][0] == done[-1][1]
+    picture = tmp_path / "pictures" / "shifts.png"
+    command = ["reproduce", "confidence", "--runs", tmp_path, "--seeds", 1, "--images", 6, "--quiet"]
+    command += ["--data-dir", data_folder, "--picture", picture]
+    result = CliRunner().invoke(app, list(map(str, command)))
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "confidence.json").read_text())
+    rows = content["rows"]
+    assert content["study"] == "confidence"
+    assert result.stdout == f"{len(rows)} rows: {tmp_path / 'confidence.json'}\n"
     assert {row["claim"] for row in rows} == {"samples", "shift"}
     assert {row["set"] for row in rows} >= {"MNIST", "rotated MNIST", "uniform noise", "rotation", "unknown"}
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    for name in ("confidence-samples", "confidence-shift", "confidence-unknown"):
+        assert render(name, tmp_path).count("\n") > 3
