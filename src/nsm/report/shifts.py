@@ -33,8 +33,9 @@ def shift_picture(panels: Mapping[str, Mapping[str, ShiftCurve]]) -> bytes:
                 panel.plot(curve.strengths, curve.values, "o-", color=colour, markersize=3, label=name)
             panel.set_title(title)
             panel.set_xlabel("rotation (degrees)")
-            panel.set_ylim(bottom=0.0)
+            top = max((value for curve in curves.values() for value in curve.values), default=0.0)
+            panel.set_ylim(0.0, 1.05 * max(top, 1e-6))
             panel.grid(axis="y")
-        axes[0].legend(loc="upper left", fontsize=7.5)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
-    return picture(draw, 0.8 * WIDTH * len(panels), 3.2, kind="png")
+    return picture(draw, 0.8 * WIDTH * len(panels), 3.6, kind="png")
