@@ -1,11 +1,14 @@
 """Measures against scikit-learn, closed forms and their own definitions without bins."""
 
 import math
+import subprocess
+import sys
 import warnings
 
 import numpy as np
 import pytest
 import scipy.stats
+import sklearn.calibration
 import sklearn.metrics
 import torch
 from torch import Tensor
@@ -207,6 +210,14 @@ def test_batches_merged_and_reset(name: str) -> None:
     metric.reset()
     metric.update(PROBS, TARGETS)
     assert float(metric.compute()) == pytest.approx(whole, rel=1e-9)
+
+
+def test_predictions_do_not_wait_for_torchmetrics() -> None:
+    code = "import sys, nsm; nsm.predict; assert 'torchmetrics' not in sys.modules; nsm.measures.AURC"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    assert set(measures.__all__) <= set(dir(measures))
+    with pytest.raises(AttributeError, match=r"module 'nsm\.measures' has no attribute 'MSE'"):
+        measures.MSE  # noqa: B018
 
 
 ALL = [*CLASSIFIERS.values(), measures.AUROC, measures.AUPR, measures.FPR95, measures.Entropy]

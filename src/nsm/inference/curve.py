@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from nsm.measures.likelihood import surprise
+from nsm.measures.surprise import surprise
 
 
 class CurvePoint(NamedTuple):

@@ -10,14 +10,7 @@ from torch.nn import functional as F
 from torchmetrics import Metric
 
 from nsm.measures.checks import check_probabilities, check_targets
-
-
-def surprise(probs: Tensor, targets: Tensor) -> Tensor:
-    """-ln of the true class's probability: (..., C) and (...,) to (...,), in nats. A probability below the
-    smallest normal float32 (1.2e-38) counts as that.
-    """
-    true = probs.gather(-1, targets[..., None]).squeeze(-1)
-    return -true.clamp(min=torch.finfo(torch.float32).tiny).log()
+from nsm.measures.surprise import surprise
 
 
 class _MeanScore(Metric):
@@ -59,7 +52,8 @@ class _MeanScore(Metric):
 
 
 class CategoricalNLL(_MeanScore):
-    """Mean negative log-likelihood -ln p_t of the true class t, in nats; see :func:`surprise`.
+    """Mean negative log-likelihood -ln p_t of the true class t, in nats; :mod:`nsm.measures.surprise` has the
+    least p_t.
 
     >>> nll = CategoricalNLL()
     >>> nll.update(torch.tensor([[0.5, 0.5]]), torch.tensor([1]))

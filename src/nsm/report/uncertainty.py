@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from nsm.measures import Reliability, RiskCoverage
 from nsm.report.drawing import CLASSES, INK, NSM, SOFT, TWIN, WIDTH, picture
+
+if TYPE_CHECKING:
+    from nsm.measures import Reliability, RiskCoverage
 
 Floats = npt.NDArray[np.floating]
 
