@@ -4,9 +4,14 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nsm import models, nn
+    from nsm import measures, models, nn, rivals
     from nsm.inference.evaluate import Evaluation, evaluate
-    from nsm.inference.predict import Prediction, predict
+    from nsm.inference.fit import fit_margin_noise
+    from nsm.inference.predict import predict
+    from nsm.inference.prediction import Prediction
+    from nsm.inference.reasons import Reason
+    from nsm.inference.sequential import predictions
+    from nsm.inference.settling import MarginNoise
     from nsm.models import load, save
     from nsm.nn.context import fidelity
     from nsm.nn.convert import convert
@@ -16,16 +21,22 @@ __all__ = [
     "Bernoulli",
     "Evaluation",
     "Gaussian",
+    "MarginNoise",
     "Measured",
     "NoiseLaw",
     "Prediction",
+    "Reason",
     "convert",
     "evaluate",
     "fidelity",
+    "fit_margin_noise",
     "load",
+    "measures",
     "models",
     "nn",
     "predict",
+    "predictions",
+    "rivals",
     "save",
 ]
 
@@ -34,16 +45,22 @@ _PLACES = {
     "Bernoulli": "nsm.noise",
     "Evaluation": "nsm.inference",
     "Gaussian": "nsm.noise",
+    "MarginNoise": "nsm.inference",
     "Measured": "nsm.noise",
     "NoiseLaw": "nsm.noise",
     "Prediction": "nsm.inference",
+    "Reason": "nsm.inference",
     "convert": "nsm.nn",
     "evaluate": "nsm.inference",
     "fidelity": "nsm.nn",
+    "fit_margin_noise": "nsm.inference",
     "load": "nsm.models",
+    "measures": "nsm",
     "models": "nsm",
     "nn": "nsm",
     "predict": "nsm.inference",
+    "predictions": "nsm.inference",
+    "rivals": "nsm",
     "save": "nsm.models",
 }
 

@@ -66,6 +66,13 @@ def test_evaluation_as_json(nsm, run):
     assert scores != one_object(nsm("evaluate", run, "--samples", 3, "--json", "--seed", 1)) | {"seed": 0}
 
 
+def test_evaluation_until_settled(nsm, run):
+    scores = one_object(nsm("evaluate", run, "--confidence", 0.9, "--max-samples", 20, "--json"))
+    assert 1 <= scores["samples"] <= 20
+    assert (scores["confidence"], scores["n"]) == (0.9, 360)
+    assert f"{scores['samples']:.2f}" in nsm("evaluate", run, "--confidence", 0.9, "--max-samples", 20).stdout
+
+
 def test_evaluation_on_validation_images(nsm, run):
     scores = one_object(nsm("evaluate", run, "--samples", 1, "--json", "--split", "validation"))
     assert (scores["n"], scores["split"]) == (300, "validation")
@@ -88,7 +95,7 @@ def test_a_set_of_other_images_is_refused(nsm, run, data_folder):
 
 def test_prediction_of_an_image_file(nsm, run, seven):
     said = one_object(nsm("predict", run, seven, seven, "--samples", 20, "--json"))
-    assert said["samples"] == 20
+    assert {one["samples"] for one in said["predictions"]} == {20}
     first, second = said["predictions"]
     assert first["image"] == second["image"] == str(seven)
     assert first["class"] == "7"
@@ -99,10 +106,22 @@ def test_prediction_of_an_image_file(nsm, run, seven):
     assert first["probabilities"] != second["probabilities"]
 
 
+def test_prediction_until_the_class_is_settled(nsm, run, seven):
+    command = ("predict", run, seven, "--confidence", 0.9, "--max-samples", 30, "--json")
+    (one,) = one_object(nsm(*command))["predictions"]
+    assert (one["reason"] == "settled" and one["samples"] <= 30) or (one["reason"], one["samples"]) == (
+        "limit",
+        30,
+    )
+    result = nsm("predict", run, seven, "--confidence", 0.9, "--samples", 5)
+    assert result.exit_code == 1
+    assert "samples must not be given with a confidence" in result.stderr
+
+
 def test_prediction_as_a_table(nsm, run, seven):
     result = nsm("predict", run, seven, "--samples", 20)
     assert result.exit_code == 0
-    assert seven.name in result.stdout.replace("\n", "")
+    assert "[" in result.stdout  # of the name, which is no markup
     assert "mutual" in result.stdout
 
 

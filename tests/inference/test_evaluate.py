@@ -64,6 +64,13 @@ def test_scores_are_those_of_scikit_learn(scores: Evaluation, votes: Tensor) -> 
     assert 0.0 < scores.error_percent < 100.0
     assert scores.error_percent == pytest.approx(100 * (1 - sklearn.metrics.accuracy_score(targets, decided)))
     assert scores.nll == pytest.approx(sklearn.metrics.log_loss(targets, mean), rel=1e-6)
+    confidence, right = votes.mean(1).max(1)
+    right = (right == SET.targets).double()
+    order = confidence.argsort(descending=True)
+    risks = 1.0 - right[order].cumsum(0) / torch.arange(1, 302)
+    assert scores.aurc == pytest.approx(float(risks.mean()), abs=2e-3)
+    groups = [float((confidence[g] - right[g]).mean().abs()) * len(g) for g in order.tensor_split(15)]
+    assert scores.adaptive_ece == pytest.approx(sum(groups) / 301, abs=0.02)
     assert scores.brier == pytest.approx(np.square(mean - np.eye(3)[targets]).sum(1).mean(), rel=1e-6)
     confusion = sklearn.metrics.confusion_matrix(targets, decided, labels=range(3))
     np.testing.assert_array_equal(scores.confusion, confusion)
@@ -102,6 +109,20 @@ def test_entropies_are_means_over_images(scores: Evaluation) -> None:
         float(scores.prediction.expected_entropy.mean()), rel=1e-6
     )
     assert scores.mutual_information == pytest.approx(scores.entropy - scores.expected_entropy, abs=1e-6)
+
+
+def test_images_may_be_sampled_until_settled(net: nn.Module) -> None:
+    x, _ = SET.batch(torch.arange(len(SET)))
+    arguments = {"confidence": 0.6, "max_samples": 15, "noise": nsm.MarginNoise(0.2, 5.0), "seed": 4}
+    expected = nsm.predict(net, x, **arguments)
+    scores = nsm.evaluate(net, SET, **arguments)
+    assert torch.equal(scores.prediction.samples_used, expected.samples_used)
+    assert torch.equal(scores.prediction.reasons, expected.reasons)
+    torch.testing.assert_close(scores.prediction.probabilities, expected.probabilities)
+    assert scores.samples == pytest.approx(float(expected.samples_used.double().mean()))
+    assert scores.curve == ()
+    with pytest.raises(ValueError, match="samples must not be given with a confidence, got 3"):
+        nsm.evaluate(net, SET, samples=3, confidence=0.9)
 
 
 def test_the_curve_averages_groups_of_samples(scores: Evaluation, votes: Tensor) -> None:

@@ -32,8 +32,8 @@ def text(shown):
 def test_a_report_refers_to_nothing_outside_itself(text):
     parsed = Page(text)
     assert_self_contained(parsed)
-    # Learning, two curves over samples, confusions, and twelve images.
-    assert len(parsed.images) == 16
+    # Learning, two curves over samples, three of trust, confusions, and twelve images.
+    assert len(parsed.images) == 19
     for image in parsed.images:
         kind, data = image["src"].split(",", 1)
         assert kind == "data:image/svg+xml;base64"

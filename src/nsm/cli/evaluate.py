@@ -7,12 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from nsm.cli.options import DataDir, Json, Quiet, RunFolder, Samples, Seed
+from nsm.cli.options import Confidence, DataDir, Json, MaxSamples, Quiet, RunFolder, Samples, Seed
 
 
 def evaluate(
     run: RunFolder,
-    samples: Samples = 100,
+    samples: Samples = None,
+    confidence: Confidence = None,
+    max_samples: MaxSamples = None,
     seed: Seed = 0,
     name: Annotated[
         str | None,
@@ -29,6 +31,7 @@ def evaluate(
         nsm evaluate runs/digits
         nsm evaluate runs/digits --samples 1000 --seed 1 --json
         nsm evaluate runs/digits --split validation
+        nsm evaluate runs/digits --confidence 0.99
     """
     from nsm import data, inference, models, training
     from nsm.cli.progress import progress
@@ -39,9 +42,23 @@ def evaluate(
     splits = data.load(name or recipe.data.set, data_dir, validation=held_out)
     images = splits.test if split == "test" else splits.validation
     with progress("scoring", quiet=quiet) as show:
-        scores = inference.evaluate(net, images, samples=samples, seed=seed, progress=show)
+        scores = inference.evaluate(
+            net,
+            images,
+            samples=samples,
+            confidence=confidence,
+            max_samples=max_samples,
+            seed=seed,
+            progress=show,
+        )
     if as_json:
-        described = {"run": str(run), "set": images.name, "split": split, "seed": seed}
+        described = {
+            "run": str(run),
+            "set": images.name,
+            "split": split,
+            "confidence": confidence,
+            "seed": seed,
+        }
         typer.echo(json.dumps(described | scores.to_dict()))
         return
     from nsm.cli.tables import show as show_table
@@ -53,7 +70,12 @@ def evaluate(
                 (point.samples, f"{point.error_percent:.2f}", f"{point.nll:.4f}", "")
                 for point in scores.curve[:-1]
             ),
-            (scores.samples, f"{scores.error_percent:.2f}", f"{scores.nll:.4f}", f"{scores.ece:.4f}"),
+            (
+                scores.samples if isinstance(scores.samples, int) else f"{scores.samples:.2f}",
+                f"{scores.error_percent:.2f}",
+                f"{scores.nll:.4f}",
+                f"{scores.ece:.4f}",
+            ),
         ],
         title=f"{run}: {scores.n:,} {split} images of {data.SETS[images.name].title}",
     )

@@ -15,7 +15,21 @@ DataDir = Annotated[
         show_default="NSM_DATA, else a folder in the user's cache",
     ),
 ]
-Samples = Annotated[int, typer.Option(min=1, help="Monte Carlo samples of each image.")]
+Samples = Annotated[
+    int | None, typer.Option(min=1, help="Monte Carlo samples of each image.", show_default="100")
+]
+Confidence = Annotated[
+    float | None,
+    typer.Option(
+        help="Sample each image until its class is settled, in place of --samples.",
+        show_default=False,
+        metavar="0..1",
+    ),
+]
+MaxSamples = Annotated[
+    int | None,
+    typer.Option(min=1, help="Most samples of an image, with --confidence.", show_default="1000"),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the samples.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from nsm.cli.options import Json, RunFolder, Samples, Seed
+from nsm.cli.options import Confidence, Json, MaxSamples, RunFolder, Samples, Seed
 
 
 def predict(
     run: RunFolder,
     images: Annotated[list[Path], typer.Argument(help="PNG or JPEG files.", metavar="IMAGE")],
-    samples: Samples = 100,
+    samples: Samples = None,
+    confidence: Confidence = None,
+    max_samples: MaxSamples = None,
     seed: Seed = 0,
     invert: Annotated[
         bool | None,
@@ -29,10 +32,12 @@ def predict(
     """Ask a trained network what images show, and how sure it is.
 
     Entropy (in nats) is the uncertainty of the averaged samples, mutual
-    information the part of it that comes from their disagreement.
+    information the part of it that comes from their disagreement. A plus
+    behind the number of samples says that they do not settle the class.
 
     Examples:
         nsm predict runs/digits seven.png
+        nsm predict runs/digits seven.png --confidence 0.99
         nsm predict runs/mnist-cnn scans/*.png --samples 1000 --json
     """
     import torch
@@ -42,7 +47,10 @@ def predict(
     net, recipe = models.load(run), training.read_recipe(run)
     classes = data.describe(recipe.data.set).classes
     pixels = torch.stack([data.read_picture(path, net.image, invert=invert) for path in images])
-    prediction = inference.predict(net, pixels / 255.0, samples=samples, seed=seed)
+    prediction = inference.predict(
+        net, pixels / 255.0, samples=samples, confidence=confidence, max_samples=max_samples, seed=seed
+    )
+    assert prediction.reasons is not None
     decided = prediction.probabilities.argmax(1)
     rows = [
         {
@@ -51,19 +59,29 @@ def predict(
             "probability": float(prediction.probabilities[i, decided[i]]),
             "entropy": float(prediction.entropy[i]),
             "mutual_information": float(prediction.mutual_information[i]),
+            "samples": int(prediction.samples_used[i]),
+            "reason": inference.Reason(int(prediction.reasons[i])).name.lower(),
             "probabilities": dict(zip(classes, prediction.probabilities[i].tolist(), strict=True)),
         }
         for i, path in enumerate(images)
     ]
-    used = int(prediction.samples_used[0])
     if as_json:
-        typer.echo(json.dumps({"run": str(run), "samples": used, "seed": seed, "predictions": rows}))
+        asked = {"run": str(run), "confidence": confidence, "seed": seed}
+        typer.echo(json.dumps({**asked, "predictions": rows}))
         return
     from nsm.cli.tables import show
 
     numbers = ["probability", "entropy", "mutual_information"]
     show(
-        ["image", "class", "probability", "entropy", "mutual information"],
-        [[row["image"], row["class"], *(f"{row[name]:.3f}" for name in numbers)] for row in rows],
+        ["image", "class", "probability", "entropy", "mutual information", "samples"],
+        [
+            [row["image"], row["class"], *(f"{row[name]:.3f}" for name in numbers), _samples(row)]
+            for row in rows
+        ],
         texts=("image", "class"),
     )
+
+
+def _samples(row: Mapping[str, object]) -> str:
+    """Their number; with a plus where more would be needed for the confidence."""
+    return f"{row['samples']}+" if row["reason"] == "limit" else f"{row['samples']}"

@@ -133,6 +133,57 @@ def learning(
 
 
 @app.command()
+def confidence(
+    runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/mnist"),
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to SEEDS - 1.")] = 3,
+    images: Annotated[int, typer.Option(min=2, help="Images of each shifted set.")] = 1000,
+    epochs: Epochs = None,
+    processes: Processes = 1,
+    data_dir: DataDir = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Result file.", show_default="RUNS/confidence.json")
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Also draw the results into this PNG file.", show_default=False)
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """As many samples as needed, and uncertainty under shift beside rivals.
+
+    Uses the runs of nsm reproduce mnist, and trains what is missing: the twin
+    with dropout, and more twins for the ensemble.
+
+    Examples:
+        nsm reproduce confidence --results results/confidence.json
+        nsm reproduce confidence --seeds 1 --images 200
+    """
+    from nsm.cli.progress import progress
+    from nsm.files import write_atomically
+    from nsm.report.shifts import shift_picture
+    from nsm.studies import confidence as study
+    from nsm.studies import mnist as comparison
+    from nsm.studies.results import write
+    from nsm.studies.runs import rows as trained_rows
+
+    wanted, path = study.jobs(runs, seeds=seeds, epochs=epochs), results or runs / "confidence.json"
+    missing = study.missing(wanted)
+    if missing:
+        with progress("training", quiet=quiet) as show:
+            show(0, len(missing))
+            found = trained_rows(missing, comparison.score, processes=processes, root=data_dir)
+            for number, _ in enumerate(found, 1):
+                show(number, len(missing))
+    measured: list[Row] = []
+    with progress(study.STUDY, quiet=quiet) as show:
+        for measured in study.run(wanted, seeds=seeds, images=images, root=data_dir, progress=show):
+            write(path, study.STUDY, measured)
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(picture, shift_picture(study.curves(measured)))
+    typer.echo(f"{len(measured)} rows: {path}")
+
+
+@app.command()
 def clt(
     results: Annotated[Path, typer.Option(help="Result file.")] = Path("runs/clt/results.json"),
 ) -> None:

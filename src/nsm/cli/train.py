@@ -28,7 +28,7 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write a TensorBoard log into the run folder.")
     ] = False,
-    samples: Samples = 100,
+    samples: Samples = None,
 ) -> None:
     """Train a network, score it on the test images and write a report.
 

@@ -2,47 +2,37 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from nsm import random
-from nsm.inference.passes import PassSize
-from nsm.inference.predict import (
-    Prediction,
+from nsm import measures, random
+from nsm.inference.checks import (
+    check_fixed,
     check_inputs,
     check_net,
     check_samples,
+    check_sequential,
+    checked_noise,
     memory_bytes,
-    predict_in_passes,
 )
+from nsm.inference.curve import Curve, CurvePoint
+from nsm.inference.passes import PassSize
+from nsm.inference.predict import SAMPLES, predict_in_passes, predict_until_settled
+from nsm.inference.prediction import Prediction, joined
+from nsm.inference.settling import MarginNoise
 from nsm.nn import is_stochastic
 
 if TYPE_CHECKING:
     from nsm.data import ImageSet
+    from nsm.measures import Reliability, RiskCoverage
 
 _BINS = 15
 _BATCH = 250  # images between two reports of progress
 _VOTE_BYTES = 24  # of one class of one sample: float32 twice while it is joined, then float64 twice
-
-
-class CurvePoint(NamedTuple):
-    """Error and likelihood when fewer samples are averaged.
-
-    Attributes:
-        samples: number m of samples averaged.
-        error_percent: images whose most probable class is wrong, in percent.
-        nll: mean negative log-likelihood of the true class, in nats.
-        groups: disjoint groups of m consecutive samples, each scored by itself, over which both are averaged.
-    """
-
-    samples: int
-    error_percent: float
-    nll: float
-    groups: int
 
 
 class Evaluation(NamedTuple):
@@ -54,43 +44,52 @@ class Evaluation(NamedTuple):
             (1.2e-38) counts as that.
         ece: expected calibration error, in [0, 1]: mean distance between confidence max_c m_c and accuracy
             over 15 equal bins of confidence, weighted by the images in each.
+        adaptive_ece: the same over 15 bins that hold equally many images.
         brier: mean of sum_c (m_c - [c = t])^2, in [0, 2].
+        aurc: area under the risk-coverage curve, in [0, 1]: mean error of the surest k images, over all k.
         entropy: mean entropy of m, in nats.
         expected_entropy: mean of the samples' mean entropy, in nats.
         mutual_information: mean of the difference, in nats.
-        samples: samples of each image; 1 for a network that draws nothing.
+        samples: samples of each image, their mean if images differ; 1 for a network that draws nothing.
         n: number of images.
         confusion: int64 (C, C), images by true class (row) and most probable class (column).
-        curve: error and likelihood against the number of samples, up to ``samples``, from the same draws.
+        curve: error and likelihood against the number of samples, up to ``samples``, from the same draws;
+            empty where images were sampled until settled.
+        reliability: accuracy and confidence in the bins of ``ece``.
+        risk_coverage: error of the surest predictions, whose area is ``aurc``.
         prediction: of every image, in order, on the CPU, without votes.
     """
 
     error_percent: float
     nll: float
     ece: float
+    adaptive_ece: float
     brier: float
+    aurc: float
     entropy: float
     expected_entropy: float
     mutual_information: float
-    samples: int
+    samples: float
     n: int
     confusion: Tensor
     curve: tuple[CurvePoint, ...]
+    reliability: Reliability
+    risk_coverage: RiskCoverage
     prediction: Prediction
 
     def to_dict(self) -> dict[str, float]:
-        """The numbers by field name, without confusion, curve and the predictions of single images."""
-        values = self._asdict()
-        for name in ("confusion", "curve", "prediction"):
-            del values[name]
-        return values
+        """The numbers by field name, without confusion, curves and the predictions of single images."""
+        return {name: value for name, value in self._asdict().items() if isinstance(value, (int, float))}
 
 
 def evaluate(
     net: nn.Module,
     images: ImageSet,
     *,
-    samples: int = 100,
+    samples: int | None = None,
+    confidence: float | None = None,
+    max_samples: int | None = None,
+    noise: MarginNoise | None = None,
     seed: int | torch.Generator | None = 0,
     memory_mib: float = 256.0,
     progress: Callable[[int, int], object] | None = None,
@@ -103,7 +102,10 @@ def evaluate(
     Args:
         net: maps images (N, C, H, W) in [0, 1] to logits, one for each class of the set.
         images: at least one image.
-        samples: samples of each image, in [1, 2^32].
+        samples: samples of each image, in [1, 2^32]; None for 100, unless a confidence is given instead.
+        confidence: in (0, 1), to sample each image until its class is settled; None for a fixed number.
+        max_samples: most samples of an image, with a confidence; None for 1000.
+        noise: law of the margins' noise, with a confidence; None for the default one.
         seed: seed of the draws, an integer in [0, 2^63) or a generator that gives one.
         memory_mib: bound on the tensors of one pass together, in MiB, > 0.
         progress: called with the number of images done and of all images, after each part.
@@ -114,31 +116,54 @@ def evaluate(
             gives a prediction that is not finite.
     """
     check_net(net)
-    check_samples(samples)
     if not len(images):
         raise ValueError("images must hold at least one image, got none")
     bound, seed = memory_bytes(memory_mib), random.resolve_seed(seed)
     device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
-    samples = samples if is_stochastic(net) else 1
-    size = PassSize(bound, samples, device)
-    curve = _Curve()
-    parts: list[list[Tensor]] = []
+    predicted: Callable[..., Prediction]
+    curve: Curve | None
+    if confidence is None:
+        check_fixed(max_samples, noise)
+        samples = SAMPLES if samples is None else samples
+        check_samples(samples)
+        samples = samples if is_stochastic(net) else 1
+        predicted = partial(
+            predict_in_passes,
+            net,
+            samples=samples,
+            seed=seed,
+            votes=True,
+            size=PassSize(bound, samples, device),
+        )
+        curve, batch = Curve(), _batch_size(images, samples, bound)
+    else:
+        most = check_sequential(confidence, max_samples, samples)
+        predicted = partial(
+            predict_until_settled,
+            net,
+            confidence=confidence,
+            max_samples=most,
+            noise=checked_noise(noise),
+            seed=seed,
+            size=PassSize(bound, 1, device),
+        )
+        curve, batch = None, _BATCH
+    scores = _Scores(len(images.classes))
+    parts: list[Prediction] = []
     done = 0
-    for indices in torch.split(torch.arange(len(images)), _batch_size(images, samples, bound)):
+    for indices in torch.split(torch.arange(len(images)), batch):
         pixels, targets = images.batch(indices)
         check_inputs(net, pixels, "images")
-        prediction = predict_in_passes(
-            net, pixels.to(device), samples=samples, seed=seed, votes=True, inputs=indices, size=size
-        )
+        prediction = predicted(pixels.to(device), inputs=indices)
         _check_prediction(prediction, images, done)
-        assert prediction.votes is not None
-        curve.add(prediction.votes, targets.to(device))
-        parts.append([field.cpu() for field in prediction[:-1]])
+        scores.add(prediction.probabilities.cpu(), targets.cpu())
+        if curve is not None and prediction.votes is not None:
+            curve.add(prediction.votes, targets.to(device))
+        parts.append(prediction._replace(votes=None))
         done += len(indices)
         if progress is not None:
             progress(done, len(images))
-    whole = Prediction._make([*(torch.cat(fields) for fields in zip(*parts, strict=True)), None])
-    return _scores(whole, images.targets.cpu(), curve)
+    return scores.evaluation(joined(parts, torch.device("cpu")), curve)
 
 
 def _batch_size(images: ImageSet, samples: int, bound: int) -> int:
@@ -161,75 +186,46 @@ def _check_prediction(prediction: Prediction, images: ImageSet, first: int) -> N
         )
 
 
-class _Curve:
-    """Errors and negative log-likelihoods of groups of samples, summed over images."""
+class _Scores:
+    """Measures of predictions that come in parts."""
 
-    def __init__(self) -> None:
-        self._sums: dict[int, tuple[float, float]] = {}
-        self._samples = 0
+    def __init__(self, classes: int) -> None:
+        self._classes = classes
+        self._calibration, self._selection = measures.CalibrationError(_BINS), measures.AURC()
+        self._measures = {
+            "nll": measures.CategoricalNLL(),
+            "ece": self._calibration,
+            "adaptive_ece": measures.AdaptiveCalibrationError(_BINS),
+            "brier": measures.BrierScore(),
+            "aurc": self._selection,
+        }
+        self._confusion = torch.zeros(classes, classes, dtype=torch.int64)
 
-    def add(self, votes: Tensor, targets: Tensor) -> None:
-        """Score the samples (n, S, C) of some images with classes (n,)."""
-        self._samples = votes.shape[1]
-        wide = votes.double()
-        for size in _sizes_below(self._samples):
-            groups = self._samples // size
-            means = wide[:, : groups * size].view(len(wide), groups, size, -1).mean(2)
-            errors, nll = self._sums.get(size, (0.0, 0.0))
-            repeated = targets[:, None].expand(-1, groups)
-            errors += int((means.argmax(-1) != repeated).sum()) / groups
-            nll += float(_surprise(means, repeated).sum()) / groups
-            self._sums[size] = (errors, nll)
+    def add(self, probabilities: Tensor, targets: Tensor) -> None:
+        """Count images, on the CPU."""
+        for measure in self._measures.values():
+            measure.update(probabilities, targets)
+        pairs = targets * self._classes + probabilities.argmax(1)
+        self._confusion += torch.bincount(pairs, minlength=self._classes**2).view_as(self._confusion)
 
-    def points(self, n: int, error_percent: float, nll: float) -> tuple[CurvePoint, ...]:
-        """The curve of ``n`` images, which ends in the scores of all samples."""
-        fewer = (
-            CurvePoint(size, 100.0 * errors / n, surprise / n, self._samples // size)
-            for size, (errors, surprise) in self._sums.items()
+    def evaluation(self, prediction: Prediction, curve: Curve | None) -> Evaluation:
+        """Everything together."""
+        n = len(prediction.probabilities)
+        error_percent = 100.0 * (n - int(self._confusion.trace())) / n
+        scores = {name: float(measure.compute()) for name, measure in self._measures.items()}
+        used = prediction.samples_used
+        equal = bool((used == used[0]).all())
+        return Evaluation(
+            error_percent=error_percent,
+            **scores,
+            entropy=float(prediction.entropy.double().mean()),
+            expected_entropy=float(prediction.expected_entropy.double().mean()),
+            mutual_information=float(prediction.mutual_information.double().mean()),
+            samples=int(used[0]) if equal else float(used.double().mean()),
+            n=n,
+            confusion=self._confusion,
+            curve=() if curve is None else curve.points(n, error_percent, scores["nll"]),
+            reliability=self._calibration.reliability(),
+            risk_coverage=self._selection.curve(),
+            prediction=prediction,
         )
-        return (*fewer, CurvePoint(self._samples, error_percent, nll, 1))
-
-
-def _sizes_below(samples: int) -> list[int]:
-    """1, 2, 3, 5, then 10, 20, 50 and so on by decades, below ``samples``."""
-    decades = (factor * 10**exponent for exponent in itertools.count(1) for factor in (1, 2, 5))
-    return list(itertools.takewhile(lambda size: size < samples, itertools.chain((1, 2, 3, 5), decades)))
-
-
-def _surprise(probabilities: Tensor, targets: Tensor) -> Tensor:
-    """-ln of the true class's probability: (..., C) and (...,) to (...,)."""
-    true = probabilities.gather(-1, targets[..., None]).squeeze(-1)
-    return -true.clamp(min=torch.finfo(torch.float32).tiny).log()
-
-
-def _scores(prediction: Prediction, targets: Tensor, curve: _Curve) -> Evaluation:
-    # Slow to import, and not needed to predict.
-    from torchmetrics.functional.classification import (
-        multiclass_calibration_error,
-        multiclass_confusion_matrix,
-    )
-
-    probabilities = prediction.probabilities
-    n, classes = probabilities.shape
-    wide = probabilities.double()
-    decided = probabilities.argmax(1)
-    error_percent = 100.0 * int((decided != targets).sum()) / n
-    nll = float(_surprise(wide, targets).mean())
-    distance = wide - nn.functional.one_hot(targets, classes)
-    calibration = multiclass_calibration_error(
-        probabilities, targets, num_classes=classes, n_bins=_BINS, norm="l1"
-    )
-    return Evaluation(
-        error_percent=error_percent,
-        nll=nll,
-        ece=float(calibration),
-        brier=float(distance.square().sum(1).mean()),
-        entropy=float(prediction.entropy.double().mean()),
-        expected_entropy=float(prediction.expected_entropy.double().mean()),
-        mutual_information=float(prediction.mutual_information.double().mean()),
-        samples=int(prediction.samples_used[0]),
-        n=n,
-        confusion=multiclass_confusion_matrix(decided, targets, num_classes=classes),
-        curve=curve.points(n, error_percent, nll),
-        prediction=prediction,
-    )

@@ -2,59 +2,59 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from nsm import random
-from nsm.inference.passes import MIB, PassSize
-from nsm.nn import is_stochastic, sample_outputs
+from nsm.inference.checks import (
+    check_fixed,
+    check_indices,
+    check_inputs,
+    check_net,
+    check_samples,
+    check_sequential,
+    checked_noise,
+    memory_bytes,
+)
+from nsm.inference.passes import PassSize, evaluation_mode
+from nsm.inference.prediction import Prediction, Sums, joined, logits_of, softmax_of
+from nsm.inference.reasons import Reason
+from nsm.inference.sequential import Sampler, inputs_at_once, probe
+from nsm.inference.settling import MarginNoise
+from nsm.nn import is_stochastic
 
-
-class Prediction(NamedTuple):
-    """What S samples say about B inputs in C classes; p_s is the softmax of sample s.
-
-    Entropies are in nats, H[p] = -sum_c p_c ln p_c. The entropy of the mean is the whole uncertainty; its two
-    parts are the samples' own and their disagreement.
-
-    Attributes:
-        probabilities: (B, C), the mean m = (1/S) sum_s p_s.
-        entropy: (B,), H[m] = -sum_c m_c ln m_c, in [0, ln C].
-        expected_entropy: (B,), (1/S) sum_s H[p_s], in [0, H[m]].
-        mutual_information: (B,), H[m] - (1/S) sum_s H[p_s], >= 0; 0 where all samples agree.
-        samples_used: int64 (B,), S of each input.
-        votes: (B, S, C), every p_s, or None unless asked for.
-    """
-
-    probabilities: Tensor
-    entropy: Tensor
-    expected_entropy: Tensor
-    mutual_information: Tensor
-    samples_used: Tensor
-    votes: Tensor | None
+SAMPLES = 100
 
 
 def predict(
     net: nn.Module,
     x: Tensor,
     *,
-    samples: int = 100,
+    samples: int | None = None,
+    confidence: float | None = None,
+    max_samples: int | None = None,
+    noise: MarginNoise | None = None,
     seed: int | torch.Generator | None = 0,
     votes: bool = False,
     inputs: Tensor | None = None,
     memory_mib: float = 256.0,
 ) -> Prediction:
-    """Average the softmax of ``samples`` passes through ``net``.
+    """Average the softmax of passes through ``net``: a fixed number of ``samples``, or as many as each input
+    needs for a ``confidence``.
 
     Sample s of input i is a function of (seed, s, i) alone: the numbers drawn do not depend on the batch, the
     memory bound or the threads. What multiplies them does, by float rounding, since a matrix product may add
     in another order for another number of rows; results agree to that rounding, and where it carries a firing
     probability over a multiple of 2^-24 that the drawn number lies on (about one draw in a million where a
     neuron has hundreds of real inputs) that one neuron fires in one case and not in the other.
+
+    With a confidence, every input is sampled until its leading class, the one of the largest mean logit, is
+    settled: the chance that a class is ever declared the leading one and is not is at most 1 - confidence for
+    each input, however ambiguous it is. :mod:`nsm.inference.settling` has the test and ``docs/confidence.md``
+    what it rests on. An input leaves the batch as soon as it is settled, and its samples depend on nothing
+    but itself.
 
     The network is run as in evaluation (its batch normalization and dropout off), at the fidelity in force,
     without gradients, and left as it was. One pass is enough, and taken, for a network that draws nothing:
@@ -66,9 +66,12 @@ def predict(
     Args:
         net: maps (N, ...) to logits (N, C).
         x: (B, ...), inputs in floating point, finite; B >= 1.
-        samples: S, in [1, 2^32].
+        samples: S, in [1, 2^32]; None for 100, unless a confidence is given instead.
+        confidence: in (0, 1); None for a fixed number of samples.
+        max_samples: most samples of an input, in [1, 2^32], with a confidence; None for 1000.
+        noise: law of the margins' noise, with a confidence; None for the default one.
         seed: seed of the draws, an integer in [0, 2^63) or a generator that gives one.
-        votes: whether to keep the softmax of every sample.
+        votes: whether to keep the softmax of every sample; not with a confidence.
         inputs: int64 (B,), the inputs' indices in the random streams, in [0, 2^32); None for 0 to B - 1. An
             image with the same index gets the same draws in any batch.
         memory_mib: bound on the tensors of one pass together, in MiB (2^20 bytes), > 0. The network, ``x``
@@ -83,52 +86,104 @@ def predict(
 
     Raises:
         TypeError: if ``net`` is not a module, or an argument has the wrong type.
-        ValueError: if an argument has a wrong shape or value, or ``net`` gives no logits of shape (N, C).
+        ValueError: if an argument has a wrong shape or value or does not go with another, or ``net`` gives no
+            logits of shape (N, C).
 
     >>> import nsm, torch
     >>> net = nsm.models.build("digits-mlp")
     >>> nsm.predict(net, torch.rand(3, 1, 8, 8), samples=20).probabilities.shape
     torch.Size([3, 10])
+    >>> settled = nsm.predict(net, torch.rand(3, 1, 8, 8), confidence=0.99, max_samples=50)
+    >>> bool((settled.samples_used <= 50).all())
+    True
     """
     check_net(net)
     check_inputs(net, x, "x")
-    check_samples(samples)
     if inputs is None:
         inputs = torch.arange(len(x))
-    _check_indices(inputs, len(x))
-    samples = samples if is_stochastic(net) else 1
-    size = PassSize(memory_bytes(memory_mib), samples, x.device)
-    seed = random.resolve_seed(seed)
-    return predict_in_passes(net, x, samples=samples, seed=seed, votes=votes, inputs=inputs, size=size)
+    check_indices(inputs, len(x))
+    bound = memory_bytes(memory_mib)
+    if confidence is None:
+        check_fixed(max_samples, noise)
+        samples = SAMPLES if samples is None else samples
+        check_samples(samples)
+        samples = samples if is_stochastic(net) else 1
+        size = PassSize(bound, samples, x.device)
+        seed = random.resolve_seed(seed)
+        return predict_in_passes(net, x, samples=samples, seed=seed, votes=votes, inputs=inputs, size=size)
+    max_samples = check_sequential(confidence, max_samples, samples)
+    if votes:
+        raise ValueError("votes must be False with a confidence, since inputs differ in their samples")
+    return predict_until_settled(
+        net,
+        x,
+        confidence=confidence,
+        max_samples=max_samples,
+        noise=checked_noise(noise),
+        seed=random.resolve_seed(seed),
+        inputs=inputs,
+        size=PassSize(bound, 1, x.device),
+    )
+
+
+def predict_until_settled(
+    net: nn.Module,
+    x: Tensor,
+    *,
+    confidence: float,
+    max_samples: int,
+    noise: MarginNoise,
+    seed: int,
+    inputs: Tensor,
+    size: PassSize,
+) -> Prediction:
+    """:func:`predict` with a confidence, for checked arguments; ``size`` is one for single samples, and may
+    have learned from earlier passes.
+    """
+    classes = probe(net, x, seed=seed, size=size)
+    parts = []
+    # What the test keeps grows with the square of the classes.
+    for places in torch.split(torch.arange(len(x)), inputs_at_once(classes)):
+        sampler = Sampler(
+            net,
+            x[places],
+            confidence=confidence,
+            max_samples=max_samples,
+            noise=noise,
+            seed=seed,
+            inputs=inputs[places],
+            classes=classes,
+            size=size,
+        )
+        while sampler.running:
+            sampler.sample()
+        parts.append(sampler.prediction())
+    return joined(parts, x.device)
 
 
 def predict_in_passes(
     net: nn.Module, x: Tensor, *, seed: int, votes: bool, inputs: Tensor, samples: int, size: PassSize
 ) -> Prediction:
-    """:func:`predict` for checked arguments: ``samples`` is 1 for a net that draws nothing, and ``size`` may
-    have learned from earlier passes of the same samples.
+    """:func:`predict` of a fixed number of samples for checked arguments: ``samples`` is 1 for a net that
+    draws nothing, and ``size`` may have learned from earlier passes of the same samples.
     """
     inputs = inputs.to(x.device)
 
-    def forward(x: Tensor, inputs: Tensor, indices: Tensor) -> _Sums:
-        logits = sample_outputs(net, x, seed=seed, samples=indices, inputs=inputs)
-        if logits.dim() != 3:
-            got = (len(x), *logits.shape[2:])
-            raise ValueError(f"net must return logits of shape (N, C), got {got} for N = {len(x)}")
-        softmax = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1)
+    def forward(x: Tensor, inputs: Tensor, indices: Tensor) -> _Part:
+        softmax = softmax_of(logits_of(net, x, seed=seed, samples=indices, inputs=inputs))
         wide = softmax.double()
         entropies = torch.special.entr(wide).sum((1, 2))
-        return _Sums(wide.sum(1), entropies, softmax if votes else softmax[:, :0].clone())
+        return _Part(wide.sum(1), entropies, softmax if votes else softmax[:, :0].clone())
 
-    chunks: list[_Sums] = []
+    chunks: list[_Part] = []
     done = 0
-    with torch.no_grad(), _evaluation(net):
+    with torch.no_grad(), evaluation_mode(net):
         if not size.inputs:
             # Not one row: what has one row alone is often not copied, and would tell too little.
             size.run(forward, x[:2], inputs[:2], torch.arange(min(2, samples), device=x.device))
         while done < len(x):
             chunk = slice(done, done + size.inputs)
-            passes: list[_Sums] = []
+            passes: list[_Part] = []
             drawn = 0
             while drawn < samples:
                 indices = torch.arange(drawn, min(samples, drawn + size.samples), device=x.device)
@@ -136,10 +191,14 @@ def predict_in_passes(
                 drawn += len(indices)
             chunks.append(_over_samples(passes))
             done = chunk.stop
-    return _prediction(_Sums._make(map(torch.cat, zip(*chunks, strict=True))), samples, votes=votes)
+    whole = _Part._make(map(torch.cat, zip(*chunks, strict=True)))
+    used = torch.full((len(x),), samples, device=x.device)
+    reason = Reason.SAMPLES if is_stochastic(net) else Reason.EXACT
+    sums = Sums(whole.probabilities, whole.entropies, used)
+    return sums.prediction(whole.votes.dtype, torch.full_like(used, reason), whole.votes if votes else None)
 
 
-class _Sums(NamedTuple):
+class _Part(NamedTuple):
     """Sums over samples, in float64, and the samples' softmax, (n, 0, C) unless it is kept."""
 
     probabilities: Tensor
@@ -147,94 +206,10 @@ class _Sums(NamedTuple):
     votes: Tensor
 
 
-def _over_samples(passes: list[_Sums]) -> _Sums:
+def _over_samples(passes: list[_Part]) -> _Part:
     """The passes over different samples of the same inputs together."""
-    return _Sums(
+    return _Part(
         torch.stack([part.probabilities for part in passes]).sum(0),
         torch.stack([part.entropies for part in passes]).sum(0),
         torch.cat([part.votes for part in passes], dim=1),
     )
-
-
-def _prediction(sums: _Sums, samples: int, *, votes: bool) -> Prediction:
-    mean = sums.probabilities / samples
-    entropy = torch.special.entr(mean).sum(1)
-    expected = sums.entropies / samples
-    dtype = sums.votes.dtype
-    return Prediction(
-        probabilities=mean.to(dtype),
-        entropy=entropy.to(dtype),
-        expected_entropy=expected.to(dtype),
-        # Concavity makes it >= 0; rounding alone can make it -1e-16.
-        mutual_information=(entropy - expected).clamp(min=0.0).to(dtype),
-        samples_used=torch.full((len(mean),), samples, device=mean.device),
-        votes=sums.votes if votes else None,
-    )
-
-
-@contextmanager
-def _evaluation(net: nn.Module) -> Iterator[None]:
-    """Every module of ``net`` in evaluation mode inside the block, and as it was after it."""
-    training = [module for module in net.modules() if module.training]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-def check_net(net: object) -> None:
-    """Refuse what is not a module."""
-    if not isinstance(net, nn.Module):
-        raise TypeError(f"net must be a torch.nn.Module, got {type(net).__name__}")
-
-
-def check_samples(samples: object) -> None:
-    """Refuse what is not a number of samples."""
-    if isinstance(samples, bool) or not isinstance(samples, int):
-        raise TypeError(f"samples must be an int, got {type(samples).__name__}")
-    if not 1 <= samples <= random.MAX_INDEX + 1:
-        raise ValueError(f"samples must be in [1, 2^32], got {samples}")
-
-
-def memory_bytes(memory_mib: object) -> int:
-    """The bound in bytes; refuses what is none."""
-    if isinstance(memory_mib, bool) or not isinstance(memory_mib, (int, float)):
-        raise TypeError(f"memory_mib must be a number, got {type(memory_mib).__name__}")
-    if not (math.isfinite(memory_mib) and memory_mib > 0):
-        raise ValueError(f"memory_mib must be a finite number > 0, got {memory_mib}")
-    return math.ceil(memory_mib * MIB)
-
-
-def check_inputs(net: nn.Module, x: object, name: str) -> None:
-    """Refuse inputs that ``net`` cannot take; ``name`` is what the caller calls them."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
-    if not x.is_floating_point():
-        raise TypeError(f"{name} must be floating point, got {x.dtype}")
-    image = getattr(net, "image", None)
-    if isinstance(image, tuple) and x.shape[1:] != image:
-        raise ValueError(
-            f"{name} must have shape (B, {', '.join(map(str, image))}), which this network takes, "
-            f"got {tuple(x.shape)}"
-        )
-    if x.dim() < 2 or not len(x):
-        raise ValueError(f"{name} must have shape (B, ...) with B >= 1, got {tuple(x.shape)}")
-    finite = x.isfinite().flatten(1).all(1)
-    if not finite.all():
-        first = int((~finite).nonzero()[0])
-        raise ValueError(f"{name} must be finite, but input {first} holds NaN or infinity")
-
-
-def _check_indices(inputs: object, count: int) -> None:
-    if not isinstance(inputs, Tensor) or inputs.dtype != torch.int64:
-        got = inputs.dtype if isinstance(inputs, Tensor) else type(inputs).__name__
-        raise TypeError(f"inputs must be an int64 tensor, got {got}")
-    if inputs.shape != (count,):
-        raise ValueError(
-            f"inputs must have shape ({count},), one index for each input, got {tuple(inputs.shape)}"
-        )
-    least, largest = (int(value) for value in inputs.aminmax())
-    if least < 0 or largest > random.MAX_INDEX:
-        raise ValueError(f"inputs must hold indices in [0, 2^32), got {least} to {largest}")

@@ -17,6 +17,7 @@ from nsm.report.curves import against_samples, learning_curves
 from nsm.report.distribution import Answer, card
 from nsm.report.drawing import NSM
 from nsm.report.page import Markup
+from nsm.report.uncertainty import reliability_diagram, risk_coverage, score_histograms
 from nsm.report.words import WRITTEN_BY, counted, course, described, in_words, uncertainty
 from nsm.training import Config, EpochMetrics, Result, read_recipe
 
@@ -77,6 +78,7 @@ def run_report(record: RunRecord) -> str:
     sections = [
         _headline(scores),
         page.section("Learning and sampling", page.grid(_curves(record.epochs, scores.curve))),
+        page.section("How far it can be trusted", *_trust(scores, record.images)),
         page.section("Confusions", *_confusions(scores, record.images.classes)),
         page.section("What it is least sure of", *_uncertain(scores, record.images)),
         page.section(
@@ -133,6 +135,30 @@ def _curves(epochs: Sequence[EpochMetrics], curve: Sequence[CurvePoint]) -> list
             caption = "Fewer samples are scored in disjoint groups, and the groups' scores averaged."
             figures.append(page.figure(picture, alt, caption))
     return figures
+
+
+def _trust(scores: Evaluation, images: ImageSet) -> list[Markup]:
+    wrong = scores.prediction.probabilities.argmax(1) != images.targets
+    entropy = scores.prediction.entropy
+    kinds = {"right": entropy[~wrong].numpy(), "wrong": entropy[wrong].numpy()}
+    half = scores.risk_coverage.coverage >= 0.5
+    kept = f"{100 * float(scores.risk_coverage.risk[half][0]):.2f} % of the surest half are wrong"
+    figures = [
+        page.figure(
+            reliability_diagram(scores.reliability),
+            f"Accuracy against confidence; calibration error {scores.ece:.4f}",
+            "On the dashed line, confidence is accuracy.",
+        ),
+        page.figure(
+            risk_coverage({"kept": scores.risk_coverage}), f"Error against the share kept: {kept}", f"{kept}."
+        ),
+        page.figure(
+            score_histograms(kinds, "entropy (nats)"),
+            f"Mean entropy {float(entropy.mean()):.3f} nats over all images",
+            f"Entropy where it is right and where it is wrong ({int(wrong.sum()):,} images).",
+        ),
+    ]
+    return [page.grid(figures)]
 
 
 def _confusions(scores: Evaluation, classes: Sequence[str]) -> list[Markup]:

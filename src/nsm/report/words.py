@@ -42,7 +42,7 @@ def described(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def summary(scores: Evaluation) -> str:
     """The scores in one line."""
-    samples = counted(scores.samples, "sample") if scores.samples > 1 else "1 pass"
+    samples = f"{scores.samples:,} samples" if scores.samples > 1 else "1 pass"
     measures = f"NLL {scores.nll:.4f} nats, ECE {scores.ece:.4f}"
     return f"test error {scores.error_percent:.2f} % with {samples}, {measures}"
 

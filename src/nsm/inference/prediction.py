@@ -1,0 +1,94 @@
+"""The result of Monte Carlo prediction, and how it follows from sums over samples."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from nsm.nn import sample_outputs
+
+
+class Prediction(NamedTuple):
+    """What S samples say about B inputs in C classes; p_s is the softmax of sample s.
+
+    Entropies are in nats, H[p] = -sum_c p_c ln p_c. The entropy of the mean is the whole uncertainty; its two
+    parts are the samples' own and their disagreement.
+
+    Attributes:
+        probabilities: (B, C), the mean m = (1/S) sum_s p_s.
+        entropy: (B,), H[m] = -sum_c m_c ln m_c, in [0, ln C].
+        expected_entropy: (B,), (1/S) sum_s H[p_s], in [0, H[m]].
+        mutual_information: (B,), H[m] - (1/S) sum_s H[p_s], >= 0; 0 where all samples agree.
+        samples_used: int64 (B,), S of each input.
+        votes: (B, S, C), every p_s, or None unless asked for.
+        reasons: int64 (B,), why sampling of each input ended, a :class:`nsm.inference.Reason`.
+    """
+
+    probabilities: Tensor
+    entropy: Tensor
+    expected_entropy: Tensor
+    mutual_information: Tensor
+    samples_used: Tensor
+    votes: Tensor | None
+    reasons: Tensor | None = None
+
+
+class Sums(NamedTuple):
+    """Sums over the samples of n inputs, in float64.
+
+    Attributes:
+        probabilities: (n, C), sum of p_s.
+        entropies: (n,), sum of H[p_s].
+        samples: int64 (n,), number of samples.
+    """
+
+    probabilities: Tensor
+    entropies: Tensor
+    samples: Tensor
+
+    def prediction(self, dtype: torch.dtype, reasons: Tensor, votes: Tensor | None = None) -> Prediction:
+        """What these samples say, in ``dtype``."""
+        mean = self.probabilities / self.samples[:, None]
+        entropy = torch.special.entr(mean).sum(1)
+        expected = self.entropies / self.samples
+        return Prediction(
+            probabilities=mean.to(dtype),
+            entropy=entropy.to(dtype),
+            expected_entropy=expected.to(dtype),
+            # Concavity makes it >= 0; rounding alone can make it -1e-16.
+            mutual_information=(entropy - expected).clamp(min=0.0).to(dtype),
+            samples_used=self.samples,
+            votes=votes,
+            reasons=reasons,
+        )
+
+
+def joined(parts: list[Prediction], device: torch.device) -> Prediction:
+    """Predictions of different inputs as one on ``device``; votes are dropped."""
+
+    def together(name: str) -> Tensor:
+        return torch.cat([getattr(part, name).to(device) for part in parts])
+
+    names = [name for name in Prediction._fields if name != "votes"]
+    return Prediction(votes=None, **{name: together(name) for name in names})
+
+
+def softmax_of(logits: Tensor) -> Tensor:
+    """Class probabilities of logits (..., C), in float32 at the least."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1)
+
+
+def logits_of(net: nn.Module, x: Tensor, *, seed: int, samples: Tensor, inputs: Tensor) -> Tensor:
+    """Logits (n, k, C) of one pass that draws samples number ``samples`` (k,) of ``x`` (n, ...), whose own
+    indices are ``inputs`` (n,).
+
+    Raises:
+        ValueError: if ``net`` gives anything else.
+    """
+    logits = sample_outputs(net, x, seed=seed, samples=samples, inputs=inputs)
+    if logits.dim() != 3:
+        got = (len(x), *logits.shape[2:])
+        raise ValueError(f"net must return logits of shape (N, C), got {got} for N = {len(x)}")
+    return logits

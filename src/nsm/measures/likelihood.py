@@ -1,0 +1,78 @@
+"""Proper scores of class probabilities, as means over everything seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import Metric
+
+from nsm.measures.checks import check_probabilities, check_targets
+from nsm.measures.surprise import surprise
+
+
+class _MeanScore(Metric):
+    """Mean over examples of a score in float64."""
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def _score(self, probs: Tensor, targets: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def update(self, probs: Tensor, targets: Tensor) -> None:
+        """Count examples.
+
+        Args:
+            probs: (N, C), class probabilities.
+            targets: integers (N,), the true classes.
+
+        Raises:
+            TypeError: if an argument has the wrong type.
+            ValueError: if an argument has a wrong shape or value.
+        """
+        probs = check_probabilities(probs, "(N, C)")
+        self.total += self._score(probs.double(), check_targets(targets, probs)).sum()
+        self.count += len(probs)
+
+    def compute(self) -> Tensor:
+        """The mean; NaN of no examples."""
+        return self.total / self.count
+
+
+class CategoricalNLL(_MeanScore):
+    """Mean negative log-likelihood -ln p_t of the true class t, in nats; :mod:`nsm.measures.surprise` has the
+    least p_t.
+
+    >>> nll = CategoricalNLL()
+    >>> nll.update(torch.tensor([[0.5, 0.5]]), torch.tensor([1]))
+    >>> f"{nll.compute():.4f}"
+    '0.6931'
+    """
+
+    def _score(self, probs: Tensor, targets: Tensor) -> Tensor:
+        return surprise(probs, targets)
+
+
+class BrierScore(_MeanScore):
+    """Mean of sum_c (p_c - [c = t])^2, in [0, 2] (Brier, Monthly Weather Review 78, 1950).
+
+    >>> brier = BrierScore()
+    >>> brier.update(torch.tensor([[0.8, 0.2]]), torch.tensor([0]))
+    >>> f"{brier.compute():.2f}"
+    '0.08'
+    """
+
+    def _score(self, probs: Tensor, targets: Tensor) -> Tensor:
+        return (probs - F.one_hot(targets, probs.shape[1])).square().sum(1)

@@ -1,0 +1,50 @@
+"""Deep ensembles (Lakshminarayanan et al., NeurIPS 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nsm.nn import Drawing
+from nsm.nn.context import next_draw
+
+
+class Ensemble(Drawing):
+    """Networks that were trained apart, as samples: sample s of an input is what member s says of it.
+
+    ``nsm.predict(ensemble, x, samples=M)`` gives the mean of all M. Members must draw nothing themselves.
+
+    Args:
+        members: the networks, each from (N, ...) to (N, C).
+
+    Raises:
+        ValueError: if there is no member.
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        if not members:
+            raise ValueError("members must hold at least one network, got none")
+        self.members = nn.ModuleList(members)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, C) of the members that the pass asks for; outside :func:`nsm.nn.draws`, of the first.
+
+        Raises:
+            ValueError: if more samples are asked for than there are members.
+        """
+        draw = next_draw(self.index, len(x), x.device)
+        repeat = len(draw.rows) // max(1, len(x))
+        chosen = draw.rows[:, 0]
+        if len(chosen) and int(chosen.max()) >= len(self.members):
+            raise ValueError(f"samples must be at most {len(self.members)}, the number of members")
+        source = torch.arange(len(x), device=x.device).repeat_interleave(repeat)
+        rows, outputs = [], []
+        for number, member in enumerate(self.members):
+            mine = (chosen == number).nonzero()[:, 0]
+            if len(mine):
+                rows.append(mine)
+                outputs.append(member(x[source[mine]]))
+        return torch.cat(outputs)[torch.cat(rows).argsort()]

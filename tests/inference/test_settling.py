@@ -1,0 +1,168 @@
+"""The sequential test: its factor against the densities it is made of, and its promise by simulation."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from torch import Tensor
+
+import nsm
+from nsm.inference import fit, settling
+from nsm.inference.settling import MarginNoise, Margins, log_bayes_factor
+from tests.statistical.budget import LEVEL
+
+NOISE = MarginNoise(1.3, 7.0)
+CONFIDENCE = 0.9
+
+
+def scales(count: int, generator: np.random.Generator, noise: MarginNoise = NOISE) -> np.ndarray:
+    return noise.scale * np.sqrt(noise.dof / generator.chisquare(noise.dof, count))
+
+
+@pytest.mark.parametrize("margins", [[2.0], [-0.3, 0.8], [9.0, 7.5, 8.0, 10.0], [0.0] * 6])
+def test_the_factor_is_a_ratio_of_multivariate_t_densities(margins: list[float]) -> None:
+    n = len(margins)
+    null = NOISE.scale**2 * np.eye(n)
+    other = [null + (NOISE.scale * effect) ** 2 * np.ones((n, n)) for effect in settling._EFFECTS]
+
+    def density(shape: np.ndarray) -> float:
+        return float(scipy.stats.multivariate_t(np.zeros(n), shape, NOISE.dof).pdf(margins))
+
+    expected = math.log(np.mean([density(shape) for shape in other]) / density(null))
+    g = torch.tensor(margins, dtype=torch.float64)
+    got = log_bayes_factor(n, g.sum(), g.square().sum(), NOISE)
+    assert float(got) == pytest.approx(expected, abs=1e-9)
+
+
+def ever_passes(mean: float, bound: float, *, paths: int = 20_000, looks: int = 300) -> int:
+    """Paths of margins whose positive factor 2 B - 1 ever reaches ``bound``, looked at after every sample."""
+    generator = np.random.default_rng(3)
+    sigma = scales(paths, generator)
+    total, squares = torch.zeros(paths, dtype=torch.float64), torch.zeros(paths, dtype=torch.float64)
+    passed = torch.zeros(paths, dtype=torch.bool)
+    for n in range(1, looks + 1):
+        margin = torch.from_numpy(mean + sigma * generator.standard_normal(paths))
+        total, squares = total + margin, squares + margin**2
+        factor = 2.0 * log_bayes_factor(n, total, squares, NOISE).exp() - 1.0
+        passed |= (factor >= bound) & (total > 0)
+    return int(passed.sum())
+
+
+@pytest.mark.parametrize("mean", [0.0, -0.2, -2.0])
+def test_looking_after_every_sample_keeps_the_promise(mean: float) -> None:
+    passed = ever_passes(mean, 20.0)
+    # At most one in 20 paths; more than the bound allows with this many paths happens once in 1/LEVEL.
+    assert scipy.stats.binom.sf(passed - 1, 20_000, 1.0 / 20.0) > LEVEL
+    assert passed > 100 or mean < 0.0  # the test is not empty
+
+
+def test_a_fixed_test_of_the_same_size_would_not_keep_it() -> None:
+    generator = np.random.default_rng(3)
+    margins = generator.standard_normal((5000, 300)).cumsum(1) / np.sqrt(np.arange(1, 301))
+    assert (margins.max(1) > scipy.stats.norm.isf(1 / 20)).mean() > 0.2
+
+
+def settle(logits: Tensor, confidence: float, noise: MarginNoise) -> tuple[int, int]:
+    """Samples used and class settled, by the definition; (0, -1) if none is. Logits (S, C)."""
+    classes = logits.shape[1]
+    for n in range(1, len(logits) + 1):
+        seen = logits[:n].double()
+        lead = int(seen.sum(0).argmax())
+        bound = (classes - 1) / (1.0 - confidence)
+        factors = []
+        for other in range(classes):
+            g = seen[:, lead] - seen[:, other]
+            if other != lead:
+                factors.append(2.0 * float(log_bayes_factor(n, g.sum(), g.square().sum(), noise).exp()) - 1.0)
+        if min(factors) >= bound:
+            return n, lead
+    return 0, -1
+
+
+def test_margins_follow_the_definition() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(40, 60, 4) + 2.0 * torch.randn(40, 1, 4)
+    expected = [settle(one, CONFIDENCE, NOISE) for one in logits]
+    margins, used = Margins(40, 4, torch.device("cpu")), torch.zeros(40, dtype=torch.int64)
+    active = torch.arange(40)
+    for n in range(60):
+        margins.add(logits[active, n] + 100.0)  # a common shift changes nothing
+        over = margins.settled(CONFIDENCE, NOISE)
+        used[active[over]] = n + 1
+        active = active[~over]
+        margins.keep(~over)
+    assert used.tolist() == [n for n, _ in expected]
+    assert 0 < sum(n == 0 for n, _ in expected) < 20
+    assert len(set(used.tolist())) > 5
+
+
+def test_ties_of_all_classes_are_hardly_ever_settled() -> None:
+    """The promise for an input: four classes of equal mean, so that any settled class is wrong."""
+    generator, inputs = np.random.default_rng(5), 4000
+    sigma = torch.from_numpy(scales(inputs, generator))[:, None] / math.sqrt(2.0)
+    margins, wrong = Margins(inputs, 4, torch.device("cpu")), 0
+    for _ in range(200):
+        margins.add(sigma[:, 0, None] * torch.from_numpy(generator.standard_normal((len(sigma), 4))))
+        over = margins.settled(CONFIDENCE, NOISE)
+        wrong += int(over.sum())
+        margins.keep(~over)
+        sigma = sigma[~over]
+    assert scipy.stats.binom.sf(wrong - 1, inputs, 1.0 - CONFIDENCE) > LEVEL
+    assert wrong > 0
+
+
+@pytest.mark.parametrize("noise", [MarginNoise(0.4, 3.0), MarginNoise(2.0, 12.0), MarginNoise(1.0, 200.0)])
+def test_the_law_of_the_noise_is_found_again(noise: MarginNoise) -> None:
+    generator = np.random.default_rng(7)
+    sigma = torch.from_numpy(scales(4000, generator, noise))
+    variances = (sigma[:, None] * torch.from_numpy(generator.standard_normal((4000, 20)))).var(1)
+    found = fit._fitted(variances, 19)
+    assert found.scale == pytest.approx(noise.scale, rel=0.05)
+    assert found.dof == pytest.approx(noise.dof, rel=0.5 if noise.dof > 100 else 0.15)
+
+
+def test_noise_without_excess_means_that_inputs_are_alike() -> None:
+    assert fit._fitted(torch.ones(10), 19).dof == 1000.0
+
+
+def test_the_law_of_a_network_is_measured_from_inputs_alone() -> None:
+    torch.manual_seed(0)
+    net, x = nsm.models.build("digits-mlp"), torch.rand(60, 1, 8, 8)
+    noise = nsm.fit_margin_noise(net, x, samples=30, seed=1)
+    with torch.no_grad():
+        logits = nsm.nn.sample_outputs(net, x, seed=2, samples=torch.arange(200), inputs=torch.arange(60))
+    leading = logits.mean(1).topk(2).indices
+    pair = logits.gather(2, leading[:, None].expand(-1, 200, -1))
+    assert noise.scale == pytest.approx(float((pair[..., 0] - pair[..., 1]).std(1).median()), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"scale": 0.0}, "scale must be a finite number > 0, got 0.0"),
+        ({"dof": math.inf}, "dof must be a finite number > 0, got inf"),
+        ({"scale": "1"}, "scale must be a finite number > 0, got '1'"),
+    ],
+)
+def test_impossible_laws_are_refused(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MarginNoise(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("model", "count", "samples", "message"),
+    [
+        ("nsm", 3, 4, "samples must be at least 5, got 4"),
+        ("nsm", 1, 20, "x must hold at least 2 inputs, got 1"),
+        ("twin", 3, 20, "net must draw"),
+    ],
+)
+def test_a_law_that_cannot_be_measured_is_refused(
+    model: nsm.models.Model, count: int, samples: int, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        nsm.fit_margin_noise(
+            nsm.models.build("digits-mlp", model=model), torch.rand(count, 1, 8, 8), samples=samples
+        )

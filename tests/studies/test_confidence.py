@@ -1,0 +1,211 @@
+"""The study's parts on untrained networks: what is compared with what, and how often."""
+
+import itertools
+import json
+import math
+
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+import nsm
+from nsm import models
+from nsm.cli import app
+from nsm.data import ImageSet
+from nsm.inference import MarginNoise
+from nsm.report.shifts import ShiftCurve, shift_picture
+from nsm.rivals import Ensemble, mc_dropout
+from nsm.studies import confidence, shifts
+from nsm.studies.cost import cost
+from nsm.studies.tables import render
+
+DIGITS = tuple("0123456789")
+
+
+def images(count: int = 12, size: int = 28) -> ImageSet:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (count, 1, size, size), generator=generator, dtype=torch.uint8)
+    return ImageSet(pixels, torch.arange(count) % 10, DIGITS, "mnist")
+
+
+def test_runs_of_the_published_comparison_are_used_again(tmp_path):
+    jobs = confidence.jobs(tmp_path, seeds=2)
+    names = [f"{job.label}-{job.config.training.seed}" for job in jobs]
+    assert names == ["bnsm-0", "bnsm-1", "twin-dropout-0", "twin-dropout-1", *(f"twin-{i}" for i in range(6))]
+    known = {job.folder: job.config for job in nsm.studies.mnist.jobs(tmp_path, seeds=6)}
+    assert all(known[job.folder] == job.config for job in jobs if job.label != "twin-dropout")
+    dropout = jobs[2].config
+    assert dropout.network.model == "twin-dropout"
+    assert dropout.training == jobs[4].config.training
+    assert confidence.missing(jobs) == jobs
+    jobs[0].folder.mkdir(parents=True)
+    models.save(models.build("mnist-cnn"), jobs[0].folder)
+    assert confidence.missing(jobs) == jobs[1:]
+
+
+def test_every_shift_at_every_strength():
+    some = images()
+    found = list(shifts.known(some))
+    assert len(found) == 7 + 25
+    assert torch.equal(found[0].images.images, some.images)  # not turned
+    assert torch.equal(found[6].images.images, some.images.flip(2, 3))  # by 180 degrees
+    for one in found[7:]:
+        assert torch.equal(one.images.targets, some.targets)
+        assert not torch.equal(one.images.images, some.images)
+    # A stronger corruption changes more.
+    for name in shifts.CORRUPTIONS:
+        change = [
+            float((one.images.images.float() - some.images.float()).square().mean())
+            for one in found
+            if one.name == name
+        ]
+        assert all(weak < strong for weak, strong in itertools.pairwise(change)), name
+
+
+def test_shifts_are_functions_of_an_images_place():
+    some, fewer = list(shifts.known(images())), list(shifts.known(images().subset(torch.arange(3))))
+    for all_of_them, part in zip(some, fewer, strict=True):
+        assert torch.equal(all_of_them.images.images[:3], part.images.images)
+    assert torch.equal(shifts.any_angle(images()).images, shifts.any_angle(images()).images)
+
+
+def test_unknown_images_are_those_that_are_there(tmp_path):
+    assert [one.name for one in shifts.unknown(5, (28, 28), tmp_path)] == ["uniform noise"]
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    record = bytes([3]) + bytes([30] * 1024 + [60] * 1024 + [90] * 1024)
+    (folder / "test_batch.bin").write_bytes(record * 3 + record[:100])
+    first, second = shifts.unknown(5, (28, 28), tmp_path)
+    assert (first.name, len(first.images), second.name, len(second.images)) == (
+        "CIFAR-10, grey",
+        3,
+        "uniform noise",
+        5,
+    )
+    assert first.images.images.unique().tolist() == [60]
+    assert not first.is_known
+    assert 100 < second.images.images.float().mean() < 155
+
+
+def test_costs_are_counted():
+    x = torch.rand(1, 1, 8, 8)
+    twin, net = nsm.models.build("digits-mlp", model="twin"), nsm.models.build("digits-mlp")
+    layers = (64 * 256, 256 * 128, 128 * 10)
+    assert cost(twin, x, 1) == (sum(layers), 0)
+    assert cost(Ensemble([twin, twin, twin]), x, 3) == (3 * sum(layers), 0)
+    # The first layer's real inputs give a mean and a variance, once for all samples.
+    assert cost(net, x, 5) == (2 * layers[0] + 5 * (layers[1] + layers[2]), 24 * 5 * (256 + 128))
+    dropout = mc_dropout(nsm.models.build("digits-mlp", model="twin-dropout"))
+    assert cost(dropout, x, 5) == (layers[0] + 5 * (layers[1] + layers[2]), 24 * 5 * (256 + 128))
+
+
+class Tied(nn.Module):
+    """Clear images, and one in which two classes are nearly tied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flatten, self.noisy = nn.Flatten(), nsm.nn.Linear(784, 40)
+        self.top = nn.Linear(40, 10)
+
+    def forward(self, x):
+        return self.top(self.noisy(self.flatten(x)))
+
+
+def test_the_reference_samples_only_what_is_in_doubt(monkeypatch):
+    torch.manual_seed(0)
+    net, asked = Tied(), []
+    monkeypatch.setattr(confidence, "_REFERENCE", 400)
+
+    def counted(*arguments, **keywords):
+        asked.append((len(arguments[1]), keywords["samples"]))
+        return nsm.predict(*arguments, **keywords)
+
+    monkeypatch.setattr(confidence, "predict", counted)
+    leading = confidence.reference(net, images(30), 20)
+    assert asked[0] == (20, 100)
+    assert asked[1][1] == 400
+    assert 0 < asked[1][0] <= 20
+    x, _ = images(30).batch(torch.arange(20))
+    whole = nsm.predict(net, x, samples=400, seed=1)
+    assert torch.equal(leading, whole.probabilities.argmax(1))
+
+
+def test_rows_of_all_methods_make_the_tables():
+    torch.manual_seed(0)
+
+    def build(model):
+        return nsm.models.build("mnist-cnn", model=model)
+
+    nets = confidence.Trained(0, build("nsm"), build("twin-dropout"), [build("twin") for _ in range(5)])
+    some = images(6)
+    compared = confidence.methods(nets, some, MarginNoise())
+    kinds = [shifts.Shifted("rotation", "rotation", 0, some), shifts.Shifted("unknown", "noise", 0, some)]
+    rows = [
+        confidence._under_shift(0, method, kind, method.predict(some)[0], some)
+        for method in compared
+        for kind in kinds
+    ]
+    assert all(row["milliseconds"] > 0 for row in rows)
+    same = [row["auroc_entropy"] for row in rows if row["set"] == "unknown"]
+    assert same == [0.5] * len(compared)
+    _, known_cells = confidence.shift_table(rows)
+    _, unknown_cells = confidence.unknown_table(rows)
+    assert [cells[1] for cells in known_cells] == [method.name for method in compared]
+    assert [cells[:2] for cells in unknown_cells] == [["noise", method.name] for method in compared]
+    picture = shift_picture(confidence.curves(rows))
+    assert picture.startswith(b"\x89PNG")
+
+    fixed = compared[0].predict(some)
+    leading = fixed[0].probabilities.argmax(1)[:4]
+    found = confidence.settled(nets.nsm, some, fixed, leading, MarginNoise(0.01, 5.0), labelled=True)
+    assert found["fixed_disagree_percent"] == 0.0
+    assert (found["n"], found["compared"]) == (6, 4)
+    assert found["fixed_error_percent"] == rows[0]["error_percent"]
+    headings, cells = confidence.sample_table(
+        [{"claim": "samples", "seed": 0, "set": "a", "law": "b", **found}]
+    )
+    assert len(headings) == len(cells[0])
+    assert math.isfinite(float(cells[0][3]))
+
+
+def test_curves_are_means_over_seeds():
+    row = {"claim": "shift", "name": "rotation", "method": "m", "strength": 30, "nll": 1.0, "ece": 0.1}
+    rows = [row | {"error_percent": value} for value in (1.0, 3.0)]
+    assert confidence.curves(rows)["Error (%)"] == {"m": ShiftCurve([30], [2.0])}
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_the_whole_study(data_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(confidence, "_REFERENCE", 200)
+    monkeypatch.setattr(confidence, "MAX_SAMPLES", 20)
+    monkeypatch.setattr(shifts, "ANGLES", (0, 90))
+    monkeypatch.setattr(shifts, "CORRUPTIONS", {"blur": shifts._blur})
+    monkeypatch.setattr(confidence, "_LEARNED", 100)
+    monkeypatch.setattr(confidence, "_FITTED_TO", 20)
+    jobs = confidence.jobs(tmp_path, seeds=1)
+    for job in jobs:
+        job.folder.mkdir(parents=True)
+        models.save(models.build("mnist-cnn", model=job.config.network.model, binarize=True), job.folder)
+    real = nsm.data.load
+
+    def few(*arguments, **keywords):
+        splits = real(*arguments, **keywords)
+        return splits._replace(test=splits.test.subset(torch.arange(8)))
+
+    monkeypatch.setattr("nsm.studies.confidence.data.load", few)
+    picture = tmp_path / "pictures" / "shifts.png"
+    command = ["reproduce", "confidence", "--runs", tmp_path, "--seeds", 1, "--images", 6, "--quiet"]
+    command += ["--data-dir", data_folder, "--picture", picture]
+    result = CliRunner().invoke(app, list(map(str, command)))
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "confidence.json").read_text())
+    rows = content["rows"]
+    assert content["study"] == "confidence"
+    assert result.stdout == f"{len(rows)} rows: {tmp_path / 'confidence.json'}\n"
+    assert {row["claim"] for row in rows} == {"samples", "shift"}
+    assert {row["set"] for row in rows} >= {"MNIST", "rotated MNIST", "uniform noise", "rotation", "unknown"}
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    for name in ("confidence-samples", "confidence-shift", "confidence-unknown"):
+        assert render(name, tmp_path).count("\n") > 3
