@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nsm import models, nn
+    from nsm.engine import Program, compile  # noqa: A004
     from nsm.inference.evaluate import Evaluation, evaluate
     from nsm.inference.predict import Prediction, predict
     from nsm.models import load, save
@@ -19,6 +20,8 @@ __all__ = [
     "Measured",
     "NoiseLaw",
     "Prediction",
+    "Program",
+    "compile",
     "convert",
     "evaluate",
     "fidelity",
@@ -37,6 +40,8 @@ _PLACES = {
     "Measured": "nsm.noise",
     "NoiseLaw": "nsm.noise",
     "Prediction": "nsm.inference",
+    "Program": "nsm.engine",
+    "compile": "nsm.engine",
     "convert": "nsm.nn",
     "evaluate": "nsm.inference",
     "fidelity": "nsm.nn",

@@ -47,6 +47,7 @@ class Purpose(IntEnum):
     PERMUTATION = 5
     AUGMENTATION = 6
     ACTIVATION = 7
+    PROGRAM = 8
 
 
 def philox4x32(counter: Tensor, key: Tensor) -> Tensor:
@@ -106,6 +107,30 @@ def words(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:
     key = torch.stack((seed & _MASK, (seed >> 32) & _MASK)).to(rows.device)
     drawn = philox4x32(counter, key).view(len(rows), groups, _LANES, 4)
     return drawn.transpose(2, 3).reshape(len(rows), groups * _GROUP)[:, :count]
+
+
+def halves(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:
+    """``count`` 16-bit numbers for every row: what a compiled network draws, two to a word and four samples to
+    a block.
+
+    Element ``e`` of sample ``s`` is half ``e mod 2`` (the lower first) of word ``s mod 4`` of the block with
+    the counter (e div 2, input index, s div 4, where).
+
+    Args:
+        seed: int64 scalar, in [0, 2^63).
+        rows: int64, shape (R, 2): sample index and input index of each row, both in [0, 2^32).
+        count: number of elements per row.
+        where: a value of :func:`place`.
+
+    Returns:
+        int64, shape (R, count), values in [0, 2^16).
+    """
+    blocks = torch.arange(-(-count // 2)).expand(len(rows), -1)
+    sample, index = rows[:, :1].expand_as(blocks), rows[:, 1:].expand_as(blocks)
+    counter = torch.stack((blocks, index, sample // 4, torch.full_like(blocks, where)), dim=-1)
+    drawn = philox4x32(counter, torch.stack((seed & _MASK, (seed >> 32) & _MASK)))
+    word = drawn.gather(-1, (sample % 4)[..., None])
+    return torch.cat((word & 0xFFFF, word >> 16), dim=-1).flatten(1)[:, :count]
 
 
 def uniform(drawn: Tensor) -> Tensor:

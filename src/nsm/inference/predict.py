@@ -95,7 +95,7 @@ def predict(
     check_samples(samples)
     if inputs is None:
         inputs = torch.arange(len(x))
-    _check_indices(inputs, len(x))
+    check_indices(inputs, len(x))
     samples = samples if is_stochastic(net) else 1
     size = PassSize(memory_bytes(memory_mib), samples, x.device)
     seed = random.resolve_seed(seed)
@@ -110,17 +110,14 @@ def predict_in_passes(
     """
     inputs = inputs.to(x.device)
 
-    def forward(x: Tensor, inputs: Tensor, indices: Tensor) -> _Sums:
+    def forward(x: Tensor, inputs: Tensor, indices: Tensor) -> Sums:
         logits = sample_outputs(net, x, seed=seed, samples=indices, inputs=inputs)
         if logits.dim() != 3:
             got = (len(x), *logits.shape[2:])
             raise ValueError(f"net must return logits of shape (N, C), got {got} for N = {len(x)}")
-        softmax = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1)
-        wide = softmax.double()
-        entropies = torch.special.entr(wide).sum((1, 2))
-        return _Sums(wide.sum(1), entropies, softmax if votes else softmax[:, :0].clone())
+        return sums_of(logits, votes=votes)
 
-    chunks: list[_Sums] = []
+    chunks: list[Sums] = []
     done = 0
     with torch.no_grad(), _evaluation(net):
         if not size.inputs:
@@ -128,18 +125,18 @@ def predict_in_passes(
             size.run(forward, x[:2], inputs[:2], torch.arange(min(2, samples), device=x.device))
         while done < len(x):
             chunk = slice(done, done + size.inputs)
-            passes: list[_Sums] = []
+            passes: list[Sums] = []
             drawn = 0
             while drawn < samples:
                 indices = torch.arange(drawn, min(samples, drawn + size.samples), device=x.device)
                 passes.append(size.run(forward, x[chunk], inputs[chunk], indices))
                 drawn += len(indices)
-            chunks.append(_over_samples(passes))
+            chunks.append(over_samples(passes))
             done = chunk.stop
-    return _prediction(_Sums._make(map(torch.cat, zip(*chunks, strict=True))), samples, votes=votes)
+    return prediction_from(Sums._make(map(torch.cat, zip(*chunks, strict=True))), samples, votes=votes)
 
 
-class _Sums(NamedTuple):
+class Sums(NamedTuple):
     """Sums over samples, in float64, and the samples' softmax, (n, 0, C) unless it is kept."""
 
     probabilities: Tensor
@@ -147,16 +144,25 @@ class _Sums(NamedTuple):
     votes: Tensor
 
 
-def _over_samples(passes: list[_Sums]) -> _Sums:
+def sums_of(logits: Tensor, *, votes: bool) -> Sums:
+    """Sums over the samples of logits (N, S, C)."""
+    softmax = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1)
+    wide = softmax.double()
+    entropies = torch.special.entr(wide).sum((1, 2))
+    return Sums(wide.sum(1), entropies, softmax if votes else softmax[:, :0].clone())
+
+
+def over_samples(passes: list[Sums]) -> Sums:
     """The passes over different samples of the same inputs together."""
-    return _Sums(
+    return Sums(
         torch.stack([part.probabilities for part in passes]).sum(0),
         torch.stack([part.entropies for part in passes]).sum(0),
         torch.cat([part.votes for part in passes], dim=1),
     )
 
 
-def _prediction(sums: _Sums, samples: int, *, votes: bool) -> Prediction:
+def prediction_from(sums: Sums, samples: int, *, votes: bool) -> Prediction:
+    """What sums over ``samples`` samples of each input say."""
     mean = sums.probabilities / samples
     entropy = torch.special.entr(mean).sum(1)
     expected = sums.entropies / samples
@@ -227,7 +233,8 @@ def check_inputs(net: nn.Module, x: object, name: str) -> None:
         raise ValueError(f"{name} must be finite, but input {first} holds NaN or infinity")
 
 
-def _check_indices(inputs: object, count: int) -> None:
+def check_indices(inputs: object, count: int) -> None:
+    """Refuse what are not the indices of ``count`` inputs."""
     if not isinstance(inputs, Tensor) or inputs.dtype != torch.int64:
         got = inputs.dtype if isinstance(inputs, Tensor) else type(inputs).__name__
         raise TypeError(f"inputs must be an int64 tensor, got {got}")

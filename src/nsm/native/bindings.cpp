@@ -4,6 +4,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "dispatch.hpp"
+#include "program_bindings.hpp"
 
 namespace nb = nanobind;
 
@@ -72,4 +73,5 @@ NB_MODULE(_kernels, m) {
     m.def("fire_backward", &fire_backward, nb::kw_only(), "grad"_a, "u"_a, "grad_u"_a, "scale"_a, "shift"_a,
           "by_scale"_a, "by_shift"_a, "inputs"_a, "samples"_a, "u_stride"_a, "outer"_a, "inner"_a, "bfloat16"_a,
           "straight_through"_a, "by_run"_a, "instruction_set"_a, "threads"_a, Unlocked());
+    nsm::bind_program(m);
 }
