@@ -67,7 +67,7 @@ struct Compiled::Scratch {
             places.push_back(size);
             size += aligned(bytes + kSlack);
         };
-        reserve((first.image.size) * (i64)sizeof(float));
+        reserve(first.image.size * (i64)sizeof(float) + first.units * (i64)sizeof(Unit));
         reserve(first.product.elements() * (i64)sizeof(std::uint16_t));
         reserve(first.product.elements() * (i64)sizeof(std::uint16_t));
         reserve(samples * last.panels.padded() * (i64)sizeof(float));
@@ -162,11 +162,11 @@ Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 samples
                         kernels.classify(layer.product, chunk, scratch.outputs[i - 1], scratch.logits);
                 }
             }
-            kernels.average(scratch.logits, stride, here, classes_, sums.data() + item * width);
             if (results.logits)
                 for (i64 s = 0; s < here; ++s)
                     std::copy_n(scratch.logits + s * stride, classes_,
                                 results.logits + (input * samples + first + s) * classes_);
+            kernels.average(scratch.logits, stride, here, classes_, sums.data() + item * width);
         }
         give_back(std::move(borrowed));
     };

@@ -70,45 +70,47 @@ struct Uniforms {
 
 inline u16 half(const u32* words, i64 lane) { return (u16)(words[lane / 2] >> (lane % 2 * 16)); }
 
-// ---- products: sums over the units of eight rows' fields, for the 32 neurons of a panel
+// ---- products: sums over the units of some rows' fields, for the first 16 or all 32 neurons of a panel
 
 #if defined(__AVX512VNNI__)
 
 // Codes are unsigned and weights signed; squares of weights unsigned and squares of codes signed.
-template <bool squares>
+template <bool squares, int count, int halves>
 inline void accumulate(const u8* const* rows, const i64* offsets, i64 segments, i64 quads, const void* panel,
                        i32 (*sums)[kPanel]) {
-    __m512i low[kRows], high[kRows];
-    for (int r = 0; r < kRows; ++r) low[r] = high[r] = _mm512_setzero_si512();
+    __m512i total[count][halves];
+    for (int r = 0; r < count; ++r)
+        for (int h = 0; h < halves; ++h) total[r][h] = _mm512_setzero_si512();
     const u8* w = static_cast<const u8*>(panel);
     for (i64 s = 0; s < segments; ++s) {
         const i64 offset = offsets[s];
         for (i64 q = 0; q < quads; ++q, w += 128) {
-            const __m512i w0 = _mm512_load_si512(w), w1 = _mm512_load_si512(w + 64);
+            __m512i weights[halves];
+            for (int h = 0; h < halves; ++h) weights[h] = _mm512_load_si512(w + 64 * h);
 #pragma GCC unroll 8
-            for (int r = 0; r < kRows; ++r) {
+            for (int r = 0; r < count; ++r) {
                 i32 four;
                 std::memcpy(&four, rows[r] + offset + 4 * q, sizeof four);
                 const __m512i x = _mm512_set1_epi32(four);
-                low[r] = squares ? _mm512_dpbusd_epi32(low[r], w0, x) : _mm512_dpbusd_epi32(low[r], x, w0);
-                high[r] = squares ? _mm512_dpbusd_epi32(high[r], w1, x) : _mm512_dpbusd_epi32(high[r], x, w1);
+#pragma GCC unroll 2
+                for (int h = 0; h < halves; ++h)
+                    total[r][h] = squares ? _mm512_dpbusd_epi32(total[r][h], weights[h], x)
+                                          : _mm512_dpbusd_epi32(total[r][h], x, weights[h]);
             }
         }
     }
-    for (int r = 0; r < kRows; ++r) {
-        _mm512_store_si512(sums[r], low[r]);
-        _mm512_store_si512(sums[r] + 16, high[r]);
-    }
+    for (int r = 0; r < count; ++r)
+        for (int h = 0; h < halves; ++h) _mm512_store_si512(sums[r] + 16 * h, total[r][h]);
 }
 
 #elif defined(__AVX2__)
 
-template <bool squares>
+template <bool squares, int count, int halves>
 inline void accumulate(const u8* const* rows, const i64* offsets, i64 segments, i64 quads, const void* panel,
                        i32 (*sums)[kPanel]) {
     const __m256i ones = _mm256_set1_epi16(1);
-    for (int first = 0; first < kRows; first += 4)
-        for (int part = 0; part < kPanel; part += 16) {
+    for (int first = 0; first < count; first += 4)
+        for (int part = 0; part < 16 * halves; part += 16) {
             __m256i low[4], high[4];
             for (int r = 0; r < 4; ++r) low[r] = high[r] = _mm256_setzero_si256();
             const u8* w = static_cast<const u8*>(panel) + 4 * part;
@@ -139,65 +141,57 @@ inline void accumulate(const u8* const* rows, const i64* offsets, i64 segments, 
 
 #else
 
-template <bool squares>
+template <bool squares, int count, int halves>
 inline void accumulate(const u8* const* rows, const i64* offsets, i64 segments, i64 quads, const void* panel,
                        i32 (*sums)[kPanel]) {
-    std::memset(sums, 0, kRows * sizeof *sums);
+    std::memset(sums, 0, count * sizeof *sums);
     const u8* w = static_cast<const u8*>(panel);
     for (i64 s = 0; s < segments; ++s)
         for (i64 q = 0; q < quads; ++q, w += 128)
-            for (int r = 0; r < kRows; ++r) {
+            for (int r = 0; r < count; ++r) {
                 const u8* x = rows[r] + offsets[s] + 4 * q;
-                for (int c = 0; c < kPanel; ++c)
-                    for (int j = 0; j < 4; ++j) sums[r][c] += (i32)x[j] * (squares ? (i32)w[4 * c + j] : (i32)(i8)w[4 * c + j]);
+                for (int c = 0; c < 16 * halves; ++c)
+                    for (int j = 0; j < 4; ++j)
+                        sums[r][c] += (i32)x[j] * (squares ? (i32)w[4 * c + j] : (i32)(i8)w[4 * c + j]);
             }
 }
 
 #endif
 
-// Eight rows: two places, each of a quad of samples at one position.
+// Up to eight rows: one or two places, each of a quad of samples at one position.
 struct Tile {
+    int places;
     i64 quad[2], position[2];
     const u8 *codes[kRows], *squares[kRows];
 
     Tile(const Product& product, const Chunk& chunk, const Activations& from, i64 first) {
-        const i64 positions = product.positions(), places = chunk.quads * positions;
-        for (int half = 0; half < 2; ++half) {
-            // An odd number of places: the last one twice.
-            const i64 place = first + half < places ? first + half : first;
-            quad[half] = place / positions, position[half] = place % positions;
-            const i64 y = position[half] / product.width * product.stride_y;
-            const i64 x = position[half] % product.width * product.stride_x;
+        const i64 positions = product.positions(), all = chunk.quads * positions;
+        places = all - first < 2 ? 1 : 2;
+        for (int i = 0; i < places; ++i) {
+            quad[i] = (first + i) / positions, position[i] = (first + i) % positions;
+            const i64 y = position[i] / product.width * product.stride_y;
+            const i64 x = position[i] % product.width * product.stride_x;
             const i64 at = y * from.image.row + x * from.image.channels;
             for (i64 s = 0; s < kQuad; ++s) {
-                const i64 sample = (kQuad * quad[half] + s) * from.image.size + at;
-                codes[kQuad * half + s] = from.codes + sample;
-                squares[kQuad * half + s] = from.squares ? from.squares + sample : nullptr;
+                const i64 sample = (kQuad * quad[i] + s) * from.image.size + at;
+                codes[kQuad * i + s] = from.codes + sample;
+                squares[kQuad * i + s] = from.squares ? from.squares + sample : nullptr;
             }
         }
     }
 
+    template <bool squared>
     void sum(const Product& product, i64 panel, i32 (*sums)[kPanel]) const {
-        accumulate<false>(shifted(product, panel, codes).rows, product.offsets, product.segments, product.quads,
-                          product.weights + panel * panel_size(product), sums);
-    }
-
-    void sum_squares(const Product& product, i64 panel, i32 (*sums)[kPanel]) const {
-        accumulate<true>(shifted(product, panel, squares).rows, product.offsets, product.segments, product.quads,
-                         product.squares + panel * panel_size(product), sums);
-    }
-
-private:
-    struct Rows {
+        const i64 shift = product.panels.group(panel) * product.group_units;
         const u8* rows[kRows];
-    };
-
-    static i64 panel_size(const Product& product) { return product.segments * product.quads * 4 * kPanel; }
-
-    static Rows shifted(const Product& product, i64 panel, const u8* const* rows) {
-        Rows result;
-        for (int r = 0; r < kRows; ++r) result.rows[r] = rows[r] + product.panels.group(panel) * product.group_units;
-        return result;
+        for (int r = 0; r < places * kQuad; ++r) rows[r] = (squared ? squares[r] : codes[r]) + shift;
+        const i64 size = product.segments * product.quads * 4 * kPanel;
+        const void* w = squared ? static_cast<const void*>(product.squares + panel * size)
+                                : static_cast<const void*>(product.weights + panel * size);
+        const bool both = product.panels.valid(panel) > 16;
+        const auto run = places == 2 ? (both ? accumulate<squared, 8, 2> : accumulate<squared, 8, 1>)
+                                     : (both ? accumulate<squared, 4, 2> : accumulate<squared, 4, 1>);
+        run(rows, product.offsets, product.segments, product.quads, w, sums);
     }
 };
 
@@ -299,10 +293,12 @@ inline void decide(const u16* limit, const u16* side, const u32* words, i64 vali
 
 typedef float Sixteen __attribute__((vector_size(64)));
 
-bool first(const Input& input, const float* x, float* padded, u16* limit, u16* side) {
+bool first(const Input& input, const float* x, float* scratch, u16* limit, u16* side) {
     const Image& image = input.image;
     const Product& product = input.product;
     const Panels& panels = product.panels;
+    float* padded = scratch;
+    Unit* units = reinterpret_cast<Unit*>(padded + image.size);
     for (i64 c = 0; c < image.channels; ++c)
         for (i64 y = 0; y < image.height; ++y)
             for (i64 i = 0; i < image.width; ++i) {
@@ -314,28 +310,37 @@ bool first(const Input& input, const float* x, float* padded, u16* limit, u16* s
     for (i64 p = 0; p < product.positions(); ++p) {
         const float* origin = padded + p / product.width * product.stride_y * image.row +
                               p % product.width * product.stride_x * image.channels;
+        i64 count = 0;
         for (i64 panel = 0; panel < panels.count(); ++panel) {
-            const float* field = origin + panels.group(panel) * product.group_units;
+            if (panel % panels.per_group == 0) {
+                // Units that are 0 add nothing, and pixels often are.
+                const float* field = origin + panels.group(panel) * product.group_units;
+                count = 0;
+                for (i64 k = 0; k < input.units; ++k) {
+                    const float value = field[input.offsets[k]];
+                    units[count] = {value, value * value, k};
+                    count += value != 0.0f;
+                }
+            }
             const float* w = input.weights + panel * input.units * kPanel;
             const float* v = input.squares + panel * input.units * kPanel;
             // Every sum in the order of the units, whatever the width of the vectors.
             Sixteen mean[2] = {}, variance[2] = {};
-            for (i64 k = 0; k < input.units; ++k) {
-                const float value = field[input.offsets[k]], square = value * value;
-                if (value == 0.0f) continue;  // adds nothing, and pixels often are 0
+            for (i64 j = 0; j < count; ++j) {
+                const Unit unit = units[j];
                 for (int i = 0; i < 2; ++i) {
                     Sixteen ws, vs;
-                    std::memcpy(&ws, w + k * kPanel + 16 * i, sizeof ws);
-                    std::memcpy(&vs, v + k * kPanel + 16 * i, sizeof vs);
-                    mean[i] += ws * value;
-                    variance[i] += vs * square;
+                    std::memcpy(&ws, w + unit.index * kPanel + 16 * i, sizeof ws);
+                    std::memcpy(&vs, v + unit.index * kPanel + 16 * i, sizeof vs);
+                    mean[i] += ws * unit.value;
+                    variance[i] += vs * unit.square;
                 }
             }
             for (int c = 0; c < kPanel; ++c) {
                 const i64 at = panel * kPanel + c;
                 const float m = mean[c / 16][c % 16] * product.scale[at] + product.shift[at];
                 argument[c] = argument_of(m, variance[c / 16][c % 16] * product.power[at] + product.floor[at]);
-                numbers = numbers && argument[c] == argument[c];
+                numbers &= argument[c] == argument[c];
             }
             const i64 element = p * panels.padded() + panel * kPanel;
             limits(argument, kPanel, limit + element, side + element);
@@ -344,9 +349,10 @@ bool first(const Input& input, const float* x, float* padded, u16* limit, u16* s
     return numbers;
 }
 
-inline u8* neurons(const Activations& to, const Product& product, i64 quad, i64 sample, i64 position, i64 panel) {
+// Where the neurons of a panel lie, in the first sample of a quad.
+inline u8* neurons(const Activations& to, const Product& product, i64 quad, i64 position, i64 panel) {
     const i64 pixel = to.image.at(position / product.width, position % product.width);
-    return to.codes + (kQuad * quad + sample) * to.image.size + pixel + product.panels.channel(panel);
+    return to.codes + kQuad * quad * to.image.size + pixel + product.panels.channel(panel);
 }
 
 void draw(const Product& product, const Chunk& chunk, const u16* limit, const u16* side, const Activations& to) {
@@ -355,31 +361,31 @@ void draw(const Product& product, const Chunk& chunk, const u16* limit, const u1
             for (i64 panel = 0; panel < product.panels.count(); ++panel) {
                 const Uniforms uniforms(product, chunk, quad, p, panel);
                 const i64 element = p * product.panels.padded() + panel * kPanel, valid = product.panels.valid(panel);
-                for (i64 s = 0; s < kQuad; ++s)
-                    decide(limit + element, side + element, uniforms.of(s), valid,
-                           neurons(to, product, quad, s, p, panel));
+                u8* z = neurons(to, product, quad, p, panel);
+                for (int s = 0; s < kQuad; ++s, z += to.image.size)
+                    decide(limit + element, side + element, uniforms.of(s), valid, z);
             }
 }
 
 void fire(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to) {
     const i64 places = chunk.quads * product.positions(), padded = product.panels.padded();
-    alignas(64) i32 sums[kRows][kPanel], squares[kRows][kPanel];
-    for (i64 panel = 0; panel < product.panels.count(); ++panel) {
-        const i64 at = panel * kPanel, valid = product.panels.valid(panel);
-        for (i64 place = 0; place < places; place += 2) {
-            const Tile tile(product, chunk, from, place);
-            tile.sum(product, panel, sums);
-            if (product.squares) tile.sum_squares(product, panel, squares);
-            for (int half = 0; half < 2 && place + half < places; ++half) {
-                const i64 quad = tile.quad[half], position = tile.position[half];
+    alignas(64) i32 sums[kRows][kPanel] = {}, squares[kRows][kPanel] = {};
+    for (i64 place = 0; place < places; place += 2) {
+        const Tile tile(product, chunk, from, place);
+        for (i64 panel = 0; panel < product.panels.count(); ++panel) {
+            const i64 at = panel * kPanel, valid = product.panels.valid(panel);
+            tile.sum<false>(product, panel, sums);
+            if (product.squares) tile.sum<true>(product, panel, squares);
+            for (int i = 0; i < tile.places; ++i) {
+                const i64 quad = tile.quad[i], position = tile.position[i];
                 const i64 row = product.kinds ? product.kinds[position] * padded + at : at;
                 const float *scale = product.scale + row, *shift = product.shift + row;
                 const Uniforms uniforms(product, chunk, quad, position, panel);
-                for (i64 s = 0; s < kQuad; ++s) {
-                    u8* z = neurons(to, product, quad, s, position, panel);
-                    const i32* sum = sums[kQuad * half + s];
+                u8* z = neurons(to, product, quad, position, panel);
+                for (int s = 0; s < kQuad; ++s, z += to.image.size) {
+                    const i32* sum = sums[kQuad * i + s];
                     if (product.squares)
-                        decide(sum, squares[kQuad * half + s], scale, shift, product.power + at, product.floor + at,
+                        decide(sum, squares[kQuad * i + s], scale, shift, product.power + at, product.floor + at,
                                uniforms.of(s), valid, z);
                     else
                         decide(sum, scale, shift, uniforms.of(s), valid, z);
@@ -418,25 +424,26 @@ void pool(const Pool& pool, const Chunk& chunk, const Activations& from, const A
 }
 
 void classify(const Product& product, const Chunk& chunk, const Activations& from, float* logits) {
-    alignas(64) i32 sums[kRows][kPanel];
+    alignas(64) i32 sums[kRows][kPanel] = {};
     const i64 padded = product.panels.padded();
-    for (i64 panel = 0; panel < product.panels.count(); ++panel)
-        for (i64 place = 0; place < chunk.quads; place += 2) {
-            const Tile tile(product, chunk, from, place);
-            tile.sum(product, panel, sums);
+    for (i64 quad = 0; quad < chunk.quads; quad += 2) {
+        const Tile tile(product, chunk, from, quad);
+        for (i64 panel = 0; panel < product.panels.count(); ++panel) {
+            tile.sum<false>(product, panel, sums);
             const float *scale = product.scale + panel * kPanel, *shift = product.shift + panel * kPanel;
-            for (int r = 0; r < kRows && kQuad * place + r < kQuad * chunk.quads; ++r) {
-                float* to = logits + (kQuad * place + r) * padded + panel * kPanel;
+            for (int r = 0; r < kQuad * tile.places; ++r) {
+                float* to = logits + (kQuad * quad + r) * padded + panel * kPanel;
                 for (int c = 0; c < kPanel; ++c) to[c] = (float)sums[r][c] * scale[c] + shift[c];
             }
         }
+    }
 }
 
 // ---- softmax
 
 constexpr float kLog2E = 1.44269504f;
 
-// exp(x) for x <= 0, to a relative 1e-7; 0 below -87.
+// exp(x) for x <= 0 (elsewhere, anything), to a relative 1e-7; 0 below -87.
 inline float exponential(float x) {
     const float y = x * kLog2E, bounded = y < -126.0f ? -126.0f : y;
     const float shifted = bounded + kMagic, whole = shifted - kMagic, f = bounded - whole;
@@ -455,26 +462,31 @@ inline float exponential(float x) {
     return y < -126.0f ? 0.0f : power * scale;
 }
 
-void average(const float* logits, i64 stride, i64 samples, i64 classes, double* sums) {
-    constexpr i64 kBlock = 256;
-    alignas(64) float powers[kBlock];
+void average(float* logits, i64 stride, i64 samples, i64 classes, double* sums) {
+    double totals = 1.0;
     for (i64 sample = 0; sample < samples; ++sample) {
-        const float* l = logits + sample * stride;
+        float* l = logits + sample * stride;
         float largest = l[0];
         for (i64 c = 1; c < classes; ++c) largest = l[c] > largest ? l[c] : largest;
         float total = 0.0f, weighted = 0.0f;
-        for (i64 begin = 0; begin < classes; begin += kBlock) {
-            const i64 count = classes - begin < kBlock ? classes - begin : kBlock;
-            for (i64 c = 0; c < count; ++c) powers[c] = exponential(l[begin + c] - largest);
-            for (i64 c = 0; c < count; ++c) total += powers[c], weighted += powers[c] * (largest - l[begin + c]);
+        for (i64 begin = 0; begin < stride; begin += kPanel) {
+            alignas(64) float below[kPanel], powers[kPanel];
+            for (i64 c = 0; c < kPanel; ++c) {
+                below[c] = largest - l[begin + c];
+                l[begin + c] = powers[c] = exponential(-below[c]);
+            }
+            const i64 count = classes - begin < kPanel ? classes - begin : kPanel;
+            for (i64 c = 0; c < count; ++c) total += powers[c], weighted += powers[c] * below[c];
         }
-        for (i64 begin = 0; begin < classes; begin += kBlock) {
-            const i64 count = classes - begin < kBlock ? classes - begin : kBlock;
-            if (classes > kBlock)
-                for (i64 c = 0; c < count; ++c) powers[c] = exponential(l[begin + c] - largest);
-            for (i64 c = 0; c < count; ++c) sums[begin + c] += (double)(powers[c] / total);
+        const float inverse = 1.0f / total;
+        for (i64 c = 0; c < classes; ++c) sums[c] += (double)(l[c] * inverse);
+        sums[classes] += (double)(weighted * inverse);
+        // The logarithm of the product of some totals, each at most the number of classes, is the sum of theirs.
+        totals *= (double)total;
+        if (sample % 16 == 15 || sample == samples - 1) {
+            sums[classes] += __builtin_log(totals);
+            totals = 1.0;
         }
-        sums[classes] += (double)(__builtin_logf(total) + weighted / total);
     }
 }
 

@@ -71,6 +71,12 @@ struct Input {
     bool binarize;             // sgn(2 x - 1) first
 };
 
+// A presynaptic unit of the first layer that is not 0.
+struct Unit {
+    float value, square;
+    std::int64_t index;
+};
+
 struct Pool {
     std::int64_t height, width, kernel_y, kernel_x, stride_y, stride_x;
     bool average;
@@ -93,15 +99,15 @@ struct Activations {
 struct ProgramKernels {
     const char* name;
     // Thresholds of one input's first layer: fires where (uniform < limit) != side. Returns whether all are numbers.
-    // x: one input, (channels, height, width).
-    bool (*first)(const Input& input, const float* x, float* padded, std::uint16_t* limit, std::uint16_t* side);
+    // x: one input, (channels, height, width); scratch: the image with its margins, 0 there, and room for its units.
+    bool (*first)(const Input& input, const float* x, float* scratch, std::uint16_t* limit, std::uint16_t* side);
     void (*draw)(const Product& product, const Chunk& chunk, const std::uint16_t* limit, const std::uint16_t* side,
                  const Activations& to);
     void (*fire)(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to);
     void (*pool)(const Pool& pool, const Chunk& chunk, const Activations& from, const Activations& to);
     void (*classify)(const Product& product, const Chunk& chunk, const Activations& from, float* logits);
-    // Adds the softmax of each sample to sums[0 .. classes), its entropy to sums[classes].
-    void (*average)(const float* logits, std::int64_t stride, std::int64_t samples, std::int64_t classes, double* sums);
+    // Adds the softmax of each sample to sums[0 .. classes), its entropy to sums[classes]; the logits are used up.
+    void (*average)(float* logits, std::int64_t stride, std::int64_t samples, std::int64_t classes, double* sums);
     // P(z = 1) = (limit or, where side, 65536 - limit) / 65536 for arguments in units of 1 / kArgument.
     void (*limits)(const float* argument, std::int64_t count, std::uint16_t* limit, std::uint16_t* side);
 };
