@@ -110,8 +110,8 @@ def words(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:
 
 
 def halves(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:
-    """``count`` 16-bit numbers for every row: what a compiled network draws, two to a word and four samples to
-    a block.
+    """``count`` 16-bit numbers for every row, two to a word and four samples to a block: what a compiled
+    network draws.
 
     Element ``e`` of sample ``s`` is half ``e mod 2`` (the lower first) of word ``s mod 4`` of the block with
     the counter (e div 2, input index, s div 4, where).

@@ -1,7 +1,7 @@
 """From a layer's law to the numbers that a program computes with.
 
-A neuron fires with probability Phi(x), x = E[u] / sqrt(Var[u]). Every number here is made in float64 and rounded
-to float32 once; each neuron is scaled so that its largest variance is about 1, which changes no x.
+A neuron fires with probability Phi(x), x = E[u] / sqrt(Var[u]). Every number here is made in float64 and
+rounded to float32 once; each neuron is scaled so that its largest variance is about 1, which changes no x.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def of_averages(step: Sampled, area: int) -> Varying:
 def squared_weights(step: Sampled, largest: int) -> tuple[NDArray[np.uint8], _Wide]:
     """Squares of a layer's weights in whole units: (squares, units), w^2 ~ squares * unit of the neuron.
 
-    Rounded so that the sum over each neuron is right to half a unit: up where the fraction cut off is largest.
+    Rounded so that the sum over each neuron is right to half a unit: up where the fraction is largest.
     """
     exact = np.square(_wide(step.weights)).reshape(len(step.weights), -1)
     unit = np.maximum(exact.max(axis=1), 1.0) / largest

@@ -71,7 +71,7 @@ class Kernels:
         Raises:
             ValueError: if an input is not finite, or so large that the first layer overflows.
         """
-        count = len(x)
+        count = x.shape[0]
         results = torch.empty(count * (self._classes + 3))
         logits = torch.empty(count, samples, self._classes) if keep else None
         outcome, failed = self._program.run(
@@ -115,7 +115,7 @@ class Kernels:
         }
         if isinstance(step, Pool):
             return fields | {"kind": "pool", "pool": _pool(step, area_after)}
-        product = self._product(step, area, before)
+        product = self._product(step, before)
         if isinstance(step, First):
             numbers = arguments.of_first(step)
             product |= self._varying(step.geometry, numbers)
@@ -146,7 +146,7 @@ class Kernels:
             product["squares"] = self._address(_packed(averages.squares, step.geometry))
         return fields | {"kind": "sampled", "product": product}
 
-    def _product(self, step: First | Sampled | Classifier, area: int, before: _Fields) -> _Fields:
+    def _product(self, step: First | Sampled | Classifier, before: _Fields) -> _Fields:
         geometry = step.geometry
         _, height, width = geometry.outputs
         offsets, length = _runs(geometry, before)
@@ -230,7 +230,8 @@ def _unit_offsets(geometry: Geometry, image: _Fields) -> NDArray[np.int64]:
     (height, width), (down, across) = geometry.kernel, geometry.dilation
     rows = np.arange(height, dtype=np.int64)[:, None, None] * down * image["row"]
     columns = np.arange(width, dtype=np.int64)[:, None] * across * image["channels"]
-    return (rows + columns + np.arange(geometry.weight_shape[1])).reshape(-1)
+    units: NDArray[np.int64] = rows + columns + np.arange(geometry.weight_shape[1], dtype=np.int64)
+    return units.reshape(-1)
 
 
 def _by_group(values: NDArray[Any], geometry: Geometry) -> NDArray[Any]:

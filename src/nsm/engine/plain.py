@@ -15,24 +15,25 @@ from nsm.engine.steps import Classifier, First, Noise, Pool, Sampled, Step, area
 
 PANEL = 32  # neurons of a group are numbered up to a multiple of it
 
-# 2^17 (1 - Phi(y / UNITS)) for y = 2048 k + f: the k-th base - F (slope - F curve), F = f / 2048, as in the kernels.
+# 2^17 (1 - Phi(y / UNITS)) for y = 2048 k + f: the k-th base - F (slope - F curve), F = f / 2048, as in the
+# kernels.
 _BASE = (
-    65535, 58418, 51432, 44702, 38337, 32427, 27044, 22229, 18003, 14361, 11281, 8724, 6640, 4973, 3665, 2657,
-    1894, 1328, 916, 620, 413, 271, 174, 110, 68, 41, 24, 14, 8, 3, 1, 2,
+    65535, 58418, 51432, 44702, 38337, 32427, 27044, 22229, 18003, 14361, 11281, 8724, 6640, 4973, 3665,
+    2657, 1894, 1328, 916, 620, 413, 271, 174, 110, 68, 41, 24, 14, 8, 3, 1, 2,
 )  # fmt: skip
 _SLOPE = (
-    7150, 7084, 6887, 6575, 6160, 5656, 5107, 4519, 3930, 3350, 2805, 2306, 1858, 1469, 1142, 871, 650, 477, 346,
-    243, 169, 117, 77, 50, 32, 21, 12, 7, 5, 0, 0, 3,
+    7150, 7084, 6887, 6575, 6160, 5656, 5107, 4519, 3930, 3350, 2805, 2306, 1858, 1469, 1142, 871, 650,
+    477, 346, 243, 169, 117, 77, 50, 32, 21, 12, 7, 5, 0, 0, 3,
 )  # fmt: skip
 _CURVE = (
-    33, 98, 156, 209, 251, 273, 293, 293, 289, 270, 248, 223, 192, 162, 135, 109, 85, 65, 51, 37, 27, 20, 13, 8, 6,
-    5, 3, 0, 2, 0, 0, 0,
+    33, 98, 156, 209, 251, 273, 293, 293, 289, 270, 248, 223, 192, 162, 135, 109, 85, 65, 51, 37, 27,
+    20, 13, 8, 6, 5, 3, 0, 2, 0, 0, 0,
 )  # fmt: skip
 _LARGEST = 65535.0
 
 
 def limits(argument: Tensor) -> tuple[Tensor, Tensor]:
-    """The threshold of a uniform 16-bit number U for arguments UNITS x: a neuron fires where (U < limit) != side.
+    """Thresholds for arguments UNITS x: a neuron fires where (U < limit) != side, U uniform in [0, 2^16).
 
     P(z = 1) is limit / 2^16, or 1 - limit / 2^16 where side: Phi(x) within 3e-5, and sure from |x| = 4.37 on.
 

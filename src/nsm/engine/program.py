@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from nsm import random
-from nsm.engine import plain
+from nsm.engine import files, plain
 from nsm.engine.layout import Kernels
 from nsm.engine.steps import Shape, Step, check, shapes
 from nsm.inference import Prediction
@@ -31,6 +32,7 @@ class Program:
     Attributes:
         steps: what it does, in order.
         image: (channels, height, width) of an input.
+        shape: of an input as :meth:`predict` takes it, without the batch: ``image``, or (channels,).
         vector: whether inputs are vectors (B, channels) instead of images.
         classes: number of classes.
     """
@@ -42,8 +44,22 @@ class Program:
         if vector and self.image[1:] != (1, 1):
             raise ValueError(f"a vector must be an image of one pixel, got {self.image}")
         self.classes: int = shapes(steps[-1])[1][0]
-        self._shape = self.image[:1] if vector else self.image
+        self.shape = self.image[:1] if vector else self.image
         self._kernels: Kernels | None = None
+
+    @classmethod
+    def load(cls, path: str | Path) -> Program:
+        """The program in a file that :meth:`save` wrote.
+
+        Raises:
+            ProgramFileError: if the file cannot be read, is damaged, or is no program file.
+        """
+        steps, vector = files.read(Path(path))
+        return cls(steps, vector=vector)
+
+    def save(self, path: str | Path) -> None:
+        """Write the program to a file, see ``docs/format.md``; a reader never meets half of it."""
+        files.write(Path(path), self.steps, vector=self.vector)
 
     def predict(
         self,
@@ -60,8 +76,8 @@ class Program:
         the instruction set. Its random numbers are not those that the network itself would draw.
 
         Args:
-            x: float32 (B, channels, height, width) or, for a program on vectors, (B, channels); finite, on the
-                CPU.
+            x: float32 (B, channels, height, width), or (B, channels) for a program on vectors; finite, on
+                the CPU.
             samples: S, in [1, 2^32].
             seed: an integer in [0, 2^63) or a generator that gives one.
             votes: whether to keep the softmax of every sample.
@@ -74,24 +90,24 @@ class Program:
             TypeError: if an argument has the wrong type.
             ValueError: if an argument has a wrong shape or value.
         """
-        if not isinstance(x, Tensor) or x.dtype != torch.float32 or x.device.type != "cpu":
-            got = f"{x.dtype} on {x.device}" if isinstance(x, Tensor) else type(x).__name__
-            raise TypeError(f"x must be a float32 tensor on the CPU, got {got}")
-        if x.shape[1:] != self._shape or not len(x):
-            wanted = ", ".join(map(str, self._shape))
+        _check_kind(x)
+        count = x.shape[0] if x.dim() else 0
+        if x.shape[1:] != self.shape or not count:
+            wanted = ", ".join(map(str, self.shape))
             raise ValueError(f"x must have shape (B, {wanted}) with B >= 1, got {tuple(x.shape)}")
         check_samples(samples)
         if inputs is None:
-            inputs = torch.arange(len(x))
+            inputs = torch.arange(count)
         else:
-            check_indices(inputs, len(x))
+            check_indices(inputs, count)
+            inputs = inputs.contiguous()
         seed = random.resolve_seed(seed)
-        x, inputs = x.detach().contiguous(), inputs.contiguous()
+        x = x.contiguous()
         extension = paths.kernels()
         if extension is None:
             return self._plain(x, inputs, samples=samples, seed=seed, votes=votes)
         results, logits = self._laid_out(extension).run(x, inputs, samples=samples, seed=seed, keep=votes)
-        count, classes = len(x), self.classes
+        classes = self.classes
         entropies = results[count * classes :].view(3, count)
         return Prediction(
             probabilities=results[: count * classes].view(count, classes),
@@ -109,10 +125,11 @@ class Program:
             raise ValueError(f"x must be finite, but input {first} holds NaN or infinity")
         parts = []
         for image, index in zip(x.view(len(x), 1, *self.image), inputs.view(-1, 1), strict=True):
-            passes = [
-                sums_of(plain.logits(self.steps, image, samples=part, inputs=index, seed=seed), votes=votes)
-                for part in torch.arange(samples).split(_PLAIN_SAMPLES)
-            ]
+            passes = []
+            for first in range(0, samples, _PLAIN_SAMPLES):
+                part = torch.arange(first, min(samples, first + _PLAIN_SAMPLES))
+                logits = plain.logits(self.steps, image, samples=part, inputs=index, seed=seed)
+                passes.append(sums_of(logits, votes=votes))
             parts.append(over_samples(passes))
         return prediction_from(Sums._make(map(torch.cat, zip(*parts, strict=True))), samples, votes=votes)
 
@@ -120,3 +137,9 @@ class Program:
         if self._kernels is None:
             self._kernels = Kernels(extension, self.steps)
         return self._kernels
+
+
+def _check_kind(x: object) -> None:
+    if not isinstance(x, Tensor) or x.dtype != torch.float32 or x.device.type != "cpu":
+        got = f"{x.dtype} on {x.device}" if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"x must be a float32 tensor on the CPU, got {got}")

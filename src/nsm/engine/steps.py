@@ -1,9 +1,9 @@
 """What a compiled network consists of: steps from one image of activations to the next.
 
-Activations are images (channels, height, width); a vector is an image of one pixel, and a fully connected layer
-a convolution whose kernel is as large as its image. Hidden activations are *codes*, whole numbers in [0, 2 A]
-that stand for z = (code - A) / A: a neuron has A = 1 and the codes 0 and 2, and the average of k neurons is
-the sum of their codes, with A = k.
+Activations are images (channels, height, width); a vector is an image of one pixel, and a fully connected
+layer a convolution whose kernel is as large as its image. Hidden activations are *codes*, whole numbers in
+[0, 2 A] that stand for z = (code - A) / A: a neuron has A = 1 and the codes 0 and 2, and the average of k
+neurons is the sum of their codes, with A = k.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ Floats = NDArray[np.float32]
 Weights = NDArray[np.int8]
 
 LARGEST_SIDE = 2**15
-LARGEST_LAYER = 2**27  # activations, and weights, of one layer
+LARGEST_IMAGE = 2**24  # activations of one layer, margins included
+LARGEST_WEIGHTS = 2**27  # of one layer
 LARGEST_SUM = 2**31 - 1
 # Two products of a code or a square fit 16 bits, which the kernels for AVX2 count on.
 LARGEST_CODE = 128
@@ -93,12 +94,12 @@ class Geometry:
             raise ValueError(f"the kernel {self.kernel} must fit the padded image, got {self}")
         top, left, bottom, right = self.padding
         padded = self.inputs[0] * (top + self.inputs[1] + bottom) * (left + self.inputs[2] + right)
-        for what, count in (
-            ("activations", max(padded, math.prod(self.outputs))),
-            ("weights", math.prod(self.weight_shape)),
+        for what, count, largest in (
+            ("activations", max(padded, math.prod(self.outputs)), LARGEST_IMAGE),
+            ("weights", math.prod(self.weight_shape), LARGEST_WEIGHTS),
         ):
-            if count > LARGEST_LAYER:
-                raise ValueError(f"a layer must have at most {LARGEST_LAYER} {what}, got {count}")
+            if count > largest:
+                raise ValueError(f"a layer must have at most {largest} {what}, got {count}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,15 +244,21 @@ def check(steps: Sequence[Step]) -> None:
     """
     if len(steps) < 2 or not isinstance(steps[0], First) or not isinstance(steps[-1], Classifier):
         raise ValueError("a program must begin with a stochastic layer and end in a linear classifier")
+    before: Shape | None = None
     for number, (step, area) in enumerate(zip(steps, areas(steps), strict=True)):
         try:
-            if number and isinstance(step, First) or number < len(steps) - 1 and isinstance(step, Classifier):
-                raise ValueError(f"a {type(step).__name__} layer cannot stand here")
-            if number and shapes(step)[0] != shapes(steps[number - 1])[1]:
-                raise ValueError(f"must take {shapes(steps[number - 1])[1]}, takes {shapes(step)[0]}")
+            _check_place(step, before, last=number == len(steps) - 1)
             _check_step(step, area)
         except ValueError as error:
             raise ValueError(f"step {number}: {error}") from error
+        before = shapes(step)[1]
+
+
+def _check_place(step: Step, before: Shape | None, *, last: bool) -> None:
+    if isinstance(step, First) != (before is None) or isinstance(step, Classifier) != last:
+        raise ValueError(f"a {type(step).__name__} step cannot stand here")
+    if before is not None and shapes(step)[0] != before:
+        raise ValueError(f"must take {before}, takes {shapes(step)[0]}")
 
 
 def _check_step(step: Step, area: int) -> None:

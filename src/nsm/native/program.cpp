@@ -397,6 +397,7 @@ void fire(const Product& product, const Chunk& chunk, const Activations& from, c
 
 void pool(const Pool& pool, const Chunk& chunk, const Activations& from, const Activations& to) {
     const i64 channels = to.image.channels;
+    const std::int16_t offset = (std::int16_t)pool.offset, shift = pool.spacing == 2;
     for (i64 sample = 0; sample < kQuad * chunk.quads; ++sample)
         for (i64 y = 0; y < pool.height; ++y)
             for (i64 x = 0; x < pool.width; ++x) {
@@ -416,7 +417,7 @@ void pool(const Pool& pool, const Chunk& chunk, const Activations& from, const A
                 if (to.squares) {
                     u8* __restrict squares = to.squares + at;
                     for (i64 c = 0; c < channels; ++c) {
-                        const i32 distance = ((i32)z[c] - (i32)pool.offset) / (i32)pool.spacing;
+                        const std::int16_t distance = (std::int16_t)((z[c] - offset) >> shift);
                         squares[c] = (u8)(distance * distance);
                     }
                 }

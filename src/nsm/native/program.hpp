@@ -80,7 +80,7 @@ struct Unit {
 struct Pool {
     std::int64_t height, width, kernel_y, kernel_x, stride_y, stride_x;
     bool average;
-    std::int64_t offset, spacing;  // of the codes it makes: squares are ((code - offset) / spacing)^2
+    std::int64_t offset, spacing;  // of the codes it makes: squares are ((code - offset) / spacing)^2, spacing 1 or 2
 };
 
 // Quads `first_quad` .. + `quads` of the samples of one input.

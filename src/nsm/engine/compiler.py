@@ -43,9 +43,9 @@ def compile(  # noqa: A001 (as in torch.compile)
 
     The network is a chain of modules: an optional :class:`nsm.nn.Binarize`; stochastic layers
     (:class:`nsm.nn.Linear`, :class:`nsm.nn.Conv2d` with zero padding) at fidelity ``"moment"``, between them
-    ``torch.nn.MaxPool2d``, ``AvgPool2d`` and ``Flatten``; a ``torch.nn.Linear`` on top. Dropout is left out, as
-    in evaluation. The first layer keeps its weights and its real inputs in float32; the others get weights of
-    the precision asked for, with a scale of their own for every neuron.
+    ``torch.nn.MaxPool2d``, ``AvgPool2d`` and ``Flatten``; a ``torch.nn.Linear`` on top. Dropout is left out,
+    as in evaluation. The first layer keeps its weights and its real inputs in float32; the others get weights
+    of the precision asked for, with a scale of their own for every neuron.
 
     Args:
         net: the network; it is not changed.
@@ -137,8 +137,8 @@ class _Walk:
             self._add_classifier(module)
         else:
             raise CompileError(
-                "a program has stochastic layers (nsm.nn.Linear, nsm.nn.Conv2d), maximum and average pooling, "
-                "Flatten, Dropout, a Binarize in front and a torch.nn.Linear on top"
+                "a program has stochastic layers (nsm.nn.Linear, nsm.nn.Conv2d), maximum and average "
+                "pooling, Flatten, Dropout, a Binarize in front and a torch.nn.Linear on top"
             )
 
     def _append(self, step: Step, outputs: Shape) -> None:
@@ -157,7 +157,7 @@ class _Walk:
         weights = _float32(layer.weight).reshape(geometry.weight_shape)
         noise = Noise(
             gain=_float32(layer.a + layer.noise.mean),
-            bias=_float32(torch.zeros(geometry.neurons) if layer.bias is None else layer.bias),
+            bias=_bias(layer.bias, geometry),
             variance=layer.noise.variance,
             additive=layer.eta**2,
             layer=self._numbers[layer],
@@ -230,15 +230,15 @@ class _Walk:
         geometry = self._connected(linear)
         weights = _float32(linear.weight).reshape(geometry.weight_shape)
         whole, scale = quantized(weights, "int8")
-        bias = _float32(torch.zeros(geometry.neurons) if linear.bias is None else linear.bias)
-        self._append(Classifier(geometry, whole, scale, bias), geometry.outputs)
+        bias: Tensor | None = linear.bias  # torch's annotation denies None
+        self._append(Classifier(geometry, whole, scale, _bias(bias, geometry)), geometry.outputs)
 
 
 def quantized(weights: Floats, precision: Precision) -> tuple[Weights, Floats]:
     """Whole weights and each neuron's scale, w ~ scale * whole.
 
-    int8 and int4: scale = max |w| / 127 or 7. binary: signs, scale = mean |w|. ternary: signs where |w| exceeds
-    0.7 mean |w|, scale = mean |w| of those.
+    int8 and int4: scale = max |w| / 127 or 7. binary: signs, scale = mean |w|. ternary: signs where |w|
+    exceeds 0.7 mean |w|, scale = mean |w| of those.
 
     Args:
         weights: float32 (neurons, ...).
@@ -270,6 +270,10 @@ def _float32(values: Tensor) -> Floats:
     if not np.isfinite(array).all():
         raise CompileError("it holds values that are not finite")
     return array
+
+
+def _bias(values: Tensor | None, geometry: Geometry) -> Floats:
+    return np.zeros(geometry.neurons, np.float32) if values is None else _float32(values)
 
 
 def _pair(value: object) -> tuple[int, int]:
