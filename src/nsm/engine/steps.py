@@ -25,6 +25,7 @@ LARGEST_SIDE = 2**15
 LARGEST_IMAGE = 2**24  # activations of one layer, margins included
 LARGEST_WEIGHTS = 2**27  # of one layer
 LARGEST_SUM = 2**31 - 1
+LARGEST_VARIANCE = 1e30
 # Two products of a code or a square fit 16 bits, which the kernels for AVX2 count on.
 LARGEST_CODE = 128
 _LARGEST_PAIR = 2**15 - 1
@@ -298,9 +299,10 @@ def _check_step(step: Step, area: int) -> None:
 def _check_noise(noise: Noise, neurons: int) -> None:
     _check_array("gain", noise.gain, (neurons,))
     _check_array("bias", noise.bias, (neurons,))
-    for name, value, least in (("variance", noise.variance, "> 0"), ("additive", noise.additive, ">= 0")):
-        if not math.isfinite(value) or value < 0.0 or (least == "> 0" and value == 0.0):
-            raise ValueError(f"{name} must be finite and {least}, got {value}")
+    if not 1.0 / LARGEST_VARIANCE <= noise.variance <= LARGEST_VARIANCE:
+        raise ValueError(f"variance must be in [1e-30, 1e30], got {noise.variance}")
+    if not 0.0 <= noise.additive <= LARGEST_VARIANCE:
+        raise ValueError(f"additive must be in [0, 1e30], got {noise.additive}")
     if not 0 <= noise.layer < 2**16:
         raise ValueError(f"layer must be in [0, 2^16), got {noise.layer}")
 
