@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -18,6 +19,10 @@ def evaluate(
         str | None,
         typer.Option("--set", help="Data set.", show_default="that of the training"),
     ] = None,
+    program: Annotated[
+        Path | None,
+        typer.Option(help="Score this program of nsm compile in the network's place.", show_default=False),
+    ] = None,
     split: Annotated[Literal["test", "validation"], typer.Option(help="Which images.")] = "test",
     data_dir: DataDir = None,
     quiet: Quiet = False,
@@ -29,19 +34,25 @@ def evaluate(
         nsm evaluate runs/digits
         nsm evaluate runs/digits --samples 1000 --seed 1 --json
         nsm evaluate runs/digits --split validation
+        nsm evaluate runs/digits --program digits.nsm
     """
-    from nsm import data, inference, models, training
+    from nsm import data, engine, inference, models, training
     from nsm.cli.progress import progress
 
-    recipe, net = training.read_recipe(run), models.load(run)
+    recipe = training.read_recipe(run)
+    scored = models.load(run) if program is None else engine.Program.load(program)
     # Another set keeps its own division; the run's own is divided as it was in training.
     held_out = recipe.data.validation if name in (None, recipe.data.set) else None
     splits = data.load(name or recipe.data.set, data_dir, validation=held_out)
     images = splits.test if split == "test" else splits.validation
     with progress("scoring", quiet=quiet) as show:
-        scores = inference.evaluate(net, images, samples=samples, seed=seed, progress=show)
+        if isinstance(scored, engine.Program):
+            scores = engine.evaluate(scored, images, samples=samples, seed=seed, progress=show)
+        else:
+            scores = inference.evaluate(scored, images, samples=samples, seed=seed, progress=show)
     if as_json:
         described = {"run": str(run), "set": images.name, "split": split, "seed": seed}
+        described |= {} if program is None else {"program": str(program)}
         typer.echo(json.dumps(described | scores.to_dict()))
         return
     from nsm.cli.tables import show as show_table
@@ -55,5 +66,5 @@ def evaluate(
             ),
             (scores.samples, f"{scores.error_percent:.2f}", f"{scores.nll:.4f}", f"{scores.ece:.4f}"),
         ],
-        title=f"{run}: {scores.n:,} {split} images of {data.SETS[images.name].title}",
+        title=f"{program or run}: {scores.n:,} {split} images of {data.SETS[images.name].title}",
     )

@@ -1,7 +1,8 @@
 """A trained network as a program of small integers: compile, save, load, sample, count."""
 
 from nsm.engine.compiler import PRECISIONS, CompileError, Precision, compile  # noqa: A004
+from nsm.engine.evaluate import evaluate
 from nsm.engine.files import ProgramFileError
 from nsm.engine.program import Program
 
-__all__ = ["PRECISIONS", "CompileError", "Precision", "Program", "ProgramFileError", "compile"]
+__all__ = ["PRECISIONS", "CompileError", "Precision", "Program", "ProgramFileError", "compile", "evaluate"]

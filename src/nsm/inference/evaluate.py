@@ -121,18 +121,42 @@ def evaluate(
     device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
     samples = samples if is_stochastic(net) else 1
     size = PassSize(bound, samples, device)
+
+    def predict(pixels: Tensor, indices: Tensor) -> Prediction:
+        check_inputs(net, pixels, "images")
+        return predict_in_passes(
+            net, pixels.to(device), samples=samples, seed=seed, votes=True, inputs=indices, size=size
+        )
+
+    return score(predict, images, samples=samples, bound=bound, progress=progress)
+
+
+def score(
+    predict: Callable[[Tensor, Tensor], Prediction],
+    images: ImageSet,
+    *,
+    samples: int,
+    bound: int,
+    progress: Callable[[int, int], object] | None,
+) -> Evaluation:
+    """:func:`evaluate` for whatever predicts images (n, C, H, W) with their indices (n,), votes included.
+
+    Args:
+        predict: gives the prediction, with ``samples`` votes for each image.
+        images: at least one image.
+        samples: of each image.
+        bound: bytes that the pixels and votes of one call may take, four times over.
+        progress: as in :func:`evaluate`.
+    """
     curve = _Curve()
     parts: list[list[Tensor]] = []
     done = 0
     for indices in torch.split(torch.arange(len(images)), _batch_size(images, samples, bound)):
         pixels, targets = images.batch(indices)
-        check_inputs(net, pixels, "images")
-        prediction = predict_in_passes(
-            net, pixels.to(device), samples=samples, seed=seed, votes=True, inputs=indices, size=size
-        )
+        prediction = predict(pixels, indices)
         _check_prediction(prediction, images, done)
         assert prediction.votes is not None
-        curve.add(prediction.votes, targets.to(device))
+        curve.add(prediction.votes, targets.to(prediction.votes.device))
         parts.append([field.cpu() for field in prediction[:-1]])
         done += len(indices)
         if progress is not None:

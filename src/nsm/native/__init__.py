@@ -6,6 +6,6 @@ for that one, or an error), ``off`` (plain torch). Samples are the same bits in 
 """
 
 from nsm.native.operators import fire
-from nsm.native.paths import active
+from nsm.native.paths import active, instruction_set
 
-__all__ = ["active", "fire"]
+__all__ = ["active", "fire", "instruction_set"]
