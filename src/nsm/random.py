@@ -165,14 +165,14 @@ def resolve_seed(generator: int | torch.Generator | None, name: str = "seed") ->
         ValueError: if an integer is outside [0, 2^63).
         TypeError: if it is neither an integer, a ``torch.Generator`` nor None.
     """
+    if isinstance(generator, int) and not isinstance(generator, bool):
+        if not 0 <= generator <= MAX_SEED:
+            raise ValueError(f"{name} must be in [0, 2^63), got {generator}")
+        return generator
     if generator is None or isinstance(generator, torch.Generator):
         device = "cpu" if generator is None else generator.device
         return int(torch.randint(MAX_SEED, (), generator=generator, device=device))
-    if isinstance(generator, bool) or not isinstance(generator, int):
-        raise TypeError(f"{name} must be an int, a torch.Generator or None, got {type(generator).__name__}")
-    if not 0 <= generator <= MAX_SEED:
-        raise ValueError(f"{name} must be in [0, 2^63), got {generator}")
-    return generator
+    raise TypeError(f"{name} must be an int, a torch.Generator or None, got {type(generator).__name__}")
 
 
 def derive(seed: int, *labels: str | int) -> int:

@@ -24,7 +24,9 @@ def instruction_set(request, monkeypatch):
 def kernel_logits(program, x, inputs, samples, seed=SEED):
     kernels = Kernels(paths.kernels(), program.steps)
     shaped = x.reshape(len(x), *program.image).contiguous()
-    _, logits = kernels.run(shaped, inputs, samples=samples, seed=seed, keep=True)
+    _, logits = kernels.run(
+        shaped, inputs, samples=samples, seed=seed, keep=True, instruction_set=paths.instruction_set()
+    )
     return logits
 
 

@@ -27,7 +27,6 @@ from nsm.engine.steps import (
     shapes,
     spacing,
 )
-from nsm.native import paths
 
 _ALIGNMENT = 64
 _DONE, _NOT_FINITE = 0, 1
@@ -53,7 +52,7 @@ class Kernels:
         self._program = extension.Program(layers, self._classes)
 
     def run(
-        self, x: Tensor, inputs: Tensor, *, samples: int, seed: int, keep: bool
+        self, x: Tensor, inputs: Tensor, *, samples: int, seed: int, keep: bool, instruction_set: str
     ) -> tuple[Tensor, Tensor | None]:
         """Samples of every input, summed up.
 
@@ -63,6 +62,7 @@ class Kernels:
             samples: S.
             seed: in [0, 2^63).
             keep: whether to return every sample's logits.
+            instruction_set: of :func:`nsm.native.paths.instruction_sets`.
 
         Returns:
             float32 of N probabilities for each class, N entropies, N expected entropies and N mutual
@@ -82,7 +82,7 @@ class Kernels:
             seed,
             results.data_ptr(),
             0 if logits is None else logits.data_ptr(),
-            paths.instruction_set(),
+            instruction_set,
             torch.get_num_threads(),
             self._classes,
         )
@@ -121,7 +121,6 @@ class Kernels:
             product |= self._varying(step.geometry, numbers)
             first = {
                 "weights": self._address(_panels(numbers.weights, step.geometry)),
-                "squares": self._address(_panels(numbers.squares, step.geometry)),
                 "units": step.geometry.fan_in,
                 "offsets": self._address(_unit_offsets(step.geometry, before)),
                 "image": before,

@@ -106,7 +106,10 @@ class Program:
         extension = paths.kernels()
         if extension is None:
             return self._plain(x, inputs, samples=samples, seed=seed, votes=votes)
-        results, logits = self._laid_out(extension).run(x, inputs, samples=samples, seed=seed, keep=votes)
+        kernels, instruction_set = self._laid_out(extension), paths.instruction_set()
+        results, logits = kernels.run(
+            x, inputs, samples=samples, seed=seed, keep=votes, instruction_set=instruction_set
+        )
         classes = self.classes
         entropies = results[count * classes :].view(3, count)
         return Prediction(

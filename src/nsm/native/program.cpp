@@ -206,7 +206,7 @@ inline __m512i bounded(__m512 argument) {
 inline __mmask16 positive(__m512 argument) { return _mm512_cmp_ps_mask(argument, _mm512_setzero_ps(), _CMP_GE_OQ); }
 
 inline void put(__mmask32 fired, i64 valid, u8* to) {
-    const __m256i codes = _mm256_maskz_set1_epi8(fired, 2);
+    const __m256i codes = _mm256_maskz_mov_epi8(fired, _mm256_set1_epi8(2));
     if (valid == kPanel)
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), codes);
     else
@@ -323,17 +323,15 @@ bool first(const Input& input, const float* x, float* scratch, u16* limit, u16* 
                 }
             }
             const float* w = input.weights + panel * input.units * kPanel;
-            const float* v = input.squares + panel * input.units * kPanel;
             // Every sum in the order of the units, whatever the width of the vectors.
             Sixteen mean[2] = {}, variance[2] = {};
             for (i64 j = 0; j < count; ++j) {
                 const Unit unit = units[j];
                 for (int i = 0; i < 2; ++i) {
-                    Sixteen ws, vs;
+                    Sixteen ws;
                     std::memcpy(&ws, w + unit.index * kPanel + 16 * i, sizeof ws);
-                    std::memcpy(&vs, v + unit.index * kPanel + 16 * i, sizeof vs);
                     mean[i] += ws * unit.value;
-                    variance[i] += vs * unit.square;
+                    variance[i] += ws * ws * unit.square;
                 }
             }
             for (int c = 0; c < kPanel; ++c) {

@@ -64,7 +64,7 @@ struct Product {
 // The first layer: real inputs, once for all samples.
 struct Input {
     Product product;           // weights, squares: null
-    const float *weights, *squares;  // (panel, unit, neuron)
+    const float* weights;      // (panel, unit, neuron)
     std::int64_t units;        // of a field
     const std::int64_t* offsets;  // of each unit from the field's first; for group 0
     Image image;

@@ -95,7 +95,6 @@ Layer layer_of(const Fields& f) {
         layer.input = {
             .product = layer.product,
             .weights = first.address<float>("weights"),
-            .squares = first.address<float>("squares"),
             .units = first.number("units"),
             .offsets = first.address<i64>("offsets"),
             .image = image_of(first.inside("image")),
