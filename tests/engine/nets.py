@@ -36,9 +36,9 @@ def _padded() -> nn.Module:
         nsm.nn.Conv2d(2, 6, 3, padding=1, binary_input=True),
         nsm.nn.Conv2d(6, 40, (3, 2), stride=(2, 1), padding=(2, 1), binary_input=True, eta=0.5),
         nn.MaxPool2d(2, stride=1),
-        nsm.nn.Conv2d(40, 8, 2, padding="same", binary_input=True),
+        nsm.nn.Conv2d(40, 8, 2, padding=(0, 1), binary_input=True),
         nn.Flatten(),
-        nn.Linear(8 * 4 * 6, 3),
+        nn.Linear(8 * 3 * 7, 3),
     )
 
 

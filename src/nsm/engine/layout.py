@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -23,6 +22,7 @@ from nsm.engine.steps import (
     Sampled,
     Shape,
     Step,
+    area_behind,
     areas,
     shapes,
     spacing,
@@ -104,8 +104,7 @@ class Kernels:
         return int(memory.ctypes.data) + start
 
     def _layer(self, step: Step, area: int, before: _Fields, after: Step | None) -> _Fields:
-        averaged = isinstance(step, Pool) and step.average
-        area_after = area * math.prod(step.kernel) if isinstance(step, Pool) and averaged else area
+        area_after = area_behind(step, area)
         # Squares are made by the last pooling before a layer that needs them.
         squares = isinstance(step, Pool) and isinstance(after, Sampled) and area_after > 1
         fields: _Fields = {

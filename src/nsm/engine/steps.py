@@ -217,9 +217,15 @@ def areas(steps: Sequence[Step]) -> list[int]:
     found, area = [], 1
     for step in steps:
         found.append(area)
-        if isinstance(step, Pool) and step.average:
-            area *= math.prod(step.kernel)
+        area = area_behind(step, area)
     return found
+
+
+def area_behind(step: Step, area: int) -> int:
+    """A of the codes that a step makes of codes with ``area``."""
+    if not isinstance(step, Pool):
+        return 1
+    return area * math.prod(step.kernel) if step.average else area
 
 
 def spacing(area: int) -> int:
