@@ -22,6 +22,18 @@ def test_sampling_is_measured_beside_its_rivals(nsm, tmp_path):
     assert {"study", "command", "commit", "machine", "versions"} < set(stored)
 
 
+def test_a_run_is_scored_beside_its_programs(nsm, run, tmp_path):
+    path = tmp_path / "compiled.json"
+    result = nsm("reproduce", "compiled", run, "--samples", 4, "--results", path)
+    assert result.exit_code == 0, result.output
+    rows = json.loads(path.read_text())["rows"]
+    assert [row["what"] for row in rows] == ["network", "int8", "int4", "ternary", "binary"]
+    assert all(row["n"] == 360 for row in rows)
+    sizes = [row["bytes"] for row in rows[1:]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert abs(rows[1]["error_percent"] - rows[0]["error_percent"]) < 3.0
+
+
 @pytest.mark.data
 def test_training_is_measured_beside_the_twin(nsm, data_folder):
     command = ("bench", "train", "--network", "mnist-mlp", "--steps", 2, "--repeats", 1)

@@ -3,6 +3,17 @@
 from nsm.engine.compiler import PRECISIONS, CompileError, Precision, compile  # noqa: A004
 from nsm.engine.evaluate import evaluate
 from nsm.engine.files import ProgramFileError
+from nsm.engine.operations import Operations, count
 from nsm.engine.program import Program
 
-__all__ = ["PRECISIONS", "CompileError", "Precision", "Program", "ProgramFileError", "compile", "evaluate"]
+__all__ = [
+    "PRECISIONS",
+    "CompileError",
+    "Operations",
+    "Precision",
+    "Program",
+    "ProgramFileError",
+    "compile",
+    "count",
+    "evaluate",
+]
