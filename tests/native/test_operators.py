@@ -114,6 +114,20 @@ class TestChoice:
         monkeypatch.setenv("NSM_KERNELS", "off")
         assert native.active() == "torch"
 
+    @pytest.mark.skipif(native.active() != "native", reason="the C++ kernels are not installed")
+    def test_an_instruction_set_can_be_named(self, monkeypatch):
+        monkeypatch.setenv("NSM_KERNELS", "portable")
+        assert (native.active(), native.instruction_set()) == ("native", "portable")
+        monkeypatch.setenv("NSM_KERNELS", "auto")
+        assert native.instruction_set() == paths.instruction_sets()[0]
+
+    @pytest.mark.skipif(native.active() != "native", reason="the C++ kernels are not installed")
+    def test_an_instruction_set_that_the_processor_lacks_is_refused(self, monkeypatch):
+        monkeypatch.setattr(paths, "instruction_sets", lambda: ("avx2", "portable"))
+        monkeypatch.setenv("NSM_KERNELS", "avx512")
+        with pytest.raises(ValueError, match=r"NSM_KERNELS=avx512, but on .* run on avx2, portable"):
+            native.active()
+
     @pytest.fixture
     def without_extension(self, monkeypatch):
         paths._say_missing.cache_clear()
