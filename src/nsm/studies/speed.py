@@ -6,6 +6,7 @@ Both sides of a ratio are measured in one process, in turn, several times; the r
 from __future__ import annotations
 
 import itertools
+import math
 import multiprocessing
 import sys
 import tempfile
@@ -68,7 +69,8 @@ PREDICTORS: dict[str, tuple[int, ...] | None] = {
     "mlp1024": (784, 1024, 1024, 1024, 10),
     "mnist-cnn": None,
 }
-_SLOW = 2.0  # a rival so many times slower than the fastest is measured once
+_SLOW = 1.5  # a rival so many times slower than the fastest is measured once
+_LEAST = 0.03  # seconds of a measurement: as many calls as that takes
 
 
 def predict_rows(
@@ -123,8 +125,10 @@ def _predict_row(network: str, x: Tensor, samples: int, repeats: int) -> dict[st
     first = dict(zip(sides, in_turn([_call(side, x) for side in sides.values()], 1), strict=True))
     fastest = min(seconds for name, seconds in first.items() if name != "program")
     kept = [name for name in sides if name == "program" or first[name] < _SLOW * fastest]
-    seconds = in_turn([_call(sides[name], x) for name in kept], repeats)
-    measured = first | dict(zip(kept, seconds, strict=True))
+    calls = {name: math.ceil(_LEAST / first[name]) for name in kept}
+    seconds = in_turn([_call(sides[name], x, calls[name]) for name in kept], repeats)
+    each = [value / calls[name] for name, value in zip(kept, seconds, strict=True)]
+    measured = first | dict(zip(kept, each, strict=True))
     rates = {name: len(x) * samples / value for name, value in measured.items()}
     rival = max(kept[1:], key=lambda name: rates[name])
     return {
@@ -154,9 +158,10 @@ def _pair(network: str) -> tuple[torch.nn.Sequential, torch.nn.Sequential]:
     return torch.nn.Sequential(*ours), torch.nn.Sequential(*theirs)
 
 
-def _call(side: predictors.Predictor, x: Tensor) -> Callable[[], None]:
+def _call(side: predictors.Predictor, x: Tensor, calls: int = 1) -> Callable[[], None]:
     def call() -> None:
-        side(x)
+        for _ in range(calls):
+            side(x)
 
     return call
 
