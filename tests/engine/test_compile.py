@@ -164,6 +164,18 @@ def test_votes_are_kept_when_asked_for():
     assert program.predict(x, samples=30).votes is None
 
 
+def test_averages_that_are_declared_take_one_product():
+    declared, undeclared = (
+        nn.Sequential(
+            nsm.nn.Conv2d(1, 4, 3), nn.AvgPool2d(2), layer, nn.Flatten(), nsm.nn.Linear(5, 6), nn.Linear(6, 2)
+        )
+        for layer in (nsm.nn.Conv2d(4, 5, 2, binary_input=True, pooled=4), nsm.nn.Conv2d(4, 5, 2))
+    )
+    counts = [nsm.engine.count(nsm.compile(net, image=(1, 6, 6))) for net in (declared, undeclared)]
+    assert [count.multiplications for count in counts] == [80, 160]
+    assert counts[0].additions == counts[1].additions == 42
+
+
 @pytest.mark.parametrize("weights", ["int8", "int4", "ternary", "binary"])
 @pytest.mark.parametrize("name", NETS)
 def test_a_saved_program_is_the_same(tmp_path, name, weights):
