@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nsm import measures, models, nn, rivals
+    from nsm.engine import Program, compile  # noqa: A004
     from nsm.inference.evaluate import Evaluation, evaluate
     from nsm.inference.fit import fit_margin_noise
     from nsm.inference.predict import predict
@@ -25,7 +26,9 @@ __all__ = [
     "Measured",
     "NoiseLaw",
     "Prediction",
+    "Program",
     "Reason",
+    "compile",
     "convert",
     "evaluate",
     "fidelity",
@@ -49,7 +52,9 @@ _PLACES = {
     "Measured": "nsm.noise",
     "NoiseLaw": "nsm.noise",
     "Prediction": "nsm.inference",
+    "Program": "nsm.engine",
     "Reason": "nsm.inference",
+    "compile": "nsm.engine",
     "convert": "nsm.nn",
     "evaluate": "nsm.inference",
     "fidelity": "nsm.nn",

@@ -47,6 +47,7 @@ class Purpose(IntEnum):
     PERMUTATION = 5
     AUGMENTATION = 6
     ACTIVATION = 7
+    PROGRAM = 8
 
 
 def philox4x32(counter: Tensor, key: Tensor) -> Tensor:
@@ -108,6 +109,30 @@ def words(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:
     return drawn.transpose(2, 3).reshape(len(rows), groups * _GROUP)[:, :count]
 
 
+def halves(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:
+    """``count`` 16-bit numbers for every row, two to a word and four samples to a block: what a compiled
+    network draws.
+
+    Element ``e`` of sample ``s`` is half ``e mod 2`` (the lower first) of word ``s mod 4`` of the block with
+    the counter (e div 2, input index, s div 4, where).
+
+    Args:
+        seed: int64 scalar, in [0, 2^63).
+        rows: int64, shape (R, 2): sample index and input index of each row, both in [0, 2^32).
+        count: number of elements per row.
+        where: a value of :func:`place`.
+
+    Returns:
+        int64, shape (R, count), values in [0, 2^16).
+    """
+    blocks = torch.arange(-(-count // 2)).expand(len(rows), -1)
+    sample, index = rows[:, :1].expand_as(blocks), rows[:, 1:].expand_as(blocks)
+    counter = torch.stack((blocks, index, sample // 4, torch.full_like(blocks, where)), dim=-1)
+    drawn = philox4x32(counter, torch.stack((seed & _MASK, (seed >> 32) & _MASK)))
+    word = drawn.gather(-1, (sample % 4)[..., None])
+    return torch.cat((word & 0xFFFF, word >> 16), dim=-1).flatten(1)[:, :count]
+
+
 def uniform(drawn: Tensor) -> Tensor:
     """Words to float64 in the open interval (0, 1), centred in their 2^-32 cells."""
     return (drawn.double() + 0.5) * 2.0**-32
@@ -140,14 +165,14 @@ def resolve_seed(generator: int | torch.Generator | None, name: str = "seed") ->
         ValueError: if an integer is outside [0, 2^63).
         TypeError: if it is neither an integer, a ``torch.Generator`` nor None.
     """
+    if isinstance(generator, int) and not isinstance(generator, bool):
+        if not 0 <= generator <= MAX_SEED:
+            raise ValueError(f"{name} must be in [0, 2^63), got {generator}")
+        return generator
     if generator is None or isinstance(generator, torch.Generator):
         device = "cpu" if generator is None else generator.device
         return int(torch.randint(MAX_SEED, (), generator=generator, device=device))
-    if isinstance(generator, bool) or not isinstance(generator, int):
-        raise TypeError(f"{name} must be an int, a torch.Generator or None, got {type(generator).__name__}")
-    if not 0 <= generator <= MAX_SEED:
-        raise ValueError(f"{name} must be in [0, 2^63), got {generator}")
-    return generator
+    raise TypeError(f"{name} must be an int, a torch.Generator or None, got {type(generator).__name__}")
 
 
 def derive(seed: int, *labels: str | int) -> int:

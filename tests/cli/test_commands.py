@@ -93,6 +93,35 @@ def test_a_set_of_other_images_is_refused(nsm, run, data_folder):
     assert "must have shape (B, 1, 8, 8)" in result.stderr
 
 
+def test_a_run_is_compiled_and_the_program_scored(nsm, run, tmp_path):
+    path = tmp_path / "digits.nsm"
+    result = nsm("compile", run, "-o", path, "--weights", "int4")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.replace("\n", "").startswith(f"{path}: 3 steps, int4 weights")
+    scores = one_object(nsm("evaluate", run, "--program", path, "--samples", 20, "--json"))
+    network = one_object(nsm("evaluate", run, "--samples", 20, "--json"))
+    assert scores["program"] == str(path)
+    assert scores["n"] == network["n"]
+    assert abs(scores["error_percent"] - network["error_percent"]) < 3.0
+    assert str(path) in nsm("evaluate", run, "--program", path, "--samples", 2).stdout.replace("\n", "")
+
+
+def test_a_program_takes_a_fixed_number_of_samples(nsm, run, tmp_path):
+    result = nsm("evaluate", run, "--program", tmp_path / "none.nsm", "--confidence", 0.9)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "nsm: error: --confidence and --max-samples do not go with --program: use --samples\n"
+    )
+
+
+def test_a_broken_program_is_one_line(nsm, run, tmp_path):
+    path = tmp_path / "broken.nsm"
+    path.write_bytes(b"\x89NSM\r\n\x1a\n")
+    result = nsm("evaluate", run, "--program", path)
+    assert result.exit_code == 1
+    assert result.stderr == f"nsm: error: {path}: ends after 8 bytes, within its header\n"
+
+
 def test_prediction_of_an_image_file(nsm, run, seven):
     said = one_object(nsm("predict", run, seven, seven, "--samples", 20, "--json"))
     assert {one["samples"] for one in said["predictions"]} == {20}

@@ -5,16 +5,33 @@ import pytest
 from nsm.studies import mnist
 
 
-def test_sampling_is_measured_beside_a_loop(nsm, tmp_path):
+def test_sampling_is_measured_beside_its_rivals(nsm, tmp_path):
     path = tmp_path / "speed.json"
-    result = nsm("bench", "predict", "--samples", 2, "--repeats", 1, "--results", path, "--json")
+    chosen = ("--network", "mlp", "--network", "mnist-cnn", "--batch", 1, "--batch", 2)
+    result = nsm("bench", "predict", *chosen, "--samples", 4, "--repeats", 1, "--results", path, "--json")
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout)["rows"]
-    assert [row["name"] for row in rows] == ["mnist-cnn-1", "mnist-cnn-256", "mnist-mlp-1", "mnist-mlp-256"]
+    assert [row["name"] for row in rows] == ["mlp-1", "mlp-2", "mnist-cnn-1", "mnist-cnn-2"]
     assert all(row["ratio"] == pytest.approx(row["ours"] / row["fastest_rival"]) for row in rows)
+    for row in rows:
+        assert len(row["all"]) == 7
+        assert row["ours"] == row["all"]["program"]
+        assert row["fastest_rival"] == row["all"][row["rival"]]
     stored = json.loads(path.read_text())
     assert stored["rows"] == rows
     assert {"study", "command", "commit", "machine", "versions"} < set(stored)
+
+
+def test_a_run_is_scored_beside_its_programs(nsm, run, tmp_path):
+    path = tmp_path / "compiled.json"
+    result = nsm("reproduce", "compiled", run, "--samples", 4, "--results", path)
+    assert result.exit_code == 0, result.output
+    rows = json.loads(path.read_text())["rows"]
+    assert [row["what"] for row in rows] == ["network", "int8", "int4", "ternary", "binary"]
+    assert all(row["n"] == 360 for row in rows)
+    sizes = [row["bytes"] for row in rows[1:]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert abs(rows[1]["error_percent"] - rows[0]["error_percent"]) < 3.0
 
 
 @pytest.mark.data

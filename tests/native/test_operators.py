@@ -105,12 +105,28 @@ def test_unknown_estimator_is_refused():
 class TestChoice:
     def test_unknown_value_is_refused(self, monkeypatch):
         monkeypatch.setenv("NSM_KERNELS", "fast")
-        with pytest.raises(ValueError, match="NSM_KERNELS must be one of auto, native, off, got 'fast'"):
+        with pytest.raises(
+            ValueError, match="NSM_KERNELS must be one of auto, portable, avx2, avx512, off, got 'fast'"
+        ):
             native.active()
 
     def test_off_is_torch(self, monkeypatch):
         monkeypatch.setenv("NSM_KERNELS", "off")
         assert native.active() == "torch"
+
+    @pytest.mark.skipif(native.active() != "native", reason="the C++ kernels are not installed")
+    def test_an_instruction_set_can_be_named(self, monkeypatch):
+        monkeypatch.setenv("NSM_KERNELS", "portable")
+        assert (native.active(), native.instruction_set()) == ("native", "portable")
+        monkeypatch.setenv("NSM_KERNELS", "auto")
+        assert native.instruction_set() == paths.instruction_sets()[0]
+
+    @pytest.mark.skipif(native.active() != "native", reason="the C++ kernels are not installed")
+    def test_an_instruction_set_that_the_processor_lacks_is_refused(self, monkeypatch):
+        monkeypatch.setattr(paths, "instruction_sets", lambda: ("avx2", "portable"))
+        monkeypatch.setenv("NSM_KERNELS", "avx512")
+        with pytest.raises(ValueError, match=r"NSM_KERNELS=avx512, but on .* run on avx2, portable"):
+            native.active()
 
     @pytest.fixture
     def without_extension(self, monkeypatch):
@@ -132,6 +148,6 @@ class TestChoice:
 
     @pytest.mark.usefixtures("without_extension")
     def test_native_without_extension_is_refused(self, monkeypatch):
-        monkeypatch.setenv("NSM_KERNELS", "native")
-        with pytest.raises(ValueError, match=r"NSM_KERNELS=native, but .* not installed: no such file"):
+        monkeypatch.setenv("NSM_KERNELS", "avx2")
+        with pytest.raises(ValueError, match=r"NSM_KERNELS=avx2, but .* not installed: no such file"):
             native.active()

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from nsm.cli import bench, data, reproduce
+from nsm.cli.compile import compile  # noqa: A004
 from nsm.cli.errors import Commands
 from nsm.cli.evaluate import evaluate
 from nsm.cli.predict import predict
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(evaluate)
 app.command()(predict)
+app.command()(compile)
 app.add_typer(data.app, name="data")
 app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(bench.app, name="bench")

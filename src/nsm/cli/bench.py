@@ -45,21 +45,36 @@ def train(
 
 @app.command()
 def predict(
+    network: Annotated[
+        list[str] | None,
+        typer.Option(help="mlp, mlp1024 or mnist-cnn; may be repeated.", show_default="all"),
+    ] = None,
+    batch: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Inputs in a call; may be repeated.", show_default="1, 256"),
+    ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Monte Carlo samples of each input.")] = 100,
     repeats: Repeats = 7,
     threads: Threads = None,
     results: Results = None,
     as_json: Json = False,
 ) -> None:
-    """Samples per second of nsm.predict over a loop of forward passes.
+    """Samples per second of a compiled network over its fastest rival's.
+
+    Rivals: the network in plain torch; its twin with dropout in torch and
+    in onnxruntime (needs the extra "bench"), float32 and int8.
 
     Examples:
-        nsm bench predict --threads 2 --json
+        nsm bench predict --threads 1 --json
+        nsm bench predict --network mlp --batch 1
     """
     from nsm.studies import speed
 
     _set_threads(threads)
-    _report("speed-predict", speed.predict_rows(repeats=repeats, samples=samples), results, as_json=as_json)
+    rows = speed.predict_rows(
+        network or tuple(speed.PREDICTORS), batches=batch or (1, 256), repeats=repeats, samples=samples
+    )
+    _report("speed-predict", rows, results, as_json=as_json)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -20,6 +21,10 @@ def evaluate(
         str | None,
         typer.Option("--set", help="Data set.", show_default="that of the training"),
     ] = None,
+    program: Annotated[
+        Path | None,
+        typer.Option(help="Score this program of nsm compile in the network's place.", show_default=False),
+    ] = None,
     split: Annotated[Literal["test", "validation"], typer.Option(help="Which images.")] = "test",
     data_dir: DataDir = None,
     quiet: Quiet = False,
@@ -32,25 +37,32 @@ def evaluate(
         nsm evaluate runs/digits --samples 1000 --seed 1 --json
         nsm evaluate runs/digits --split validation
         nsm evaluate runs/digits --confidence 0.99
+        nsm evaluate runs/digits --program digits.nsm
     """
-    from nsm import data, inference, models, training
+    from nsm import data, engine, inference, models, training
     from nsm.cli.progress import progress
 
-    recipe, net = training.read_recipe(run), models.load(run)
+    if program is not None and (confidence, max_samples) != (None, None):
+        raise ValueError("--confidence and --max-samples do not go with --program: use --samples")
+    recipe = training.read_recipe(run)
+    scored = models.load(run) if program is None else engine.Program.load(program)
     # Another set keeps its own division; the run's own is divided as it was in training.
     held_out = recipe.data.validation if name in (None, recipe.data.set) else None
     splits = data.load(name or recipe.data.set, data_dir, validation=held_out)
     images = splits.test if split == "test" else splits.validation
     with progress("scoring", quiet=quiet) as show:
-        scores = inference.evaluate(
-            net,
-            images,
-            samples=samples,
-            confidence=confidence,
-            max_samples=max_samples,
-            seed=seed,
-            progress=show,
-        )
+        if isinstance(scored, engine.Program):
+            scores = engine.evaluate(scored, images, samples=samples, seed=seed, progress=show)
+        else:
+            scores = inference.evaluate(
+                scored,
+                images,
+                samples=samples,
+                confidence=confidence,
+                max_samples=max_samples,
+                seed=seed,
+                progress=show,
+            )
     if as_json:
         described = {
             "run": str(run),
@@ -59,6 +71,7 @@ def evaluate(
             "confidence": confidence,
             "seed": seed,
         }
+        described |= {} if program is None else {"program": str(program)}
         typer.echo(json.dumps(described | scores.to_dict()))
         return
     from nsm.cli.tables import show as show_table
@@ -77,5 +90,5 @@ def evaluate(
                 f"{scores.ece:.4f}",
             ),
         ],
-        title=f"{run}: {scores.n:,} {split} images of {data.SETS[images.name].title}",
+        title=f"{program or run}: {scores.n:,} {split} images of {data.SETS[images.name].title}",
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nsm.cli.options import DataDir, Json, Quiet
+from nsm.cli.options import DataDir, Json, Quiet, RunFolder, Samples, Seed
 
 if TYPE_CHECKING:
     from nsm.studies.results import Row
@@ -233,6 +233,38 @@ def saccades(
     cells = [[row["name"], f"{row['recorded']:.4g}", f"{row['simulated']:.4g}"] for row in rows[:-1]]
     show(("statistic", "recorded", "simulated"), cells, texts=("statistic",))
     typer.echo(f"{results}")
+
+
+@app.command()
+def compiled(
+    run: RunFolder,
+    samples: Samples = None,
+    seed: Seed = 0,
+    data_dir: DataDir = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Result file.", show_default="RUN/compiled.json")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """A trained network beside its programs of fewer and fewer bits.
+
+    Examples:
+        nsm reproduce compiled runs/mnist-cnn --results results/compiled.json
+    """
+    from nsm.cli.progress import progress
+    from nsm.cli.tables import show as show_table
+    from nsm.studies import compiled as study
+    from nsm.studies.results import write
+
+    with progress(study.STUDY, quiet=quiet) as show:
+        rows = study.run(run, samples=samples, seed=seed, root=data_dir, progress=show)
+    write(results or run / "compiled.json", study.STUDY, rows)
+    headings = ("what", "error (%)", "NLL (nats)", "bytes")
+    cells = [
+        (row["what"], f"{row['error_percent']:.2f}", f"{row['nll']:.4f}", row.get("bytes", ""))
+        for row in rows
+    ]
+    show_table(headings, cells, texts=headings[:1])
 
 
 @app.command()

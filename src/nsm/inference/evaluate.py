@@ -121,7 +121,6 @@ def evaluate(
     bound, seed = memory_bytes(memory_mib), random.resolve_seed(seed)
     device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
     predicted: Callable[..., Prediction]
-    curve: Curve | None
     if confidence is None:
         check_fixed(max_samples, noise)
         samples = SAMPLES if samples is None else samples
@@ -135,7 +134,6 @@ def evaluate(
             votes=True,
             size=PassSize(bound, samples, device),
         )
-        curve, batch = Curve(), _batch_size(images, samples, bound)
     else:
         most = check_sequential(confidence, max_samples, samples)
         predicted = partial(
@@ -147,18 +145,43 @@ def evaluate(
             seed=seed,
             size=PassSize(bound, 1, device),
         )
-        curve, batch = None, _BATCH
+
+    def predict(pixels: Tensor, indices: Tensor) -> Prediction:
+        check_inputs(net, pixels, "images")
+        return predicted(pixels.to(device), inputs=indices)
+
+    return score(predict, images, samples=samples, bound=bound, progress=progress)
+
+
+def score(
+    predict: Callable[[Tensor, Tensor], Prediction],
+    images: ImageSet,
+    *,
+    samples: int | None,
+    bound: int,
+    progress: Callable[[int, int], object] | None,
+) -> Evaluation:
+    """:func:`evaluate` for whatever predicts images (n, C, H, W) with their indices (n,).
+
+    Args:
+        predict: gives the prediction, with the votes where ``samples`` is a number.
+        images: at least one image.
+        samples: of each image; None where images differ, and there is no curve.
+        bound: bytes of which the pixels and votes of one call take at most a quarter.
+        progress: as in :func:`evaluate`.
+    """
+    curve = None if samples is None else Curve()
+    batch = _BATCH if samples is None else _batch_size(images, samples, bound)
     scores = _Scores(len(images.classes))
     parts: list[Prediction] = []
     done = 0
     for indices in torch.split(torch.arange(len(images)), batch):
         pixels, targets = images.batch(indices)
-        check_inputs(net, pixels, "images")
-        prediction = predicted(pixels.to(device), inputs=indices)
+        prediction = predict(pixels, indices)
         _check_prediction(prediction, images, done)
         scores.add(prediction.probabilities.cpu(), targets.cpu())
         if curve is not None and prediction.votes is not None:
-            curve.add(prediction.votes, targets.to(device))
+            curve.add(prediction.votes, targets.to(prediction.votes.device))
         parts.append(prediction._replace(votes=None))
         done += len(indices)
         if progress is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +17,7 @@ from nsm.inference.checks import (
     memory_bytes,
 )
 from nsm.inference.passes import PassSize, evaluation_mode
-from nsm.inference.prediction import Prediction, Sums, joined, logits_of, softmax_of
+from nsm.inference.prediction import Part, Prediction, joined, logits_of, over_inputs, over_samples, part_of
 from nsm.inference.reasons import Reason
 from nsm.inference.sequential import Sampler, inputs_at_once, probe
 from nsm.inference.settling import MarginNoise
@@ -169,13 +167,10 @@ def predict_in_passes(
     """
     inputs = inputs.to(x.device)
 
-    def forward(x: Tensor, inputs: Tensor, indices: Tensor) -> _Part:
-        softmax = softmax_of(logits_of(net, x, seed=seed, samples=indices, inputs=inputs))
-        wide = softmax.double()
-        entropies = torch.special.entr(wide).sum((1, 2))
-        return _Part(wide.sum(1), entropies, softmax if votes else softmax[:, :0].clone())
+    def forward(x: Tensor, inputs: Tensor, indices: Tensor) -> Part:
+        return part_of(logits_of(net, x, seed=seed, samples=indices, inputs=inputs), votes=votes)
 
-    chunks: list[_Part] = []
+    chunks: list[Part] = []
     done = 0
     with torch.no_grad(), evaluation_mode(net):
         if not size.inputs:
@@ -183,33 +178,13 @@ def predict_in_passes(
             size.run(forward, x[:2], inputs[:2], torch.arange(min(2, samples), device=x.device))
         while done < len(x):
             chunk = slice(done, done + size.inputs)
-            passes: list[_Part] = []
+            passes: list[Part] = []
             drawn = 0
             while drawn < samples:
                 indices = torch.arange(drawn, min(samples, drawn + size.samples), device=x.device)
                 passes.append(size.run(forward, x[chunk], inputs[chunk], indices))
                 drawn += len(indices)
-            chunks.append(_over_samples(passes))
+            chunks.append(over_samples(passes))
             done = chunk.stop
-    whole = _Part._make(map(torch.cat, zip(*chunks, strict=True)))
-    used = torch.full((len(x),), samples, device=x.device)
     reason = Reason.SAMPLES if is_stochastic(net) else Reason.EXACT
-    sums = Sums(whole.probabilities, whole.entropies, used)
-    return sums.prediction(whole.votes.dtype, torch.full_like(used, reason), whole.votes if votes else None)
-
-
-class _Part(NamedTuple):
-    """Sums over samples, in float64, and the samples' softmax, (n, 0, C) unless it is kept."""
-
-    probabilities: Tensor
-    entropies: Tensor
-    votes: Tensor
-
-
-def _over_samples(passes: list[_Part]) -> _Part:
-    """The passes over different samples of the same inputs together."""
-    return _Part(
-        torch.stack([part.probabilities for part in passes]).sum(0),
-        torch.stack([part.entropies for part in passes]).sum(0),
-        torch.cat([part.votes for part in passes], dim=1),
-    )
+    return over_inputs(chunks, samples, reason, votes=votes)

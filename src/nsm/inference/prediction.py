@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nsm.inference.reasons import Reason
 from nsm.nn import sample_outputs
 
 
@@ -63,6 +64,39 @@ class Sums(NamedTuple):
             votes=votes,
             reasons=reasons,
         )
+
+
+class Part(NamedTuple):
+    """Sums over some samples of n inputs, in float64, and their softmax, (n, 0, C) unless it is kept."""
+
+    probabilities: Tensor
+    entropies: Tensor
+    votes: Tensor
+
+
+def part_of(logits: Tensor, *, votes: bool) -> Part:
+    """Samples with logits (n, k, C), added up."""
+    softmax = softmax_of(logits)
+    wide = softmax.double()
+    entropies = torch.special.entr(wide).sum((1, 2))
+    return Part(wide.sum(1), entropies, softmax if votes else softmax[:, :0].clone())
+
+
+def over_samples(parts: list[Part]) -> Part:
+    """Parts over different samples of the same inputs together."""
+    return Part(
+        torch.stack([part.probabilities for part in parts]).sum(0),
+        torch.stack([part.entropies for part in parts]).sum(0),
+        torch.cat([part.votes for part in parts], dim=1),
+    )
+
+
+def over_inputs(parts: list[Part], samples: int, reason: Reason, *, votes: bool) -> Prediction:
+    """What parts over all ``samples`` samples of different inputs say together."""
+    whole = Part._make(map(torch.cat, zip(*parts, strict=True)))
+    used = torch.full_like(whole.entropies, samples, dtype=torch.int64)
+    sums = Sums(whole.probabilities, whole.entropies, used)
+    return sums.prediction(whole.votes.dtype, torch.full_like(used, reason), whole.votes if votes else None)
 
 
 def joined(parts: list[Prediction], device: torch.device) -> Prediction:

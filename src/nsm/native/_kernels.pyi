@@ -129,3 +129,21 @@ def standardize_backward(
     instruction_set: str,
     threads: int,
 ) -> None: ...
+
+class Program:
+    def __init__(self, layers: list[dict[str, object]], classes: int) -> None: ...
+    def run(
+        self,
+        x: int,
+        indices: int,
+        count: int,
+        samples: int,
+        seed: int,
+        results: int,
+        logits: int,
+        instruction_set: str,
+        threads: int,
+        classes: int,
+    ) -> tuple[int, int]: ...
+
+def limits(*, argument: int, count: int, limit: int, side: int, instruction_set: str) -> None: ...

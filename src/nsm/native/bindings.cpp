@@ -4,6 +4,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "dispatch.hpp"
+#include "program_bindings.hpp"
 
 namespace nb = nanobind;
 
@@ -189,4 +190,5 @@ NB_MODULE(_kernels, m) {
     m.def("standardize_backward", &standardize_backward, nb::kw_only(), "u"_a, "power"_a, "gain"_a, "bias"_a, "grad"_a,
           "grad_u"_a, "grad_power"_a, "by_gain"_a, "by_bias"_a, "inputs"_a, "u_stride"_a, "power_stride"_a, "outer"_a,
           "inner"_a, "variance"_a, "extra"_a, "by_run"_a, "instruction_set"_a, "threads"_a, Unlocked());
+    nsm::bind_program(m);
 }

@@ -8,7 +8,7 @@ import os
 from types import ModuleType
 
 VARIABLE = "NSM_KERNELS"
-CHOICES = ("auto", "native", "off")
+CHOICES = ("auto", "portable", "avx2", "avx512", "off")
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +37,8 @@ def kernels() -> ModuleType | None:
     """The compiled extension if it is to be used, else None; read anew at each call.
 
     Raises:
-        ValueError: if ``NSM_KERNELS`` is none of its choices, or is native where the extension is missing.
+        ValueError: if ``NSM_KERNELS`` is none of its choices, or is an instruction set that the processor
+            lacks or that no kernels are installed for.
     """
     choice = os.environ.get(VARIABLE, "auto")
     if choice not in CHOICES:
@@ -45,21 +46,30 @@ def kernels() -> ModuleType | None:
     if choice == "off":
         return None
     extension = _extension()
-    if isinstance(extension, ModuleType):
-        return extension
-    if choice == "native":
-        raise ValueError(f"{VARIABLE}=native, but the C++ kernels are not installed: {extension}")
-    _say_missing(extension)
-    return None
+    if not isinstance(extension, ModuleType):
+        if choice == "auto":
+            _say_missing(extension)
+            return None
+        raise ValueError(f"{VARIABLE}={choice}, but the C++ kernels are not installed: {extension}")
+    if choice not in ("auto", *instruction_sets()):
+        raise ValueError(
+            f"{VARIABLE}={choice}, but on this processor the kernels run on {', '.join(instruction_sets())}"
+        )
+    return extension
 
 
 @functools.cache
-def instruction_set() -> str:
-    """The best instruction set of this processor that the kernels were built for."""
+def instruction_sets() -> tuple[str, ...]:
+    """The instruction sets of this processor that the installed kernels were built for, best first."""
     extension = _extension()
     assert isinstance(extension, ModuleType)
-    best: str = extension.instruction_sets()[0]
-    return best
+    return tuple(extension.instruction_sets())
+
+
+def instruction_set() -> str:
+    """The instruction set to use: the one that ``NSM_KERNELS`` names, else the best."""
+    choice = os.environ.get(VARIABLE, "auto")
+    return choice if choice in instruction_sets() else instruction_sets()[0]
 
 
 def active() -> str:

@@ -129,6 +129,28 @@ def _speed(rows: Rows) -> Table:
     return headings, cells
 
 
+def _compiled(rows: Rows) -> Table:
+    headings = ["weights", "error, %", "NLL", "ECE", "bytes", "images"]
+    cells = [
+        [
+            "network, float32" if row["what"] == "network" else row["what"],
+            f"{row['error_percent']:.2f}",
+            f"{row['nll']:.4f}",
+            f"{row['ece']:.4f}",
+            f"{row['bytes']:,}" if "bytes" in row else "",
+            f"{row['n']:,}",
+        ]
+        for row in rows
+    ]
+    return headings, cells
+
+
+def _rivals(rows: Rows) -> Table:
+    names = list(dict.fromkeys(name for row in rows for name in row["all"]))
+    cells = [[row["name"], *(f"{row['all'][name]:,.0f}" for name in names)] for row in rows]
+    return ["samples/s", *names], cells
+
+
 def _clt(rows: Rows) -> Table:
     fan_ins = sorted({int(row["fan_in"]) for row in rows})
     headings = ["law", *(f"fan-in {fan_in}" for fan_in in fan_ins)]
@@ -153,6 +175,8 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "signals": ("learning", _signals),
     "speed-train": ("speed-train", _speed),
     "speed-predict": ("speed-predict", _speed),
+    "rivals": ("speed-predict", _rivals),
+    "compiled": ("compiled", _compiled),
     "clt": ("clt", _clt),
     "events": ("events", _speed),
     "saccades": ("saccades", _saccades),

@@ -1,0 +1,302 @@
+"""From a trained network to a program of integers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nsm.engine.program import Program
+from nsm.engine.steps import (
+    Classifier,
+    First,
+    Floats,
+    Geometry,
+    Noise,
+    Pool,
+    Sampled,
+    Shape,
+    Step,
+    Weights,
+    area_behind,
+)
+from nsm.nn import Binarize, Conv2d, Drawing, Linear, StochasticLayer
+
+Precision = Literal["int8", "int4", "ternary", "binary"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+_LARGEST = {"int8": 127, "int4": 7}
+_TERNARY_THRESHOLD = 0.7  # of the mean magnitude; Li et al., "Ternary weight networks" (2016)
+_IGNORED = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)
+
+
+class CompileError(ValueError):
+    """A network that has no integer program: the message names the module and the reason."""
+
+
+def compile(  # noqa: A001 (as in torch.compile)
+    net: nn.Module, *, weights: Precision = "int8", image: Shape | None = None
+) -> Program:
+    """A program of small integers that samples a trained network, see ``docs/engine.md``.
+
+    The network is a chain of modules: an optional :class:`nsm.nn.Binarize`; stochastic layers
+    (:class:`nsm.nn.Linear`, :class:`nsm.nn.Conv2d` with zero padding) at fidelity ``"moment"``, between them
+    ``torch.nn.MaxPool2d``, ``AvgPool2d`` and ``Flatten``; a ``torch.nn.Linear`` on top. Dropout is left out,
+    as in evaluation. The first layer keeps its weights and its real inputs in float32; the others get weights
+    of the precision asked for, with a scale of their own for every neuron.
+
+    Args:
+        net: the network; it is not changed.
+        weights: ``"int8"``, ``"int4"`` ([-7, 7]), ``"ternary"`` or ``"binary"``.
+        image: (channels, height, width) of an input; None for the network's own ``image``, or the size that a
+            first fully connected layer says.
+
+    Raises:
+        CompileError: naming the module that cannot be compiled, and why.
+        TypeError: if ``net`` is not a module.
+        ValueError: if ``weights`` is unknown, or ``image`` is missing or not of three positive numbers.
+
+    >>> import nsm, torch
+    >>> program = nsm.compile(nsm.models.build("digits-mlp"))
+    >>> program.predict(torch.rand(3, 1, 8, 8), samples=20).probabilities.shape
+    torch.Size([3, 10])
+    """
+    if not isinstance(net, nn.Module):
+        raise TypeError(f"net must be a torch.nn.Module, got {type(net).__name__}")
+    if weights not in PRECISIONS:
+        raise ValueError(f"weights must be one of {', '.join(PRECISIONS)}, got {weights!r}")
+    modules = list(_chain(net, ""))
+    shape, flat = _input_shape(net, modules, image)
+    drawing = [module for module in net.modules() if isinstance(module, Drawing)]
+    walk = _Walk(shape, flat, weights, {module: index for index, module in enumerate(drawing)})
+    for name, module in modules:
+        try:
+            walk.add(module)
+        except CompileError as error:
+            raise CompileError(f"{name} ({type(module).__name__}) cannot be compiled: {error}") from None
+    try:
+        return Program(tuple(walk.steps), vector=flat)
+    except ValueError as error:
+        raise CompileError(f"the network cannot be compiled: {error}") from error
+
+
+def _chain(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
+    if type(module).forward is nn.Sequential.forward:
+        for key, child in module.named_children():
+            yield from _chain(child, f"{name}.{key}" if name else key)
+    else:
+        yield name or "net", module
+
+
+def _input_shape(
+    net: nn.Module, modules: list[tuple[str, nn.Module]], image: Shape | None
+) -> tuple[Shape, bool]:
+    """(channels, height, width), and whether inputs are vectors."""
+    given = getattr(net, "image", None) if image is None else image
+    if given is None:
+        widths = [m.product.in_features for _, m in modules if isinstance(m, Linear)]
+        convolutions = any(isinstance(m, Conv2d) for _, m in modules)
+        if not widths or convolutions:
+            raise ValueError("image must be given, (channels, height, width) of an input, for this network")
+        return (widths[0], 1, 1), True
+    if not (
+        isinstance(given, tuple)
+        and len(given) == 3
+        and all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in given)
+    ):
+        raise ValueError(f"image must be three positive numbers, (channels, height, width), got {given!r}")
+    return given, False
+
+
+class _Walk:
+    """The steps made so far, and the shape of what the next module receives."""
+
+    def __init__(self, shape: Shape, flat: bool, precision: Precision, numbers: dict[Drawing, int]) -> None:
+        self.steps: list[Step] = []
+        self._shape, self._flat, self._precision, self._numbers = shape, flat, precision, numbers
+        self._binarize, self._area = False, 1
+
+    def add(self, module: nn.Module) -> None:
+        if self.steps and isinstance(self.steps[-1], Classifier):
+            raise CompileError("it stands behind the classifier")
+        if isinstance(module, _IGNORED):
+            return
+        if isinstance(module, Binarize):
+            self._add_binarize()
+        elif isinstance(module, nn.Flatten):
+            if (module.start_dim, module.end_dim) != (1, -1):
+                raise CompileError("it must flatten everything behind the batch dimension")
+            self._flat = True
+        elif isinstance(module, StochasticLayer):
+            self._add_stochastic(module)
+        elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+            self._add_pool(module)
+        elif isinstance(module, nn.Linear):
+            self._add_classifier(module)
+        else:
+            raise CompileError(
+                "a program has stochastic layers (nsm.nn.Linear, nsm.nn.Conv2d), maximum and average "
+                "pooling, Flatten, Dropout, a Binarize in front and a torch.nn.Linear on top"
+            )
+
+    def _append(self, step: Step, outputs: Shape) -> None:
+        self.steps.append(step)
+        self._shape, self._area = outputs, area_behind(step, self._area)
+
+    def _add_binarize(self) -> None:
+        if self.steps or self._binarize:
+            raise CompileError("it must be the first module")
+        self._binarize = True
+
+    def _add_stochastic(self, layer: StochasticLayer) -> None:
+        if layer.fidelity != "moment":
+            raise CompileError(f'its fidelity must be "moment", got "{layer.fidelity}"')
+        geometry = self._geometry(layer)
+        weights = _float32(layer.weight).reshape(geometry.weight_shape)
+        noise = Noise(
+            gain=_float32(layer.a + layer.noise.mean),
+            bias=_bias(layer.bias, geometry),
+            variance=layer.noise.variance,
+            additive=layer.eta**2,
+            layer=self._numbers[layer],
+        )
+        if not self.steps:
+            if layer.pooled > 1:
+                raise CompileError("its inputs are averages, but it stands behind no neurons")
+            self._append(First(geometry, weights, noise, self._binarize), geometry.outputs)
+        else:
+            whole, scale = quantized(weights, self._precision)
+            # Behind neurons inputs are signs, declared or not.
+            pooled = layer.pooled if layer.binary_input or self._area == 1 else 0
+            self._append(Sampled(geometry, whole, scale, noise, pooled), geometry.outputs)
+        if isinstance(layer, Conv2d) and max(layer.max_pool, default=1) > 1:
+            window = _pair(layer.max_pool)
+            self._append_pool(Pool(self._shape, window, window, average=False))
+
+    def _geometry(self, layer: StochasticLayer) -> Geometry:
+        if isinstance(layer, Linear):
+            return self._connected(layer.product)
+        if not isinstance(layer, Conv2d):
+            raise CompileError("of the stochastic layers, Linear and Conv2d can be compiled")
+        conv = layer.product
+        if self._flat:
+            raise CompileError("it receives a flat vector")
+        if conv.in_channels != self._shape[0]:
+            raise CompileError(f"it takes {conv.in_channels} channels and would receive {self._shape[0]}")
+        assert isinstance(conv, nn.Conv2d)
+        margins = layer._margins()  # noqa: SLF001 (of the same library)
+        if conv.padding_mode != "zeros" and any(map(any, margins)):
+            raise CompileError(f'its padding_mode must be "zeros", got "{conv.padding_mode}"')
+        (top, bottom), (left, right) = margins
+        return _checked(
+            Geometry(
+                self._shape,
+                conv.out_channels,
+                _pair(conv.kernel_size),
+                _pair(conv.stride),
+                (top, left, bottom, right),
+                _pair(conv.dilation),
+                conv.groups,
+            )
+        )
+
+    def _connected(self, linear: nn.Linear) -> Geometry:
+        if not self._flat and self._shape[1:] != (1, 1):
+            raise CompileError("it needs a Flatten in front of it")
+        if linear.in_features != math.prod(self._shape):
+            raise CompileError(
+                f"it takes {linear.in_features} inputs and would receive {math.prod(self._shape)}"
+            )
+        return _checked(Geometry(self._shape, linear.out_features, self._shape[1:]))
+
+    def _add_pool(self, pool: nn.MaxPool2d | nn.AvgPool2d) -> None:
+        if not self.steps:
+            raise CompileError("it must stand behind a stochastic layer")
+        if self._flat:
+            raise CompileError("it receives a flat vector")
+        if _pair(pool.padding) != (0, 0) or pool.ceil_mode:
+            raise CompileError("it must have padding=0 and ceil_mode=False")
+        if isinstance(pool, nn.MaxPool2d):
+            if _pair(pool.dilation) != (1, 1) or pool.return_indices:
+                raise CompileError("it must have dilation=1 and return_indices=False")
+        elif pool.divisor_override is not None:
+            raise CompileError("it must have divisor_override=None")
+        kernel, stride = _pair(pool.kernel_size), _pair(pool.stride or pool.kernel_size)
+        self._append_pool(Pool(self._shape, kernel, stride, average=isinstance(pool, nn.AvgPool2d)))
+
+    def _append_pool(self, step: Pool) -> None:
+        try:
+            step.check()
+        except ValueError as error:
+            raise CompileError(str(error)) from error
+        self._append(step, step.outputs)
+
+    def _add_classifier(self, linear: nn.Linear) -> None:
+        if not self.steps:
+            raise CompileError("it must stand behind a stochastic layer")
+        geometry = self._connected(linear)
+        weights = _float32(linear.weight).reshape(geometry.weight_shape)
+        whole, scale = quantized(weights, "int8")
+        bias: Tensor | None = linear.bias  # torch's annotation denies None
+        self._append(Classifier(geometry, whole, scale, _bias(bias, geometry)), geometry.outputs)
+
+
+def quantized(weights: Floats, precision: Precision) -> tuple[Weights, Floats]:
+    """Whole weights and each neuron's scale, w ~ scale * whole.
+
+    int8 and int4: scale = max |w| / 127 or 7. binary: signs, scale = mean |w|. ternary: signs where |w|
+    exceeds 0.7 mean |w|, scale = mean |w| of those.
+
+    Args:
+        weights: float32 (neurons, ...).
+        precision: which.
+
+    Returns:
+        int8 of the shape of ``weights``, and float32 (neurons,); 1 for a neuron whose weights are all 0.
+    """
+    flat = weights.reshape(len(weights), -1).astype(np.float64)
+    size = np.abs(flat)
+    if precision in _LARGEST:
+        scale = size.max(axis=1) / _LARGEST[precision]
+    else:
+        least = _TERNARY_THRESHOLD * size.mean(axis=1) if precision == "ternary" else np.zeros(len(flat))
+        kept = size > least[:, None]
+        scale = (size * kept).sum(axis=1) / np.maximum(kept.sum(axis=1), 1)
+    rounded = np.where(scale > 0, scale, 1.0).astype(np.float32)
+    # A scale below float32's range stands for weights that are as good as 0.
+    rounded[rounded == 0] = 1.0
+    if precision in _LARGEST:
+        whole = np.rint(flat / rounded[:, None]).clip(-_LARGEST[precision], _LARGEST[precision])
+    else:
+        whole = np.where(kept, np.sign(flat), 0.0)
+    return whole.astype(np.int8).reshape(weights.shape), rounded
+
+
+def _float32(values: Tensor) -> Floats:
+    array: Floats = values.detach().to("cpu", torch.float32).numpy().copy()
+    if not np.isfinite(array).all():
+        raise CompileError("it holds values that are not finite")
+    return array
+
+
+def _bias(values: Tensor | None, geometry: Geometry) -> Floats:
+    return np.zeros(geometry.neurons, np.float32) if values is None else _float32(values)
+
+
+def _pair(value: object) -> tuple[int, int]:
+    if isinstance(value, int):
+        return value, value
+    assert isinstance(value, tuple)
+    height, width = value
+    return height, width
+
+
+def _checked(geometry: Geometry) -> Geometry:
+    try:
+        geometry.check()
+    except ValueError as error:
+        raise CompileError(str(error)) from error
+    return geometry

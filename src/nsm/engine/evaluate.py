@@ -1,0 +1,54 @@
+"""Scoring a program on labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from nsm import random
+from nsm.engine.program import Program
+from nsm.inference import Evaluation, Prediction
+from nsm.inference.checks import check_samples
+from nsm.inference.evaluate import score
+from nsm.inference.predict import SAMPLES
+
+if TYPE_CHECKING:
+    from nsm.data import ImageSet
+
+_BOUND = 256 * 2**20  # bytes: decides how many images are predicted in one call
+
+
+def evaluate(
+    program: Program,
+    images: ImageSet,
+    *,
+    samples: int | None = None,
+    seed: int | torch.Generator | None = 0,
+    progress: Callable[[int, int], object] | None = None,
+) -> Evaluation:
+    """Predict every image of a set with a program, as :func:`nsm.evaluate` does with a network.
+
+    Args:
+        program: takes the set's images and has an output for each of its classes.
+        images: at least one image.
+        samples: samples of each image, in [1, 2^32]; None for 100.
+        seed: seed of the draws, an integer in [0, 2^63) or a generator that gives one.
+        progress: called with the number of images done and of all images, after each part.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if an argument has a wrong value, or the program does not fit the images.
+    """
+    samples = SAMPLES if samples is None else samples
+    check_samples(samples)
+    if not len(images):
+        raise ValueError("images must hold at least one image, got none")
+    resolved = random.resolve_seed(seed)
+
+    def predict(pixels: Tensor, indices: Tensor) -> Prediction:
+        return program.predict(pixels, samples=samples, seed=resolved, votes=True, inputs=indices)
+
+    return score(predict, images, samples=samples, bound=_BOUND, progress=progress)

@@ -1,0 +1,260 @@
+"""A program's numbers as the kernels want them: panels of 32 neurons, fields in runs of contiguous units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nsm import random
+from nsm.engine import arguments
+from nsm.engine.plain import PANEL
+from nsm.engine.steps import (
+    Classifier,
+    First,
+    Geometry,
+    Pool,
+    Sampled,
+    Shape,
+    Step,
+    area_behind,
+    areas,
+    shapes,
+    spacing,
+)
+
+_ALIGNMENT = 64
+_DONE, _NOT_FINITE = 0, 1
+_Fields = dict[str, Any]
+
+
+class Kernels:
+    """A program laid out for the C++ kernels.
+
+    Args:
+        extension: the compiled extension.
+        steps: of a checked program.
+    """
+
+    def __init__(self, extension: ModuleType, steps: Sequence[Step]) -> None:
+        self._arrays: list[NDArray[Any]] = []  # what the kernels have addresses of
+        self._classes = shapes(steps[-1])[1][0]
+        layers = []
+        for number, (step, area) in enumerate(zip(steps, areas(steps), strict=True)):
+            after = steps[number + 1] if number + 1 < len(steps) else None
+            before = self._image(shapes(step)[0], step)
+            layers.append(self._layer(step, area, before, after))
+        self._program = extension.Program(layers, self._classes)
+
+    def run(
+        self, x: Tensor, inputs: Tensor, *, samples: int, seed: int, keep: bool, instruction_set: str
+    ) -> tuple[Tensor, Tensor | None]:
+        """Samples of every input, summed up.
+
+        Args:
+            x: float32 (N, channels, height, width), contiguous.
+            inputs: int64 (N,), contiguous.
+            samples: S.
+            seed: in [0, 2^63).
+            keep: whether to return every sample's logits.
+            instruction_set: of :func:`nsm.native.paths.instruction_sets`.
+
+        Returns:
+            float32 of N probabilities for each class, N entropies, N expected entropies and N mutual
+            informations, one after another; logits (N, S, classes), or None.
+
+        Raises:
+            ValueError: if an input is not finite, or so large that the first layer overflows.
+        """
+        count = x.shape[0]
+        results = torch.empty(count * (self._classes + 3))
+        logits = torch.empty(count, samples, self._classes) if keep else None
+        outcome, failed = self._program.run(
+            x.data_ptr(),
+            inputs.data_ptr(),
+            count,
+            samples,
+            seed,
+            results.data_ptr(),
+            0 if logits is None else logits.data_ptr(),
+            instruction_set,
+            torch.get_num_threads(),
+            self._classes,
+        )
+        if outcome != _DONE:
+            what = (
+                "holds NaN or infinity"
+                if outcome == _NOT_FINITE
+                else "is too large: the first layer overflows"
+            )
+            raise ValueError(f"x must be finite, but input {failed} {what}")
+        return results, logits
+
+    def _address(self, values: NDArray[Any]) -> int:
+        size = values.nbytes
+        memory = np.empty(size + _ALIGNMENT, np.uint8)
+        start = -memory.ctypes.data % _ALIGNMENT
+        memory[start : start + size] = np.ascontiguousarray(values).view(np.uint8).reshape(-1)
+        self._arrays.append(memory)
+        return int(memory.ctypes.data) + start
+
+    def _layer(self, step: Step, area: int, before: _Fields, after: Step | None) -> _Fields:
+        area_after = area_behind(step, area)
+        # Squares are made by the last pooling before a layer that needs them.
+        squares = isinstance(step, Pool) and isinstance(after, Sampled) and not after.pooled
+        fields: _Fields = {
+            "output": self._image(shapes(step)[1], after) if after else self._image((1, 1, 1), None),
+            "squares": int(squares),
+            "margin": area_after,
+        }
+        if isinstance(step, Pool):
+            return fields | {"kind": "pool", "pool": _pool(step, area_after)}
+        product = self._product(step, before)
+        if isinstance(step, First):
+            numbers = arguments.of_first(step)
+            product |= self._varying(step.geometry, numbers)
+            first = {
+                "weights": self._address(_panels(numbers.weights, step.geometry)),
+                "units": step.geometry.fan_in,
+                "offsets": self._address(_unit_offsets(step.geometry, before)),
+                "image": before,
+                "binarize": int(step.binarize),
+            }
+            return fields | {"kind": "first", "product": product, "input": first}
+        product["weights"] = self._address(_packed(step.weights, step.geometry))
+        if isinstance(step, Classifier):
+            scale, shift = arguments.of_classifier(step, area)
+            return fields | {
+                "kind": "classifier",
+                "product": product | self._rows(step.geometry, scale, shift),
+            }
+        if step.pooled:
+            fixed = arguments.of_signs(step, area)
+            product |= self._rows(step.geometry, fixed.scale, fixed.shift)
+            if len(fixed.scale) > 1:
+                product["kinds"] = self._address(fixed.kinds)
+        else:
+            averages = arguments.of_averages(step, area)
+            product |= self._varying(step.geometry, averages)
+            product["squares"] = self._address(_packed(averages.squares, step.geometry))
+        return fields | {"kind": "sampled", "product": product}
+
+    def _product(self, step: First | Sampled | Classifier, before: _Fields) -> _Fields:
+        geometry = step.geometry
+        _, height, width = geometry.outputs
+        offsets, length = _runs(geometry, before)
+        where = 0
+        if not isinstance(step, Classifier):
+            where = random.place(step.noise.layer, purpose=random.Purpose.PROGRAM)
+        return {
+            "groups": geometry.groups,
+            "panels": -(-geometry.neurons // geometry.groups // PANEL),
+            "neurons": geometry.neurons // geometry.groups,
+            "height": height,
+            "width": width,
+            "stride_y": geometry.stride[0],
+            "stride_x": geometry.stride[1],
+            "segments": len(offsets),
+            "quads": -(-length // 4),
+            "offsets": self._address(offsets),
+            "group_units": geometry.weight_shape[1],
+            "place": where,
+            **dict.fromkeys(("weights", "squares", "kinds", "scale", "shift", "power", "floor")),
+        }
+
+    def _rows(self, geometry: Geometry, scale: NDArray[Any], shift: NDArray[Any]) -> _Fields:
+        return {
+            name: self._address(_padded(np.atleast_2d(values), geometry))
+            for name, values in (("scale", scale), ("shift", shift))
+        }
+
+    def _varying(self, geometry: Geometry, numbers: arguments.Varying) -> _Fields:
+        named = {name: getattr(numbers, name) for name in ("scale", "shift", "power", "floor")}
+        return {name: self._address(_padded(values[None], geometry)) for name, values in named.items()}
+
+    def _image(self, shape: Shape, reader: Step | None) -> _Fields:
+        """An image with the margins that the step that reads it needs."""
+        channels, height, width = shape
+        top, left, bottom, right = (0, 0, 0, 0)
+        if reader is not None and not isinstance(reader, Pool):
+            top, left, bottom, right = reader.geometry.padding
+        row = (left + width + right) * channels
+        size = -(-(top + height + bottom) * row // _ALIGNMENT) * _ALIGNMENT
+        return {
+            "height": height,
+            "width": width,
+            "channels": channels,
+            "top": top,
+            "left": left,
+            "row": row,
+            "size": size,
+        }
+
+
+def _pool(step: Pool, area: int) -> _Fields:
+    _, height, width = step.outputs
+    return {
+        "height": height,
+        "width": width,
+        "kernel_y": step.kernel[0],
+        "kernel_x": step.kernel[1],
+        "stride_y": step.stride[0],
+        "stride_x": step.stride[1],
+        "average": int(step.average),
+        "offset": area,
+        "spacing": spacing(area),
+    }
+
+
+def _runs(geometry: Geometry, image: _Fields) -> tuple[NDArray[np.int64], int]:
+    """Where a field's runs of contiguous units begin, and their length: rows of the kernel where all channels
+    of neighbouring pixels are in it, else its pixels.
+    """
+    (height, width), (down, across) = geometry.kernel, geometry.dilation
+    rows = np.arange(height, dtype=np.int64) * down * image["row"]
+    if geometry.groups == 1 and (across == 1 or width == 1):
+        return rows, width * geometry.inputs[0]
+    columns = np.arange(width, dtype=np.int64) * across * image["channels"]
+    return (rows[:, None] + columns).reshape(-1), geometry.weight_shape[1]
+
+
+def _unit_offsets(geometry: Geometry, image: _Fields) -> NDArray[np.int64]:
+    """Where each unit of group 0's field lies, channels innermost."""
+    (height, width), (down, across) = geometry.kernel, geometry.dilation
+    rows = np.arange(height, dtype=np.int64)[:, None, None] * down * image["row"]
+    columns = np.arange(width, dtype=np.int64)[:, None] * across * image["channels"]
+    units: NDArray[np.int64] = rows + columns + np.arange(geometry.weight_shape[1], dtype=np.int64)
+    return units.reshape(-1)
+
+
+def _by_group(values: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+    """(neurons, ...) to (panels, 32, ...), with zeros where a group does not fill its last panel."""
+    grouped = values.reshape(geometry.groups, -1, *values.shape[1:])
+    lacking = -grouped.shape[1] % PANEL
+    filled = np.pad(grouped, [(0, 0), (0, lacking), *[(0, 0)] * (values.ndim - 1)])
+    return filled.reshape(-1, PANEL, *values.shape[1:])
+
+
+def _padded(rows: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+    """(kinds, neurons) to (kinds, 32 panels)."""
+    return np.stack([_by_group(row, geometry).reshape(-1) for row in rows])
+
+
+def _panels(weights: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+    """(panel, unit, neuron), units in the order of :func:`_unit_offsets`."""
+    by_unit = weights.transpose(0, 2, 3, 1).reshape(len(weights), -1)
+    return _by_group(by_unit, geometry).transpose(0, 2, 1)
+
+
+def _packed(weights: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+    """(panel, run, four, neuron, unit)."""
+    (height, width), across = geometry.kernel, geometry.dilation[1]
+    runs = height if geometry.groups == 1 and (across == 1 or width == 1) else height * width
+    by_run = weights.transpose(0, 2, 3, 1).reshape(len(weights), runs, -1)
+    fours = np.pad(by_run, ((0, 0), (0, 0), (0, -by_run.shape[2] % 4))).reshape(len(weights), runs, -1, 4)
+    return _by_group(fours, geometry).transpose(0, 2, 3, 1, 4)

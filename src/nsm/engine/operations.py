@@ -1,0 +1,55 @@
+"""How many operations a program takes."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from nsm.engine.program import Program
+from nsm.engine.steps import First, Pool, Sampled, areas
+
+
+class Operations(NamedTuple):
+    """Counts by kind; units that padding adds are counted, lanes that the kernels leave idle are not.
+
+    Attributes:
+        first: multiplications and additions of real numbers in the first layer, once for an input: one for
+            the mean and one for the variance of every synapse and position.
+        additions: of a weight to a sum, once for a sample: synapses on neurons that are +1 or -1.
+        multiplications: of a weight or its square with a small whole number, once for a sample: synapses on
+            averages, twice where the variance depends on them.
+        draws: uniform 16-bit numbers, each compared once, for a sample: one for every neuron.
+        weights: whole numbers that are kept.
+    """
+
+    first: int
+    additions: int
+    multiplications: int
+    draws: int
+    weights: int
+
+
+def count(program: Program) -> Operations:
+    """The operations of a program.
+
+    >>> import nsm
+    >>> count(nsm.compile(nsm.models.build("digits-mlp")))
+    Operations(first=32768, additions=34048, multiplications=0, draws=384, weights=34048)
+    """
+    first = additions = multiplications = draws = weights = 0
+    for step, area in zip(program.steps, areas(program.steps), strict=True):
+        if isinstance(step, Pool):
+            continue
+        neurons = math.prod(step.geometry.outputs)
+        synapses = neurons * step.geometry.fan_in
+        drawing = step is not program.steps[-1]
+        draws += neurons if drawing else 0
+        if isinstance(step, First):
+            first += 2 * synapses
+            continue
+        weights += step.weights.size
+        if area == 1:
+            additions += synapses
+        else:
+            multiplications += synapses * (2 if isinstance(step, Sampled) and not step.pooled else 1)
+    return Operations(first, additions, multiplications, draws, weights)

@@ -1,0 +1,58 @@
+// A compiled network: its steps in order, run over inputs and samples on several threads.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "program.hpp"
+
+namespace nsm {
+
+struct Layer {
+    enum class Kind { first, sampled, pool, classifier } kind;
+    Input input;      // first
+    Product product;  // first, sampled, classifier
+    Pool pool;        // pool
+    Image output;     // of codes; with `squares` a second image of the same shape
+    bool squares;
+    std::uint8_t margin;  // the code of 0 in the output's margins
+};
+
+struct Results {
+    float *probabilities, *entropy, *expected_entropy, *mutual_information;  // (inputs, classes), then (inputs)
+    float* logits;  // (inputs, samples, classes), or null
+};
+
+enum class Outcome { done, not_finite, overflow };
+
+class Compiled {
+public:
+    Compiled(std::vector<Layer> layers, std::int64_t classes);
+    ~Compiled();
+
+    // Runs `count` inputs x, each with its index in the random streams. Stops at an input that is not finite or whose
+    // first layer overflows, and says which one by `failed`.
+    Outcome run(const float* x, const std::int64_t* indices, std::int64_t count, std::int64_t samples,
+                std::uint64_t seed, const Results& results, const std::string& instruction_set, int threads,
+                std::int64_t& failed) const;
+
+private:
+    struct Scratch;
+
+    std::unique_ptr<Scratch> borrow() const;
+    void give_back(std::unique_ptr<Scratch> scratch) const;
+
+    std::vector<Layer> layers_;
+    std::int64_t classes_, chunk_;  // samples of an input that go through all layers together
+    // Kept from one call to the next: fresh memory costs more than the work on it.
+    mutable std::mutex guard_;
+    mutable std::vector<std::unique_ptr<Scratch>> idle_;
+};
+
+// The thresholds that ProgramKernels::limits makes of arguments.
+void limits(const float* argument, std::int64_t count, std::uint16_t* limit, std::uint16_t* side,
+            const std::string& instruction_set);
+
+}  // namespace nsm

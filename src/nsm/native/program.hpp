@@ -1,0 +1,115 @@
+// A compiled network's steps as the kernels see them, and the kernels' interface.
+//
+// Activations are bytes, "codes": z = step * (code - offset), a neuron that fired 2 and one that did not 0, an average of
+// k x k neurons the sum of their codes. Every loop is compiled once per instruction set (program.cpp) and gives the same
+// samples on each of them: what decides a sample is integer arithmetic, or float32 operations rounded one by one.
+#pragma once
+
+#include <cstdint>
+
+// Never called out of line: the linker would keep one copy for all instruction sets.
+#define NSM_INLINE [[gnu::always_inline]] inline
+
+namespace nsm {
+
+constexpr std::int64_t kPanel = 32;      // neurons computed together
+constexpr std::int64_t kQuad = 4;        // samples drawn together: the four words of a Philox block
+constexpr std::int64_t kArgument = 15000;  // units of the threshold's argument: 1 standard deviation of u
+constexpr std::int64_t kSlack = 64;      // bytes that may be read behind a row of codes
+
+// Neurons of a layer in panels of 32, none across a border of groups: neuron k of group g is number
+// 32 * per_group * g + k of its position's stream.
+struct Panels {
+    std::int64_t groups, per_group, neurons;  // panels and neurons of a group
+
+    NSM_INLINE std::int64_t count() const { return groups * per_group; }
+    NSM_INLINE std::int64_t padded() const { return kPanel * count(); }
+    NSM_INLINE std::int64_t group(std::int64_t panel) const { return panel / per_group; }
+    NSM_INLINE std::int64_t channel(std::int64_t panel) const {
+        return group(panel) * neurons + panel % per_group * kPanel;
+    }
+    NSM_INLINE std::int64_t valid(std::int64_t panel) const {
+        const std::int64_t left = neurons - panel % per_group * kPanel;
+        return left < kPanel ? left : kPanel;
+    }
+};
+
+// Where a step's values lie in memory: an image of rows of pixels of channels, with margins; in elements.
+struct Image {
+    std::int64_t height, width, channels;  // without margins
+    std::int64_t top, left;                // margins
+    std::int64_t row, size;                // from one row to the next; of one sample
+
+    NSM_INLINE std::int64_t at(std::int64_t y, std::int64_t x) const { return (y + top) * row + (x + left) * channels; }
+};
+
+// A convolution's (or, over the whole image, a fully connected layer's) product.
+struct Product {
+    Panels panels;
+    std::int64_t height, width, stride_y, stride_x;  // of positions
+    std::int64_t segments, quads;     // a neuron's field: runs of contiguous units, their length in fours of units
+    const std::int64_t* offsets;      // of each run from the field's first unit
+    std::int64_t group_units;         // from one group's first unit to the next group's
+    const std::int8_t* weights;       // (panel, run, four, neuron, unit)
+    const std::uint8_t* squares;      // w^2 in the same order, or null where the variance does not depend on the input
+    const float *scale, *shift;       // argument = sum * scale + shift, one row of panels.padded() for each kind of place
+    const std::int32_t* kinds;        // row of scale and shift for each position, or null: row 0
+    const float *power, *floor;       // variance = sum of squares * power + floor, with `squares`
+    std::uint32_t place;
+
+    NSM_INLINE std::int64_t positions() const { return height * width; }
+    NSM_INLINE std::int64_t elements() const { return positions() * panels.padded(); }
+};
+
+// The first layer: real inputs, once for all samples.
+struct Input {
+    Product product;           // weights, squares: null
+    const float* weights;      // (panel, unit, neuron)
+    std::int64_t units;        // of a field
+    const std::int64_t* offsets;  // of each unit from the field's first; for group 0
+    Image image;
+    bool binarize;             // sgn(2 x - 1) first
+};
+
+// A presynaptic unit of the first layer that is not 0.
+struct Unit {
+    float value, square;
+    std::int64_t index;
+};
+
+struct Pool {
+    std::int64_t height, width, kernel_y, kernel_x, stride_y, stride_x;
+    bool average;
+    std::int64_t offset, spacing;  // of the codes it makes: squares are ((code - offset) / spacing)^2, spacing 1 or 2
+};
+
+// Quads `first_quad` .. + `quads` of the samples of one input.
+struct Chunk {
+    std::uint64_t seed;
+    std::uint32_t input, first_quad;
+    std::int64_t quads;
+};
+
+struct Activations {
+    Image image;
+    std::uint8_t* codes;    // of the first sample
+    std::uint8_t* squares;  // or null
+};
+
+struct ProgramKernels {
+    const char* name;
+    // Thresholds of one input's first layer: fires where (uniform < limit) != side. Returns whether all are numbers.
+    // x: one input, (channels, height, width); scratch: the image with its margins, 0 there, and room for its units.
+    bool (*first)(const Input& input, const float* x, float* scratch, std::uint16_t* limit, std::uint16_t* side);
+    void (*draw)(const Product& product, const Chunk& chunk, const std::uint16_t* limit, const std::uint16_t* side,
+                 const Activations& to);
+    void (*fire)(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to);
+    void (*pool)(const Pool& pool, const Chunk& chunk, const Activations& from, const Activations& to);
+    void (*classify)(const Product& product, const Chunk& chunk, const Activations& from, float* logits);
+    // Adds the softmax of each sample to sums[0 .. classes), its entropy to sums[classes]; the logits are used up.
+    void (*average)(float* logits, std::int64_t stride, std::int64_t samples, std::int64_t classes, double* sums);
+    // P(z = 1) = (limit or, where side, 65536 - limit) / 65536 for arguments in units of 1 / kArgument.
+    void (*limits)(const float* argument, std::int64_t count, std::uint16_t* limit, std::uint16_t* side);
+};
+
+}  // namespace nsm

@@ -1,0 +1,123 @@
+"""Small networks that between them have everything that can be compiled."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+import nsm
+
+Shape = tuple[int, ...]
+
+
+def perturbed(net: nn.Module, seed: int = 1) -> nn.Module:
+    """The network with gains and biases that differ from neuron to neuron."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for _, layer in nsm.nn.stochastic_layers(net):
+            layer.beta.add_(0.4 * torch.randn(layer.beta.shape, generator=generator))
+            if layer.bias is not None:
+                layer.bias.add_(0.2 * torch.randn(layer.bias.shape, generator=generator))
+    return net
+
+
+def _vectors() -> nn.Module:
+    return nn.Sequential(
+        nsm.nn.Linear(20, 45, noise=nsm.Gaussian(0.8), eta=0.3),
+        nn.Dropout(0.5),
+        nsm.nn.Linear(45, 33, bias=False, binary_input=True, noise=nsm.Bernoulli(0.3)),
+        nn.Linear(33, 4, bias=False),
+    )
+
+
+def _padded() -> nn.Module:
+    return nn.Sequential(
+        nsm.nn.Binarize(),
+        nsm.nn.Conv2d(2, 6, 3, padding=1, binary_input=True),
+        nsm.nn.Conv2d(6, 40, (3, 2), stride=(2, 1), padding=(2, 1), binary_input=True, eta=0.5),
+        nn.MaxPool2d(2, stride=1),
+        nsm.nn.Conv2d(40, 8, 2, padding=(0, 1), binary_input=True),
+        nn.Flatten(),
+        nn.Linear(8 * 3 * 7, 3),
+    )
+
+
+def _averaged() -> nn.Module:
+    return nn.Sequential(
+        nsm.nn.Conv2d(3, 10, 3, padding=1, stride=2, groups=1),
+        nn.AvgPool2d(2),
+        nsm.nn.Conv2d(10, 12, (3, 2), padding=(2, 1), groups=2, dilation=(1, 2), noise=nsm.Bernoulli(0.25)),
+        nn.AvgPool2d((3, 1)),
+        nn.MaxPool2d((1, 2)),
+        nn.Flatten(),
+        nsm.nn.Linear(12, 37, eta=0.1),
+        nn.Sequential(nn.Identity(), nn.Linear(37, 40)),
+    )
+
+
+def _grouped() -> nn.Module:
+    return nn.Sequential(
+        nsm.nn.Conv2d(4, 8, 3, groups=4),
+        nsm.nn.Conv2d(8, 8, 3, groups=8, padding=1, binary_input=True, padding_mode="zeros"),
+        nsm.nn.Conv2d(8, 70, 1, binary_input=True),
+        nn.AvgPool2d(3),
+        nn.Flatten(),
+        nn.Linear(70, 2),
+    )
+
+
+def _maximum() -> nn.Module:
+    return nn.Sequential(
+        nsm.nn.Conv2d(2, 36, 3, padding=1, max_pool=(2, 3)),
+        nsm.nn.Conv2d(36, 9, 2, padding=1, binary_input=True, max_pool=2, noise=nsm.Bernoulli(0.4)),
+        nn.Flatten(),
+        nsm.nn.Linear(9 * 2 * 2, 20, binary_input=True),
+        nn.Linear(20, 3),
+    )
+
+
+def _pooled() -> nn.Module:
+    return nn.Sequential(
+        nsm.nn.Conv2d(1, 8, 3, max_pool=(1, 2)),
+        nn.AvgPool2d(2),
+        nsm.nn.Conv2d(8, 33, 3, padding=1, binary_input=True, pooled=4, eta=0.2),
+        nn.AvgPool2d((2, 3)),
+        nn.Flatten(),
+        nsm.nn.Linear(33 * 2 * 1, 24, binary_input=True, pooled=6, noise=nsm.Gaussian(0.9)),
+        nn.Linear(24, 4),
+    )
+
+
+# Name: (network, shape of an input)
+NETS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
+    "vectors": (_vectors, (20,)),
+    "digits": (lambda: nsm.models.build("digits-mlp"), (1, 8, 8)),
+    "padded": (_padded, (2, 7, 6)),
+    "averaged": (_averaged, (3, 13, 11)),
+    "grouped": (_grouped, (4, 5, 5)),
+    "maximum": (_maximum, (2, 7, 10)),
+    "pooled": (_pooled, (1, 10, 16)),
+    "published": (lambda: nsm.models.build("mnist-cnn"), (1, 28, 28)),
+    "published-averages": (
+        lambda: nsm.models.build("mnist-cnn", binarize=True, pooling="average"),
+        (1, 28, 28),
+    ),
+}
+
+
+def made(name: str) -> tuple[nn.Module, Shape]:
+    build, shape = NETS[name]
+    torch.manual_seed(3)
+    return perturbed(build()), shape
+
+
+def compiled(name: str, **options: str) -> nsm.Program:
+    net, shape = made(name)
+    return nsm.compile(net, image=shape if len(shape) == 3 else None, **options)
+
+
+def images(name: str, count: int) -> Tensor:
+    generator = torch.Generator().manual_seed(4)
+    x = torch.rand(count, *NETS[name][1], generator=generator)
+    # Pixels that are 0, as most of a digit's are.
+    return x * (torch.rand(x.shape, generator=generator) < 0.6)

@@ -1,0 +1,113 @@
+"""A program's samples are the same bits on every instruction set, in any batch, on any number of threads."""
+
+import pytest
+import torch
+
+from nsm import native, random
+from nsm.engine import plain
+from nsm.engine.layout import Kernels
+from nsm.native import paths
+from tests.engine.nets import NETS, compiled, images
+
+pytestmark = pytest.mark.skipif(native.active() != "native", reason="the C++ kernels are not installed")
+
+SETS = paths.instruction_sets() if native.active() == "native" else ()
+SEED = 0x7EDCBA9876543210
+
+
+@pytest.fixture(params=SETS)
+def instruction_set(request, monkeypatch):
+    monkeypatch.setenv("NSM_KERNELS", request.param)
+    return request.param
+
+
+def kernel_logits(program, x, inputs, samples, seed=SEED):
+    kernels = Kernels(paths.kernels(), program.steps)
+    shaped = x.reshape(len(x), *program.image).contiguous()
+    _, logits = kernels.run(
+        shaped, inputs, samples=samples, seed=seed, keep=True, instruction_set=paths.instruction_set()
+    )
+    return logits
+
+
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("name", NETS)
+def test_kernels_are_the_plain_form_bit_for_bit(name):
+    program, x = compiled(name), images(name, 3)
+    inputs, samples = torch.tensor([0, 2**32 - 1, 77]), 9
+    expected = plain.logits(
+        program.steps,
+        x.view(len(x), *program.image),
+        samples=torch.arange(samples),
+        inputs=inputs,
+        seed=SEED,
+    )
+    assert torch.equal(kernel_logits(program, x, inputs, samples), expected)
+    assert len(expected.flatten(0, 1).unique(dim=0)) > 20
+
+
+@pytest.mark.parametrize("name", ["vectors", "averaged"])
+def test_samples_do_not_depend_on_the_batch_or_on_how_many_there_are(name):
+    program, x = compiled(name), images(name, 5)
+    inputs = torch.arange(5) + 3
+    together = kernel_logits(program, x, inputs, 150)
+    for i in range(5):
+        alone = kernel_logits(program, x[i : i + 1], inputs[i : i + 1], 7 + 20 * i)
+        assert torch.equal(alone[0], together[i, : 7 + 20 * i])
+
+
+def test_samples_do_not_depend_on_threads():
+    program, x = compiled("published"), images("published", 4)
+    before = torch.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(program.predict(x, samples=60, seed=1, votes=True))
+    finally:
+        torch.set_num_threads(before)
+    for one, three in zip(*found, strict=True):
+        assert torch.equal(one, three)
+
+
+@pytest.mark.parametrize("name", ["vectors", "averaged"])
+def test_without_kernels_the_prediction_is_the_same(monkeypatch, name):
+    program, x = compiled(name), images(name, 2)
+    inputs = torch.tensor([4, 9])
+    predictions = []
+    for choice in ("auto", "off"):
+        monkeypatch.setenv("NSM_KERNELS", choice)
+        predictions.append(program.predict(x, samples=60, seed=2, votes=True, inputs=inputs))
+    for fast, slow in zip(*predictions, strict=True):
+        torch.testing.assert_close(fast, slow, rtol=1e-5, atol=1e-6)
+
+
+def test_layers_samples_inputs_and_seeds_draw_apart():
+    x = images("vectors", 1).expand(2, -1)
+    program = compiled("vectors")
+    logits = kernel_logits(program, x, torch.tensor([0, 1]), 40)
+    assert not torch.equal(logits[0], logits[1])
+    assert len(logits[0].unique(dim=0)) > 20
+    other = kernel_logits(program, x, torch.tensor([0, 1]), 40, seed=SEED ^ 2**40)
+    assert not torch.equal(logits, other)
+
+
+def test_halves_are_those_of_the_philox_blocks():
+    # The blocks of Random123's known answers: counter and key all zeros.
+    drawn = [
+        random.halves(torch.tensor(0), torch.tensor([[sample, 0]]), 2, 0)[0].tolist() for sample in range(4)
+    ]
+    words = [low | high << 16 for low, high in drawn]
+    assert words == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
+
+
+def test_halves_at_large_coordinates():
+    rows = torch.tensor([[2**32 - 1, 2**32 - 2], [6, 11]])
+    where = random.place(3, 1, random.Purpose.PROGRAM)
+    drawn = random.halves(torch.tensor(SEED), rows, 5, where)
+    for row, (sample, index) in enumerate(rows.tolist()):
+        for element in range(5):
+            counter = torch.tensor([element // 2, index, sample // 4, where])
+            key = torch.tensor([SEED & 0xFFFFFFFF, SEED >> 32])
+            word = int(random.philox4x32(counter, key)[sample % 4])
+            assert int(drawn[row, element]) == word >> 16 * (element % 2) & 0xFFFF

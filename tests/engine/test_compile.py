@@ -1,0 +1,194 @@
+"""What can be compiled, what cannot, and what is said about it."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+import nsm
+from nsm.engine import CompileError
+from tests.engine.nets import NETS, compiled, images, made
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_program_predicts_as_its_network_does(name):
+    net, _ = made(name)
+    x = images(name, 4)
+    program, network = (
+        predicted.probabilities
+        for predicted in (compiled(name).predict(x, samples=2000), nsm.predict(net, x, samples=2000))
+    )
+    # Weights of 8 bits, and 2000 samples on either side.
+    torch.testing.assert_close(program, network, atol=0.04, rtol=0)
+
+
+def test_the_network_is_left_as_it_was():
+    net, shape = made("averaged")
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    nsm.compile(net, image=shape)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def linear(width=4, **options):
+    return nsm.nn.Linear(width, width, **options)
+
+
+@pytest.mark.parametrize(
+    ("modules", "message"),
+    [
+        (
+            [linear(), nn.BatchNorm1d(4), nn.Linear(4, 2)],
+            r"1 \(BatchNorm1d\) cannot be compiled: a program has",
+        ),
+        (
+            [linear(fidelity="synapse"), nn.Linear(4, 2)],
+            r'0 \(Linear\) .* fidelity must be "moment", got "synapse"',
+        ),
+        ([nsm.nn.Conv1d(1, 2, 2), nn.Linear(4, 2)], r"0 \(Conv1d\) .* Linear and Conv2d can be compiled"),
+        ([linear(), linear(3), nn.Linear(3, 2)], r"1 \(Linear\) .* takes 3 inputs and would receive 4"),
+        ([linear(), nn.Linear(4, 2), nn.Linear(2, 2)], r"2 \(Linear\) .* behind the classifier"),
+        ([linear(), nsm.nn.Binarize(), nn.Linear(4, 2)], r"1 \(Binarize\) .* must be the first module"),
+        ([nn.Linear(4, 2)], r"0 \(Linear\) .* must stand behind a stochastic layer"),
+        ([linear()], "must begin with a stochastic layer and end in a linear classifier"),
+        ([linear(), nn.Sequential(nn.Tanh()), nn.Linear(4, 2)], r"1\.0 \(Tanh\) cannot be compiled"),
+    ],
+)
+def test_what_cannot_be_compiled_is_named(modules, message):
+    with pytest.raises(CompileError, match=message):
+        nsm.compile(nn.Sequential(*modules), image=(4, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("modules", "message"),
+    [
+        ([nn.MaxPool2d(2)], r"0 \(MaxPool2d\) .* must stand behind a stochastic layer"),
+        ([nsm.nn.Conv2d(2, 3, 3), nn.MaxPool2d(2, padding=1)], r"1 \(MaxPool2d\) .* padding=0"),
+        ([nsm.nn.Conv2d(2, 3, 3), nn.MaxPool2d(2, dilation=2)], r"1 \(MaxPool2d\) .* dilation=1"),
+        ([nsm.nn.Conv2d(2, 3, 3), nn.AvgPool2d(9)], r"1 \(AvgPool2d\) .* kernel \(9, 9\) must fit"),
+        (
+            [nsm.nn.Conv2d(2, 3, 3), nn.AvgPool2d(2, divisor_override=3)],
+            r"1 \(AvgPool2d\) .* divisor",
+        ),
+        ([nsm.nn.Conv2d(2, 3, 3), linear(3)], r"1 \(Linear\) .* needs a Flatten"),
+        ([nsm.nn.Conv2d(1, 3, 3)], r"0 \(Conv2d\) .* takes 1 channels and would receive 2"),
+        (
+            [nsm.nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect")],
+            r'padding_mode must be "zeros", got "reflect"',
+        ),
+        (
+            [nsm.nn.Conv2d(2, 3, 3), nn.AvgPool2d(5), nsm.nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(4, 2)],
+            "step 2: a layer whose variance depends on its inputs takes averages of at most 22 .*got 25",
+        ),
+        (
+            [nsm.nn.Conv2d(2, 3, 3, binary_input=True, pooled=4)],
+            r"0 \(Conv2d\) .* its inputs are averages",
+        ),
+        ([nsm.nn.Conv2d(2, 3, 3, max_pool=7)], r"0 \(Conv2d\) .* kernel \(7, 7\) must fit"),
+    ],
+)
+def test_what_an_image_cannot_go_through_is_named(modules, message):
+    with pytest.raises(CompileError, match=message):
+        nsm.compile(nn.Sequential(*modules), image=(2, 8, 8))
+
+
+def test_broken_weights_are_named():
+    net = nn.Sequential(linear(), nn.Linear(4, 2))
+    with torch.no_grad():
+        net[0].product.weight[1, 2] = torch.nan
+    with pytest.raises(CompileError, match=r"0 \(Linear\) .* not finite"):
+        nsm.compile(net)
+
+
+def test_arguments_of_compile():
+    with pytest.raises(TypeError, match=r"net must be a torch\.nn\.Module, got int"):
+        nsm.compile(3)
+    net = nn.Sequential(nsm.nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(108, 2))
+    with pytest.raises(ValueError, match="image must be given"):
+        nsm.compile(net)
+    with pytest.raises(ValueError, match=r"image must be three positive numbers, .* got \(2, 8\)"):
+        nsm.compile(net, image=(2, 8))
+    with pytest.raises(ValueError, match="weights must be one of int8, int4, ternary, binary, got 'int2'"):
+        nsm.compile(net, image=(2, 8, 8), weights="int2")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            {"x": torch.zeros(2, 20, dtype=torch.float64)},
+            TypeError,
+            r"x must be a float32 tensor .* got torch\.float64",
+        ),
+        ({"x": [1.0]}, TypeError, "got list"),
+        ({"x": torch.zeros(2, 3)}, ValueError, r"x must have shape \(B, 20\) with B >= 1, got \(2, 3\)"),
+        ({"x": torch.zeros(0, 20)}, ValueError, r"got \(0, 20\)"),
+        ({"samples": 0}, ValueError, r"samples must be in \[1, 2\^32\], got 0"),
+        ({"seed": -1}, ValueError, "seed must be in"),
+        ({"inputs": torch.arange(3)}, ValueError, r"inputs must have shape \(2,\)"),
+    ],
+)
+@pytest.mark.parametrize("kernels", ["auto", "off"])
+def test_arguments_of_predict(monkeypatch, kernels, change, error, message):
+    monkeypatch.setenv("NSM_KERNELS", kernels)
+    with pytest.raises(error, match=message):
+        compiled("vectors").predict(**{"x": torch.zeros(2, 20), **change})
+
+
+@pytest.mark.parametrize("kernels", ["auto", "off"])
+def test_inputs_that_are_not_finite_are_named(monkeypatch, kernels):
+    monkeypatch.setenv("NSM_KERNELS", kernels)
+    x = torch.zeros(5, 20)
+    x[3, 2] = torch.inf
+    x[4, 0] = torch.nan
+    with pytest.raises(ValueError, match="x must be finite, but input 3 holds NaN or infinity"):
+        compiled("vectors").predict(x)
+
+
+def test_inputs_need_not_be_contiguous():
+    x = torch.rand(3, 11, 13, 3).permute(0, 3, 2, 1)
+    program = compiled("averaged")
+    assert torch.equal(program.predict(x).probabilities, program.predict(x.contiguous()).probabilities)
+
+
+def test_votes_are_kept_when_asked_for():
+    program, x = compiled("vectors"), images("vectors", 3)
+    prediction = program.predict(x, samples=30, votes=True)
+    assert prediction.votes.shape == (3, 30, 4)
+    torch.testing.assert_close(prediction.votes.mean(1), prediction.probabilities, atol=1e-6, rtol=1e-5)
+    expected = torch.special.entr(prediction.votes).sum(-1).mean(1)
+    torch.testing.assert_close(prediction.expected_entropy, expected, atol=1e-6, rtol=1e-5)
+    total = torch.special.entr(prediction.probabilities).sum(-1)
+    torch.testing.assert_close(prediction.entropy, total, atol=1e-6, rtol=1e-5)
+    assert prediction.samples_used.tolist() == [30] * 3
+    assert program.predict(x, samples=30).votes is None
+
+
+def test_averages_that_are_declared_take_one_product():
+    declared, undeclared = (
+        nn.Sequential(
+            nsm.nn.Conv2d(1, 4, 3), nn.AvgPool2d(2), layer, nn.Flatten(), nsm.nn.Linear(5, 6), nn.Linear(6, 2)
+        )
+        for layer in (nsm.nn.Conv2d(4, 5, 2, binary_input=True, pooled=4), nsm.nn.Conv2d(4, 5, 2))
+    )
+    counts = [nsm.engine.count(nsm.compile(net, image=(1, 6, 6))) for net in (declared, undeclared)]
+    assert [count.multiplications for count in counts] == [80, 160]
+    assert counts[0].additions == counts[1].additions == 42
+
+
+@pytest.mark.parametrize("weights", ["int8", "int4", "ternary", "binary"])
+@pytest.mark.parametrize("name", NETS)
+def test_a_saved_program_is_the_same(tmp_path, name, weights):
+    program, x = compiled(name, weights=weights), images(name, 2)
+    program.save(tmp_path / "program.nsm")
+    loaded = nsm.Program.load(tmp_path / "program.nsm")
+    assert [path.name for path in tmp_path.iterdir()] == ["program.nsm"]
+    assert torch.equal(program.predict(x).probabilities, loaded.predict(x).probabilities)
+
+
+def test_fewer_bits_make_smaller_files(tmp_path):
+    sizes = []
+    for weights in ("int8", "int4", "ternary", "binary"):
+        compiled("published", weights=weights).save(tmp_path / weights)
+        sizes.append((tmp_path / weights).stat().st_size)
+    assert all(fewer < 0.6 * more for more, fewer in itertools.pairwise(sizes))
