@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from nsm.report.drawing import CLASSES, INK, NSM, SOFT, TWIN, WIDTH, picture
@@ -20,6 +21,10 @@ Floats = npt.NDArray[np.floating]
 
 
 def _logarithmic(axes: Axes) -> None:
+    bars = [patch.get_height() for patch in axes.patches if isinstance(patch, Rectangle)]
+    positive = [height for height in bars if height > 0.0]
+    # Before the scale, which would look for limits itself and find none where all bars are of one height.
+    axes.set_ylim(min(positive, default=1.0) / 2, 2 * max(positive, default=1.0))
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
@@ -70,7 +75,8 @@ def risk_coverage(curves: Mapping[str, RiskCoverage]) -> bytes:
             colour = CLASSES[number % len(CLASSES)]
             axes.plot(100 * curve.coverage.numpy(), 100 * curve.risk.numpy(), color=colour, label=name)
         axes.set_xlim(0, 102)
-        axes.set_ylim(bottom=0)
+        # Nothing may be wrong.
+        axes.set_ylim(0.0, 105 * max(1e-3, *(float(curve.risk.max()) for curve in curves.values())))
         axes.set_xlabel("surest predictions kept (%)")
         axes.set_title("Error (%)")
         axes.legend(loc="upper left")
