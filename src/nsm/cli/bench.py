@@ -37,7 +37,9 @@ def train(
         nsm bench train --network mnist-cnn --threads 1
     """
     from nsm.studies import speed
+    from nsm.training.memory import keep_freed_memory
 
+    keep_freed_memory()  # as nsm train does
     _set_threads(threads)
     rows = speed.train_rows(network, repeats=repeats, steps=steps, root=data_dir)
     _report("speed-train", rows, results, as_json=as_json)

@@ -17,6 +17,9 @@ Target = Callable[[StochasticLayer, Tensor, Tensor], Tensor]
 # s beyond which erf is 1 to float32, and halvings of that range: offsets are found to a thousandth.
 _SATURATED = 4.0
 _HALVINGS = 13
+# Neurons at all positions of all inputs that a layer is set by: with many positions, a part of the inputs
+# says enough, and float64 takes memory.
+_ENOUGH = 2**21
 
 
 def calibrate(net: nn.Module, batch: Tensor, *, spread: float = 1.0, seed: int = 0) -> None:
@@ -44,10 +47,13 @@ def calibrate(net: nn.Module, batch: Tensor, *, spread: float = 1.0, seed: int =
 
     def balanced(layer: StochasticLayer, argument: Tensor, like: Tensor) -> Tensor:
         deviation, mean = torch.std_mean(argument, dim=(0, 1), correction=0)
-        s = (argument - mean) * (spread / deviation)
-        return s + _balance(layer, s.float(), like)
+        s = (argument - mean).mul_(spread / deviation)
+        return s.add_(_balance(layer, s.float(), like))
 
-    calibrate_to(net, batch, balanced, seed=seed)
+    def part(layer: StochasticLayer, x: Tensor) -> Tensor:
+        return x[: max(2, _ENOUGH // layer.product(x[:1]).numel())]
+
+    _set_in_order(net, batch, lambda layer, x: _fit(layer, part(layer, x), balanced), seed=seed)
 
 
 def _balance(layer: StochasticLayer, s: Tensor, like: Tensor) -> Tensor:
@@ -75,8 +81,15 @@ def calibrate_to(net: nn.Module, batch: Tensor, target: Target, *, seed: int) ->
             (N, P, C); NaN marks neurons to leave.
         seed: seed of the draws.
     """
+    _set_in_order(net, batch, lambda layer, x: _fit(layer, x, target), seed=seed)
+
+
+def _set_in_order(
+    net: nn.Module, batch: Tensor, action: Callable[[StochasticLayer, Tensor], None], *, seed: int
+) -> None:
+    """One pass in which each layer is set before it answers."""
     one_pass = draws(net, seed=seed, samples=0, inputs=torch.arange(len(batch), device=batch.device))
-    with torch.no_grad(), one_pass, before_each_layer(net, lambda layer, x: _fit(layer, x, target)):
+    with torch.no_grad(), one_pass, before_each_layer(net, action):
         net(batch)
 
 
@@ -98,10 +111,12 @@ def before_each_layer(net: nn.Module, action: Callable[[StochasticLayer, Tensor]
 
 def _fit(layer: StochasticLayer, x: Tensor, target: Target) -> None:
     like = layer.product(x)
-    product = layer.flatten(like).double()
-    variance = layer.variance(x).double().expand_as(product)
+    variance = layer.variance(x).double()
     rate = torch.where(variance > 0, torch.rsqrt(2.0 * variance), 0.0)
-    direction = product * rate
+    del variance
+    # In place: a convolution's tensors are large in float64.
+    direction = layer.flatten(like).double().mul_(rate)
+    rate = rate.expand_as(direction)
     wanted = target(layer, direction, like)
 
     def inner(left: Tensor, right: Tensor) -> Tensor:

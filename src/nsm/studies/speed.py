@@ -25,6 +25,7 @@ from nsm.studies import mnist, predictors
 from nsm.studies.timing import in_turn, row
 from nsm.training import Config, fresh_network, with_overrides
 from nsm.training.denormals import flushed_denormals
+from nsm.training.memory import keep_freed_memory
 from nsm.training.processes import launch
 from nsm.training.run import Run
 from nsm.training.signals import StopRequest
@@ -200,6 +201,7 @@ def _peak_memory(network: str, model: Model, root: Path | None) -> float:
 
 
 def _peak_of_steps(network: str, model: Model, root: Path | None, threads: int) -> float:
+    keep_freed_memory()  # as nsm train does
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         _stepper(_config(network, model), Path(folder), _MEMORY_STEPS, root)()

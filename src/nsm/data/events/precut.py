@@ -65,8 +65,8 @@ def _read(path: Path) -> tuple[NDArray[np.generic], int, int]:
             raise ValueError(f"version {version}")
         read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         with warnings.catch_warnings():
-            # numpy's advice to save files of Python 2 again is not for who reads somebody else's.
-            warnings.simplefilter("ignore", UserWarning)
+            # numpy's advice on files of Python 2 and names of types is not for who reads somebody else's.
+            warnings.simplefilter("ignore")
             shape, by_columns, dtype = read_header(file)
     except _BROKEN as error:
         raise DataError(f"{path}: no .npy file ({error!s:.200})") from error
