@@ -82,6 +82,15 @@ def test_a_signal_ends_the_run_at_the_next_step(tmp_path, monkeypatch, number):
     assert not list((tmp_path / "stopped").glob(".*"))
 
 
+@pytest.fixture
+def ctrl_c_interrupts():
+    # A shell's background jobs are started with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_interrupts")
 def test_a_second_ctrl_c_acts_at_once(tmp_path, monkeypatch):
     def step(_self, _shard, _request):
         signal.raise_signal(signal.SIGINT)
