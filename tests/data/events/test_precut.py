@@ -21,6 +21,12 @@ def saved(tmp_path, array, **options):
     return path
 
 
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f16", "<i1", "<u8"])
+def test_numbers_of_any_width_will_do(tmp_path, dtype):
+    rows = np.array([[1, 2, 1, 40], [5, 6, 0, 100]], dtype)
+    assert ev.read_precut(saved(tmp_path, rows))["t"].tolist() == [40_000, 100_000]
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["<f8", ">f8"])
 def test_milliseconds_become_microseconds(tmp_path, order, dtype):

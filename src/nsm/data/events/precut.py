@@ -7,6 +7,7 @@ import math
 import tokenize
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -40,6 +41,9 @@ def read_precut(path: Path, sensor_size: SensorSize = DVS128, *, repair: bool = 
         DataError: if the file cannot be read, is no such array, or is no sound recording.
     """
     rows, start, step = _read(path)
+    # Whatever the numbers are: narrow ones would overflow below, wide ones become infinite and are refused.
+    with np.errstate(over="ignore", invalid="ignore"):
+        rows = rows.astype(np.float64)
     x, y, p, t = rows.T
     possible = (np.abs(x) < 2**15) & (np.abs(y) < 2**15) & ((p == 0) | (p == 1)) & (t >= 0) & (t < _LATEST)
     if not possible.all():
@@ -55,7 +59,7 @@ def read_precut(path: Path, sensor_size: SensorSize = DVS128, *, repair: bool = 
     return sound(events, sensor_size, path, lambda event: start + event * step, repair=repair)
 
 
-def _read(path: Path) -> tuple[NDArray[np.generic], int, int]:
+def _read(path: Path) -> tuple[NDArray[Any], int, int]:
     """The array of a file, the byte at which its values begin, and the bytes from a row to the next."""
     data = read_all(path, _LIMIT)
     file = io.BytesIO(data)
