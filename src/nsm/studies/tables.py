@@ -171,6 +171,7 @@ def _mean(rows: Rows, key: str) -> float:
 
 TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "mnist": ("mnist", _comparison),
+    "mnist-mlp": ("mnist-mlp", _comparison),
     "mnist-short": ("mnist-short", _comparison),
     "learning": ("learning", _learning),
     "signals": ("learning", _signals),
