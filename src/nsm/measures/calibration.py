@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,8 +50,8 @@ class _Calibration(Metric):
         for name, dtype in (("count", torch.int64), ("confidence", torch.float64), ("right", torch.int64)):
             self.add_state(name, torch.zeros(cells, dtype=dtype), dist_reduce_fx="sum")
 
-    def _cell(self, probs: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def _cell(self, probs: Tensor) -> Tensor: ...
 
     def update(self, probs: Tensor, targets: Tensor) -> None:
         """Count examples.
@@ -71,9 +72,9 @@ class _Calibration(Metric):
         self.confidence.index_add_(0, cell, confidence.double())
         self.right.index_add_(0, cell, (decided == targets).long())
 
+    @abstractmethod
     def reliability(self) -> Reliability:
         """Confidence and accuracy of each bin that holds anything, from the least confident."""
-        raise NotImplementedError
 
     def compute(self) -> Tensor:
         """The error; NaN of no examples."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -28,8 +29,8 @@ class _MeanScore(Metric):
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def _score(self, probs: Tensor, targets: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def _score(self, probs: Tensor, targets: Tensor) -> Tensor: ...
 
     def update(self, probs: Tensor, targets: Tensor) -> None:
         """Count examples.
