@@ -26,6 +26,14 @@ def test_every_kind_maps_images_to_logits(name: str, model: Model) -> None:
     assert type(net[-1]) is nn.Linear
 
 
+def test_a_part_of_a_network_is_a_plain_sequence() -> None:
+    net = build("digits-mlp")
+    part = net[:-1]
+    assert type(part) is nn.Sequential
+    assert list(part) == list(net)[:-1]
+    assert net[-1] is list(net)[-1]
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_all_kinds_have_the_same_widths(name: str) -> None:
     def widths(model: Model) -> list[tuple[int, ...]]:

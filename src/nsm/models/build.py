@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 from torch import nn
@@ -23,6 +24,11 @@ class Network(nn.Sequential):
     def __init__(self, modules: nn.Sequential, config: dict[str, Any], image: tuple[int, int, int]) -> None:
         super().__init__(*modules)
         self.config, self.image = config, image
+
+    def __getitem__(self, idx: slice | int) -> Any:
+        """Module number ``idx``; of a slice a plain ``nn.Sequential``: a part is no published network."""
+        whole = nn.Sequential(OrderedDict(self.named_children()))
+        return whole[idx]
 
 
 def build(
