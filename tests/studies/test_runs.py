@@ -1,6 +1,10 @@
 """A study's runs on the bundled digits: one second each."""
 
 import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,8 @@ from nsm import evaluate
 from nsm.data import Splits
 from nsm.models import Network
 from nsm.studies import runs
+from nsm.training.checkpoint import CHECKPOINT_FILE
+from nsm.training.metrics import METRICS_FILE
 from tests.training.configs import digits
 
 
@@ -49,3 +55,22 @@ def test_a_run_that_fails_ends_the_study(folder: Path, found: list[dict[str, Any
     other = runs.Job("twin", digits(model="twin", epochs=2), folder / "twin")
     with pytest.raises(ValueError, match="holds another run"):
         list(runs.rows([other], score, processes=1, root=None))
+
+
+def _until(met: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + 60.0
+    while not met():
+        assert time.monotonic() < end, f"waited in vain until {what}"
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes of the pool in /proc")
+def test_runs_end_with_a_checkpoint_when_their_study_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.studies.killed", str(tmp_path)]
+    with subprocess.Popen(command) as study:
+        _until((tmp_path / METRICS_FILE).exists, "the run had begun")
+        children = Path(f"/proc/{study.pid}/task/{study.pid}/children").read_text().split()
+        study.kill()
+    assert children
+    _until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "the pool was gone")
+    assert (tmp_path / CHECKPOINT_FILE).is_file()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -43,9 +45,9 @@ Score = Callable[[Job, Network, Splits], Mapping[str, Any]]
 def rows(jobs: Sequence[Job], score: Score, *, processes: int, root: Path | None) -> Iterator[Row]:
     """The result row of each job, in the order in which they finish.
 
-    A job whose folder holds its scores is not scored again: the test set is read once for each number. Ctrl-C
-    ends all runs at their next step with a checkpoint; after an error the others are finished, and no new one
-    is begun.
+    A job whose folder holds its scores is not scored again: the test set is read once for each number. All
+    runs end at their next step with a checkpoint on Ctrl-C, or when this process is killed; after an error
+    the others are finished, and no new one is begun.
 
     Args:
         jobs: the runs.
@@ -80,6 +82,15 @@ def _prepare_process(threads: int, ended: Event) -> None:
     keep_freed_memory()
 
     torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ask the run of this process to end once the study's own process is gone."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _run_unless_ended(job: Job, score: Score, root: Path | None) -> dict[str, Any]:
@@ -91,6 +102,9 @@ def _run_unless_ended(job: Job, score: Score, root: Path | None) -> dict[str, An
         return _run(job, score, root)
     except BaseException:
         _ended.set()
+        parent = multiprocessing.parent_process()
+        if parent is not None and not parent.is_alive():
+            os._exit(1)  # the pool would wait for its next job forever
         raise
 
 
