@@ -16,7 +16,7 @@ from nsm.data import ImageSet
 from nsm.inference import MarginNoise
 from nsm.report.shifts import ShiftCurve, shift_picture
 from nsm.rivals import Ensemble, mc_dropout
-from nsm.studies import confidence, shifts
+from nsm.studies import confidence, confidence_tables, shifts
 from nsm.studies.cost import cost
 from nsm.studies.tables import render
 
@@ -32,9 +32,13 @@ def images(count: int = 12, size: int = 28) -> ImageSet:
 def test_runs_of_the_published_comparison_are_used_again(tmp_path):
     jobs = confidence.jobs(tmp_path, seeds=2)
     names = [f"{job.label}-{job.config.training.seed}" for job in jobs]
-    assert names == ["bnsm-0", "bnsm-1", "twin-dropout-0", "twin-dropout-1", *(f"twin-{i}" for i in range(6))]
+    held_out = [f"{kind}-held-out-0" for kind in ("bnsm", "twin-dropout", "twin")]
+    dropouts, twins = ["twin-dropout-0", "twin-dropout-1"], [f"twin-{i}" for i in range(6)]
+    assert names == ["bnsm-0", "bnsm-1", *dropouts, *twins, *held_out]
     known = {job.folder: job.config for job in nsm.studies.mnist.jobs(tmp_path, seeds=6)}
-    assert all(known[job.folder] == job.config for job in jobs if job.label != "twin-dropout")
+    assert all(known[job.folder] == job.config for job in jobs if job.label in ("bnsm", "twin"))
+    assert [job.config.data.validation for job in jobs] == 10 * [0] + 3 * [10_000]
+    assert len({job.folder for job in jobs}) == len(jobs)
     dropout = jobs[2].config
     assert dropout.network.model == "twin-dropout"
     assert dropout.training == jobs[4].config.training
@@ -115,7 +119,7 @@ class Tied(nn.Module):
 def test_the_reference_samples_only_what_is_in_doubt(monkeypatch):
     torch.manual_seed(0)
     net, asked = Tied(), []
-    monkeypatch.setattr(confidence, "_REFERENCE", 400)
+    monkeypatch.setattr(confidence, "_REFERENCE", (100, 400))
 
     def counted(*arguments, **keywords):
         asked.append((len(arguments[1]), keywords["samples"]))
@@ -137,9 +141,9 @@ def test_rows_of_all_methods_make_the_tables():
     def build(model):
         return nsm.models.build("mnist-cnn", model=model)
 
-    nets = confidence.Trained(0, build("nsm"), build("twin-dropout"), [build("twin") for _ in range(5)])
+    nets = confidence.Trained(build("nsm"), build("twin-dropout"), [build("twin") for _ in range(5)])
     some = images(6)
-    compared = confidence.methods(nets, some, MarginNoise())
+    compared = confidence.methods(nets, some, MarginNoise(), {"deterministic": 0.5})
     kinds = [shifts.Shifted("rotation", "rotation", 0, some), shifts.Shifted("unknown", "noise", 0, some)]
     rows = [
         confidence._under_shift(0, method, kind, method.predict(some)[0], some)
@@ -149,11 +153,14 @@ def test_rows_of_all_methods_make_the_tables():
     assert all(row["milliseconds"] > 0 for row in rows)
     same = [row["auroc_entropy"] for row in rows if row["set"] == "unknown"]
     assert same == [0.5] * len(compared)
-    _, known_cells = confidence.shift_table(rows)
-    _, unknown_cells = confidence.unknown_table(rows)
+    cooled = [row for row in rows if "tempered_nll" in row]
+    assert [(row["method"], row["temperature"]) for row in cooled] == [("deterministic", 0.5)]
+    assert cooled[0]["tempered_nll"] != cooled[0]["nll"]
+    _, known_cells = confidence_tables.shift_table(rows)
+    _, unknown_cells = confidence_tables.unknown_table(rows)
     assert [cells[1] for cells in known_cells] == [method.name for method in compared]
     assert [cells[:2] for cells in unknown_cells] == [["noise", method.name] for method in compared]
-    picture = shift_picture(confidence.curves(rows))
+    picture = shift_picture(confidence_tables.curves(rows))
     assert picture.startswith(b"\x89PNG")
 
     fixed = compared[0].predict(some)
@@ -162,7 +169,7 @@ def test_rows_of_all_methods_make_the_tables():
     assert found["fixed_disagree_percent"] == 0.0
     assert (found["n"], found["compared"]) == (6, 4)
     assert found["fixed_error_percent"] == rows[0]["error_percent"]
-    headings, cells = confidence.sample_table(
+    headings, cells = confidence_tables.sample_table(
         [{"claim": "samples", "seed": 0, "set": "a", "law": "b", **found}]
     )
     assert len(headings) == len(cells[0])
@@ -172,13 +179,13 @@ def test_rows_of_all_methods_make_the_tables():
 def test_curves_are_means_over_seeds():
     row = {"claim": "shift", "name": "rotation", "method": "m", "strength": 30, "nll": 1.0, "ece": 0.1}
     rows = [row | {"error_percent": value} for value in (1.0, 3.0)]
-    assert confidence.curves(rows)["Error (%)"] == {"m": ShiftCurve([30], [2.0])}
+    assert confidence_tables.curves(rows)["Error (%)"] == {"m": ShiftCurve([30], [2.0])}
 
 
 @pytest.mark.data
 @pytest.mark.slow
 def test_the_whole_study(data_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(confidence, "_REFERENCE", 200)
+    monkeypatch.setattr(confidence, "_REFERENCE", (200,))
     monkeypatch.setattr(confidence, "MAX_SAMPLES", 20)
     monkeypatch.setattr(shifts, "ANGLES", (0, 90))
     monkeypatch.setattr(shifts, "CORRUPTIONS", {"blur": shifts._blur})
@@ -192,7 +199,9 @@ def test_the_whole_study(data_folder, tmp_path, monkeypatch):
 
     def few(*arguments, **keywords):
         splits = real(*arguments, **keywords)
-        return splits._replace(test=splits.test.subset(torch.arange(8)))
+        eight = torch.arange(8)
+        held_out = splits.validation and splits.validation.subset(eight)
+        return splits._replace(test=splits.test.subset(eight), validation=held_out)
 
     monkeypatch.setattr("nsm.studies.confidence.data.load", few)
     picture = tmp_path / "pictures" / "shifts.png"

@@ -151,7 +151,8 @@ def confidence(
     """As many samples as needed, and uncertainty under shift beside rivals.
 
     Uses the runs of nsm reproduce mnist, and trains what is missing: the twin
-    with dropout, and more twins for the ensemble.
+    with dropout, more twins for the ensemble, and networks that leave 10,000
+    images out, to which temperatures are fitted.
 
     Examples:
         nsm reproduce confidence --results results/confidence.json
@@ -161,7 +162,7 @@ def confidence(
     from nsm.files import write_atomically
     from nsm.report.shifts import shift_picture
     from nsm.studies import confidence as study
-    from nsm.studies import mnist as comparison
+    from nsm.studies.confidence_tables import curves
     from nsm.studies.results import write
     from nsm.studies.runs import rows as trained_rows
 
@@ -170,7 +171,7 @@ def confidence(
     if missing:
         with progress("training", quiet=quiet) as show:
             show(0, len(missing))
-            found = trained_rows(missing, comparison.score, processes=processes, root=data_dir)
+            found = trained_rows(missing, study.score, processes=processes, root=data_dir)
             for number, _ in enumerate(found, 1):
                 show(number, len(missing))
     measured: list[Row] = []
@@ -179,7 +180,7 @@ def confidence(
             write(path, study.STUDY, measured)
     if picture is not None:
         picture.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(picture, shift_picture(study.curves(measured)))
+        write_atomically(picture, shift_picture(curves(measured)))
     typer.echo(f"{len(measured)} rows: {path}")
 
 

@@ -8,18 +8,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from nsm import data, measures, models, predict, rivals
-from nsm.data import ImageSet
-from nsm.inference import MarginNoise, Prediction, Reason, fit_margin_noise
+from nsm.data import ImageSet, Splits
+from nsm.inference import (
+    MarginNoise,
+    Prediction,
+    Reason,
+    fit_margin_noise,
+    fit_temperature,
+    tempered,
+)
 from nsm.inference.prediction import joined
 from nsm.models.files import WEIGHTS_FILE
-from nsm.report.shifts import ShiftCurve
 from nsm.studies import mnist, runs, shifts
 from nsm.studies.cost import cost
 from nsm.studies.results import Row
@@ -29,12 +34,13 @@ STUDY = "confidence"
 NETWORK = "mnist-cnn"
 MEMBERS = 5
 FIXED, CONFIDENCE, MAX_SAMPLES = 100, 0.99, 1000
-_REFERENCE = 10_000
-# Scores so many standard errors from a tie at 100 samples are the same at 10,000.
+_REFERENCE = (100, 1_000, 10_000)
+# Scores so many standard errors from a tie are on the same side of it with more samples.
 _BEYOND_DOUBT = 6.0
 _SEED, _REFERENCE_SEED, _FIT_SEED = 0, 1, 2
 _FITTED_TO = 500
 _LEARNED = 10_000
+_HELD_OUT, _HELD_OUT_IMAGES = "-held-out", 10_000
 _PRECISION = 1.0
 _BATCH = 250
 
@@ -50,23 +56,38 @@ def configuration(kind: str, *, seed: int, epochs: int | None) -> Config:
 
 def jobs(folder: Path, *, seeds: int, epochs: int | None = None) -> list[runs.Job]:
     """Every run that the study needs, in the folders of :func:`nsm.studies.mnist.jobs`: network and twin with
-    dropout for each seed, and as many twins as an ensemble has members for each.
+    dropout for each seed, as many twins as an ensemble has members for each, and one of each kind without
+    the images that temperatures are fitted to.
     """
     needed = [("bnsm", seed) for seed in range(seeds)] + [("twin-dropout", seed) for seed in range(seeds)]
     needed += [("twin", seed) for seed in range(MEMBERS + seeds - 1)]
-    return [
+    name = str(epochs or "recipe")
+    found = [
         runs.Job(
             kind,
             configuration(kind, seed=seed, epochs=epochs),
-            folder / f"{NETWORK}-{kind}-{seed}" / str(epochs or "recipe"),
+            folder / f"{NETWORK}-{kind}-{seed}" / name,
         )
         for kind, seed in needed
     ]
+    for kind in ("bnsm", "twin-dropout", "twin"):
+        config = with_overrides(
+            configuration(kind, seed=_SEED, epochs=epochs), [f"validation={_HELD_OUT_IMAGES}"]
+        )
+        found.append(
+            runs.Job(kind + _HELD_OUT, config, folder / f"{NETWORK}-{kind}-{_SEED}" / (name + _HELD_OUT))
+        )
+    return found
 
 
 def missing(wanted: Sequence[runs.Job]) -> list[runs.Job]:
     """The jobs that are not trained yet."""
     return [job for job in wanted if not (job.folder / WEIGHTS_FILE).is_file()]
+
+
+def score(job: runs.Job, net: models.Network, splits: Splits) -> Mapping[str, Any]:
+    """As in the published comparison; networks that temperatures are fitted with never see the test set."""
+    return {} if job.label.endswith(_HELD_OUT) else mnist.score(job, net, splits)
 
 
 @dataclass(frozen=True)
@@ -77,11 +98,13 @@ class Method:
         name: what it is called.
         net: the network that is sampled.
         arguments: of :func:`nsm.predict`.
+        temperature: fitted to images held out from a network of the same recipe; None where there is none.
     """
 
     name: str
     net: nn.Module
     arguments: Mapping[str, Any]
+    temperature: float | None = None
 
     def predict(self, images: ImageSet) -> tuple[Prediction, float]:
         """Predictions of all images, and milliseconds for each."""
@@ -98,43 +121,68 @@ class Trained(NamedTuple):
     """The networks of one seed.
 
     Attributes:
-        seed: their seed; the ensemble has this and the next seeds.
         nsm: Neural Sampling Machine.
         dropout: twin with dropout.
         twins: the ensemble's members; the first is the deterministic network.
     """
 
-    seed: int
     nsm: nn.Module
     dropout: nn.Module
     twins: Sequence[nn.Sequential]
 
 
 def trained(wanted: Sequence[runs.Job], seed: int) -> Trained:
-    """Load the networks of one seed from their run folders."""
-    folders = {(job.label, job.config.training.seed): job.folder for job in wanted}
-
-    def load(kind: str, number: int) -> models.Network:
-        return models.load(folders[kind, number]).eval()
-
-    twins = [load("twin", seed + number) for number in range(MEMBERS)]
-    return Trained(seed, load("bnsm", seed), load("twin-dropout", seed), twins)
+    """Load the networks of one seed from their run folders; the ensemble has its twin and the next seeds'."""
+    twins = [_load(wanted, "twin", seed + number) for number in range(MEMBERS)]
+    return Trained(_load(wanted, "bnsm", seed), _load(wanted, "twin-dropout", seed), twins)
 
 
-def methods(nets: Trained, learned: ImageSet, noise: MarginNoise) -> list[Method]:
-    """The Neural Sampling Machine and its rivals; ``learned`` are training images."""
+def _load(wanted: Sequence[runs.Job], label: str, seed: int) -> models.Network:
+    (folder,) = [job.folder for job in wanted if (job.label, job.config.training.seed) == (label, seed)]
+    return models.load(folder).eval()
+
+
+def temperatures(wanted: Sequence[runs.Job], root: Path | None) -> dict[str, float]:
+    """The temperature of each method that always takes the same samples of one network, by name.
+
+    Fitted to images that a network of its kind and recipe did not learn. An ensemble would need five more.
+    """
+    splits = data.load(wanted[0].config.data.set, root, validation=_HELD_OUT_IMAGES)
+    nsm, dropout, twin = (_load(wanted, kind + _HELD_OUT, _SEED) for kind in ("bnsm", "twin-dropout", "twin"))
+    compared = methods(Trained(nsm, dropout, [twin]), splits.train, MarginNoise(), {})
+    return {
+        method.name: fit_temperature(
+            method.predict(splits.validation)[0].probabilities, splits.validation.targets
+        )
+        for method in compared
+        if "samples" in method.arguments and not isinstance(method.net, rivals.Ensemble)
+    }
+
+
+def methods(
+    nets: Trained, learned: ImageSet, noise: MarginNoise, fitted: Mapping[str, float]
+) -> list[Method]:
+    """The Neural Sampling Machine and its rivals.
+
+    Args:
+        nets: the networks.
+        learned: their training images, for Laplace's approximation.
+        noise: of the machine's margins.
+        fitted: temperatures by the method's name.
+    """
     fixed = {"samples": FIXED}
     x, _ = learned.batch(torch.arange(min(_LEARNED, len(learned))))
     laplace = rivals.last_layer_laplace(nets.twins[0], x, precision=_PRECISION)
     until = {"confidence": CONFIDENCE, "max_samples": MAX_SAMPLES, "noise": noise}
-    return [
-        Method(f"NSM, {FIXED} samples", nets.nsm, fixed),
-        Method("NSM, until settled", nets.nsm, until),
-        Method("deterministic", nets.twins[0], {"samples": 1}),
-        Method(f"MC dropout, {FIXED} samples", rivals.mc_dropout(nets.dropout), fixed),
-        Method(f"ensemble of {MEMBERS}", rivals.Ensemble(nets.twins), {"samples": MEMBERS}),
-        Method(f"last-layer Laplace, {FIXED} samples", laplace, fixed),
+    compared: list[tuple[str, nn.Module, Mapping[str, Any]]] = [
+        (f"NSM, {FIXED} samples", nets.nsm, fixed),
+        ("NSM, until settled", nets.nsm, until),
+        ("deterministic", nets.twins[0], {"samples": 1}),
+        (f"MC dropout, {FIXED} samples", rivals.mc_dropout(nets.dropout), fixed),
+        (f"ensemble of {MEMBERS}", rivals.Ensemble(nets.twins), {"samples": MEMBERS}),
+        (f"last-layer Laplace, {FIXED} samples", laplace, fixed),
     ]
+    return [Method(name, net, arguments, fitted.get(name)) for name, net, arguments in compared]
 
 
 def run(
@@ -161,6 +209,7 @@ def run(
     changed = list(shifts.known(some))
     settling = [("MNIST", splits.test, True), ("rotated MNIST", shifts.any_angle(some), True)]
     settling += [(one.name, one.images, False) for one in strange]
+    fitted = temperatures(wanted, root)
     total, rows = seeds * (2 * len(settling) + len(changed) + len(strange)), list[Row]()
     for seed in range(seeds):
         nets = trained(wanted, seed)
@@ -174,7 +223,7 @@ def run(
                 rows.append({"claim": "samples", "seed": seed, "set": name, "law": law, **row})
                 progress(len({_measured(row) for row in rows}), total)
                 yield rows
-        compared = methods(nets, splits.train, noise)
+        compared = methods(nets, splits.train, noise, fitted)
         known = {method.name: method.predict(some)[0] for method in compared}
         for shift in (*changed, *strange):
             rows += [_under_shift(seed, method, shift, known[method.name], some) for method in compared]
@@ -189,25 +238,31 @@ def _measured(row: Row) -> tuple[Any, ...]:
 def reference(net: nn.Module, images: ImageSet, count: int) -> torch.Tensor:
     """The leading class of 10,000 samples for the first ``count`` images, drawn from streams of their own.
 
-    An image whose leading class is beyond doubt after 100 of them is not sampled further.
+    An image whose leading class is beyond doubt after 100 or 1,000 of them is not sampled further.
     """
-    leading = []
-    for places in torch.split(torch.arange(min(count, len(images))), _BATCH):
-        pixels, _ = images.batch(places)
-        first = predict(net, pixels, samples=FIXED, seed=_REFERENCE_SEED, inputs=places, votes=True)
-        assert first.votes is not None
-        two = first.probabilities.topk(2).indices
-        pair = first.votes.double().gather(2, two[:, None].expand(-1, FIXED, -1))
-        lead = pair[..., 0] - pair[..., 1]
-        doubtful = lead.mean(1) < _BEYOND_DOUBT * lead.std(1) / FIXED**0.5
-        chosen = two[:, 0].clone()
-        if doubtful.any():
-            again = predict(
-                net, pixels[doubtful], samples=_REFERENCE, seed=_REFERENCE_SEED, inputs=places[doubtful]
+    pixels, _ = images.batch(torch.arange(min(count, len(images))))
+    leading = torch.zeros(len(pixels), dtype=torch.int64)
+    doubtful = torch.arange(len(pixels))
+    for samples in _REFERENCE:
+        still = []
+        for places in torch.split(doubtful, _BATCH):
+            said = predict(
+                net, pixels[places], samples=samples, seed=_REFERENCE_SEED, inputs=places, votes=True
             )
-            chosen[doubtful] = again.probabilities.argmax(1)
-        leading.append(chosen)
-    return torch.cat(leading)
+            leading[places], sure = _leader(said)
+            still.append(places[~sure])
+        doubtful = torch.cat(still) if still else doubtful
+    return leading
+
+
+def _leader(said: Prediction) -> tuple[torch.Tensor, torch.Tensor]:
+    """The leading class of each image, and whether it is so many standard errors ahead of the second."""
+    assert said.votes is not None
+    two = said.probabilities.topk(2).indices
+    samples = said.votes.shape[1]
+    pair = said.votes.gather(2, two[:, None].expand(-1, samples, -1)).double()
+    lead = pair[..., 0] - pair[..., 1]
+    return two[:, 0], lead.mean(1) >= _BEYOND_DOUBT * lead.std(1) / samples**0.5
 
 
 def settled(
@@ -271,16 +326,14 @@ def _under_shift(
         **spent._asdict(),
     }
     if shift.is_known:
-        scores = {
-            "nll": measures.CategoricalNLL(),
-            "ece": measures.CalibrationError(),
-            "aurc": measures.AURC(),
-        }
-        for measure in scores.values():
-            measure.update(said.probabilities, shift.images.targets)
-        wrong = said.probabilities.argmax(1) != shift.images.targets
-        row["error_percent"] = 100.0 * float(wrong.double().mean())
-        return row | {name: float(measure.compute()) for name, measure in scores.items()}
+        targets = shift.images.targets
+        wrong = said.probabilities.argmax(1) != targets
+        row |= {"error_percent": 100.0 * float(wrong.double().mean()), **_scores(said.probabilities, targets)}
+        if method.temperature is not None:
+            cooled = _scores(tempered(said.probabilities, method.temperature), targets)
+            row["temperature"] = method.temperature
+            row |= {f"tempered_{name}": value for name, value in cooled.items() if name != "aurc"}
+        return row
     target = torch.cat((torch.zeros(len(known.entropy)), torch.ones(len(said.entropy))))
     for name in ("entropy", "mutual_information"):
         values = torch.cat((getattr(known, name), getattr(said, name)))
@@ -294,79 +347,12 @@ def _under_shift(
     return row
 
 
-def sample_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Samples needed and promise kept, means over seeds."""
-    headings = ["images", "law of the noise", "seeds", "mean samples", "median", "settled, %", "differs, %"]
-    headings += ["settled and differs, %", "error, %", "error with 100, %", "ms", "ms with 100"]
-    cells = []
-    for (name, law), group in _groups(rows, "samples", "set", "law"):
-        keys: tuple[str, ...] = ("mean_samples", "median_samples", "settled_percent", "disagree_percent")
-        keys += ("settled_disagree_percent", "error_percent", "fixed_error_percent", "milliseconds")
-        shown = [_shown(group, key, 2) for key in (*keys, "fixed_milliseconds")]
-        cells.append([name, law, str(len(group)), *shown])
-    return headings, cells
-
-
-def shift_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Known images by kind of shift, means over strengths and seeds."""
-    headings = ["shift", "method", "error, %", "NLL", "ECE", "AURC", "samples"]
-    cells = [
-        [name, method, *(_shown(group, key, digits) for key, digits in _SHIFT_COLUMNS)]
-        for (name, method), group in _groups(rows, "shift", "name", "method")
-        if "nll" in group[0]
-    ]
-    return headings, cells
-
-
-_SHIFT_COLUMNS = (("error_percent", 2), ("nll", 4), ("ece", 4), ("aurc", 4), ("samples", 1))
-
-
-def unknown_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Unknown images against known ones, means over seeds, with the cost of a decision."""
-    headings = ["images", "method", "AUROC, entropy", "AUROC, mutual information", "FPR95, entropy"]
-    headings += ["samples", "million products", "thousand random bits", "ms"]
-    cells = []
-    for (name, method), group in _groups(rows, "shift", "name", "method"):
-        if "auroc_entropy" in group[0]:
-            keys = ("auroc_entropy", "auroc_mutual_information", "fpr95_entropy")
-            costs = [
-                f"{mean(row['products'] for row in group) / 1e6:.1f}",
-                f"{mean(row['random_bits'] for row in group) / 1e3:.0f}",
-            ]
-            figures = [_shown(group, key, 4) for key in keys]
-            cells.append(
-                [
-                    name,
-                    method,
-                    *figures,
-                    _shown(group, "samples", 1),
-                    *costs,
-                    _shown(group, "milliseconds", 2),
-                ]
-            )
-    return headings, cells
-
-
-def _groups(rows: Sequence[Row], claim: str, *by: str) -> Iterator[tuple[tuple[str, ...], list[Row]]]:
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        if row["claim"] == claim:
-            groups.setdefault(tuple(str(row[key]) for key in by), []).append(row)
-    yield from groups.items()
-
-
-def _shown(rows: Sequence[Row], key: str, digits: int) -> str:
-    return f"{mean(row[key] for row in rows):.{digits}f}" if all(key in row for row in rows) else ""
-
-
-def curves(rows: Sequence[Row]) -> dict[str, dict[str, ShiftCurve]]:
-    """Error, likelihood and calibration of each method against the angle of rotation, means over seeds."""
-    panels = {"Error (%)": "error_percent", "NLL (nats)": "nll", "ECE": "ece"}
-    found: dict[str, dict[str, ShiftCurve]] = {title: {} for title in panels}
-    for (name, method), group in _groups(rows, "shift", "name", "method"):
-        if name == "rotation":
-            for title, key in panels.items():
-                angles = sorted({row["strength"] for row in group})
-                values = [mean(row[key] for row in group if row["strength"] == angle) for angle in angles]
-                found[title][method] = ShiftCurve(angles, values)
-    return found
+def _scores(probs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
+    scores = {
+        "nll": measures.CategoricalNLL(),
+        "ece": measures.CalibrationError(),
+        "aurc": measures.AURC(),
+    }
+    for measure in scores.values():
+        measure.update(probs, targets)
+    return {name: float(measure.compute()) for name, measure in scores.items()}
