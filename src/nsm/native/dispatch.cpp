@@ -56,20 +56,46 @@ void parallel(std::int64_t count, std::int64_t elements, int threads, const std:
     run();
 }
 
+// Calls work(first, last) for all `count` rows or inputs in parts: some more than threads, so that a thread that was
+// interrupted does not hold up the others.
+void by_parts(std::int64_t count, std::int64_t elements, int threads,
+              const std::function<void(std::int64_t, std::int64_t)>& work) {
+    const std::int64_t parts = threads == 1 ? 1 : std::min<std::int64_t>(count, 4 * threads);
+    parallel(parts, elements, threads,
+             [&](std::int64_t i) { work(count * i / parts, count * (i + 1) / parts); });
+}
+
+// Where two sums over all inputs go, so many elements each.
+struct Sums {
+    float *scale, *shift;
+    std::int64_t count;
+};
+
 // Inputs in at most kInputBlocks blocks: the split depends on the shape alone, and so does the order of every sum.
-void by_input_blocks(std::int64_t inputs, std::int64_t inner, std::int64_t sums, std::int64_t elements, float* by_scale,
-                     float* by_shift, int threads, const std::function<void(const Part&)>& work) {
+void by_input_blocks(std::int64_t inputs, std::int64_t inner, std::int64_t elements, const Sums& sums, int threads,
+                     const std::function<void(const Part&)>& work) {
     const std::int64_t parts = std::min(inputs, kInputBlocks);
-    std::vector<float> partial(2 * parts * sums);
+    std::vector<float> partial(2 * parts * sums.count);
     parallel(parts, elements, threads, [&](std::int64_t i) {
-        float* scale_sums = partial.data() + 2 * i * sums;
-        work(Part{inputs * i / parts, inputs * (i + 1) / parts, 0, inner, scale_sums, scale_sums + sums});
+        float* scale = partial.data() + 2 * i * sums.count;
+        work(Part{inputs * i / parts, inputs * (i + 1) / parts, 0, inner, scale, scale + sums.count});
     });
+    std::fill_n(sums.scale, sums.count, 0.0f);
+    std::fill_n(sums.shift, sums.count, 0.0f);
     for (std::int64_t i = 0; i < parts; ++i)
-        for (std::int64_t j = 0; j < sums; ++j) {
-            by_scale[j] += partial[2 * i * sums + j];
-            by_shift[j] += partial[(2 * i + 1) * sums + j];
+        for (std::int64_t j = 0; j < sums.count; ++j) {
+            sums.scale[j] += partial[2 * i * sums.count + j];
+            sums.shift[j] += partial[(2 * i + 1) * sums.count + j];
         }
+}
+
+template <typename Job>
+void draw(const Job& job, void (*loop)(const Job&, std::int64_t, std::int64_t, float*), int threads) {
+    const std::int64_t rows = job.inputs * job.samples;
+    by_parts(rows, rows * job.positions * job.channels, threads, [&](std::int64_t first, std::int64_t last) {
+        std::vector<float> scratch(scratch_size(job));
+        loop(job, first, last, scratch.data());
+    });
 }
 
 }  // namespace
@@ -80,72 +106,43 @@ std::vector<std::string> instruction_sets() {
     return names;
 }
 
-void fire(const Fire& job, const std::string& instruction_set, int threads) {
-    const Kernels& kernels = named(instruction_set);
-    const std::int64_t rows = job.inputs * job.samples, size = job.positions * job.channels;
-    // Some parts more than threads, so that a thread that was interrupted does not hold up the others.
-    const std::int64_t parts = threads == 1 ? 1 : std::min<std::int64_t>(rows, 4 * threads);
-    parallel(parts, rows * size, threads, [&](std::int64_t i) {
-        std::vector<float> scratch(scratch_size(job));
-        kernels.fire_rows(job, rows * i / parts, rows * (i + 1) / parts, scratch.data());
-    });
-}
+Means::Means(const std::string& instruction_set, int threads) : kernels(named(instruction_set)), threads(threads) {}
 
-void fire_backward(const FireBackward& job, float* by_scale, float* by_shift, const std::string& instruction_set,
-                   int threads) {
-    const Kernels& kernels = named(instruction_set);
-    const std::int64_t sums = job.by_run ? job.outer : job.inner;
+void run(const Fire& job, const Means& means) { draw(job, means.kernels.fire, means.threads); }
+
+void run(const FireBackward& job, const Means& means) {
     const std::int64_t elements = job.inputs * job.samples * job.outer * job.inner;
-    std::fill_n(by_scale, sums, 0.0f);
-    std::fill_n(by_shift, sums, 0.0f);
     if (job.outer == 1 && !job.by_run) {
+        std::fill_n(job.by_scale, job.inner, 0.0f);
+        std::fill_n(job.by_shift, job.inner, 0.0f);
         const std::int64_t parts = (job.inner + kColumns - 1) / kColumns;
-        parallel(parts, elements, threads, [&](std::int64_t i) {
-            const Part part{0, job.inputs, i * kColumns, std::min((i + 1) * kColumns, job.inner), by_scale, by_shift};
-            kernels.fire_backward(job, part);
+        parallel(parts, elements, means.threads, [&](std::int64_t i) {
+            const std::int64_t last = std::min((i + 1) * kColumns, job.inner);
+            means.kernels.fire_backward(job, Part{0, job.inputs, i * kColumns, last, job.by_scale, job.by_shift});
         });
         return;
     }
-    by_input_blocks(job.inputs, job.inner, sums, elements, by_scale, by_shift, threads,
-                    [&](const Part& part) { kernels.fire_backward(job, part); });
+    by_input_blocks(job.inputs, job.inner, elements, {job.by_scale, job.by_shift, job.by_run ? job.outer : job.inner},
+                    means.threads, [&](const Part& part) { means.kernels.fire_backward(job, part); });
 }
 
-void fire_max(const FireMax& job, const std::string& instruction_set, int threads) {
-    const Kernels& kernels = named(instruction_set);
-    const std::int64_t rows = job.inputs * job.samples;
-    const std::int64_t parts = threads == 1 ? 1 : std::min<std::int64_t>(rows, 4 * threads);
-    parallel(parts, rows * job.positions * job.channels, threads, [&](std::int64_t i) {
-        std::vector<float> scratch(kChunk);
-        kernels.fire_max_rows(job, rows * i / parts, rows * (i + 1) / parts, scratch.data());
-    });
+void run(const FireMax& job, const Means& means) { draw(job, means.kernels.fire_max, means.threads); }
+
+void run(const FireMaxBackward& job, const Means& means) {
+    const std::int64_t size = job.positions * job.window * job.channels;
+    by_input_blocks(job.inputs, 0, job.inputs * size, {job.by_scale, job.by_shift, job.shared ? job.channels : size},
+                    means.threads, [&](const Part& part) { means.kernels.fire_max_backward(job, part); });
 }
 
-void fire_max_backward(const FireMaxBackward& job, float* by_scale, float* by_shift, const std::string& instruction_set,
-                       int threads) {
-    const Kernels& kernels = named(instruction_set);
-    const std::int64_t size = job.positions * job.window * job.channels, sums = job.shared ? job.channels : size;
-    std::fill_n(by_scale, sums, 0.0f);
-    std::fill_n(by_shift, sums, 0.0f);
-    by_input_blocks(job.inputs, 0, sums, job.inputs * size, by_scale, by_shift, threads,
-                    [&](const Part& part) { kernels.fire_max_backward(job, part); });
+void run(const Standardize& job, const Means& means) {
+    by_parts(job.inputs, job.inputs * job.outer * job.inner, means.threads,
+             [&](std::int64_t first, std::int64_t last) { means.kernels.standardize(job, first, last); });
 }
 
-void standardize(const Standardize& job, const std::string& instruction_set, int threads) {
-    const Kernels& kernels = named(instruction_set);
-    const std::int64_t parts = threads == 1 ? 1 : std::min<std::int64_t>(job.inputs, 4 * threads);
-    parallel(parts, job.inputs * job.outer * job.inner, threads, [&](std::int64_t i) {
-        kernels.standardize(job, job.inputs * i / parts, job.inputs * (i + 1) / parts);
-    });
-}
-
-void standardize_backward(const Standardize& job, float* by_gain, float* by_bias, const std::string& instruction_set,
-                          int threads) {
-    const Kernels& kernels = named(instruction_set);
-    const std::int64_t sums = job.by_run ? job.outer : job.inner;
-    std::fill_n(by_gain, sums, 0.0f);
-    std::fill_n(by_bias, sums, 0.0f);
-    by_input_blocks(job.inputs, job.inner, sums, job.inputs * job.outer * job.inner, by_gain, by_bias, threads,
-                    [&](const Part& part) { kernels.standardize_backward(job, part); });
+void run(const StandardizeBackward& job, const Means& means) {
+    by_input_blocks(job.inputs, job.inner, job.inputs * job.outer * job.inner,
+                    {job.by_gain, job.by_bias, job.by_run ? job.outer : job.inner}, means.threads,
+                    [&](const Part& part) { means.kernels.standardize_backward(job, part); });
 }
 
 }  // namespace nsm

@@ -1,6 +1,6 @@
-// The stochastic firing operator and its gradient: what the Python side hands over, and the loops' interface.
+// The jobs of the kernels, as the Python side hands them over, and the loops that do them.
 //
-// Every loop is compiled once per instruction set (kernels.cpp) and gives the same samples on each of them.
+// Every loop is compiled once per instruction set and gives the same samples on each of them.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +9,9 @@ namespace nsm {
 
 constexpr std::int64_t kGroup = 64;    // elements drawn together: 16 Philox blocks of 4 words
 constexpr std::int64_t kChunk = 1024;  // elements of a contiguous row handled at a time; a multiple of kGroup
+constexpr std::int64_t kLargestWindow = 64;
 
-enum class Type { float32, bfloat16 };
-
-// Order of a row's elements in memory: (positions, channels), or (channels, positions) as in an NCHW image.
-enum class Order { channel_last, position_last };
-
+// Elements are float32, or bfloat16 where the job says so.
 struct Fire {
     const void* u;         // inputs rows, u_stride elements apart
     void* z;               // inputs * samples dense rows
@@ -24,9 +21,9 @@ struct Fire {
     std::int64_t inputs, positions, channels, samples, u_stride;
     std::uint64_t seed;
     std::uint32_t place;
-    Type type;
-    Order order;
-    bool shared;  // scale and shift are those of one position
+    bool bfloat16;
+    bool position_last;  // a row is (channels, positions) as in an NCHW image, else (positions, channels)
+    bool shared;         // scale and shift are those of one position
 };
 
 struct FireBackward {
@@ -35,10 +32,10 @@ struct FireBackward {
     void* grad_u;        // inputs dense rows
     const float* scale;  // in the order of u's rows
     const float* shift;
+    float *by_scale, *by_shift;  // outer elements each where by_run, else inner elements
     std::int64_t inputs, samples, u_stride;
     std::int64_t outer, inner;  // a row is outer runs of inner contiguous elements
-    Type type;
-    bool straight_through;
+    bool bfloat16, straight_through;
     bool by_run;  // one scale for each run, or (false) one for each element of a run
 };
 
@@ -53,8 +50,7 @@ struct FireMax {
     std::int64_t inputs, positions, window, channels, samples, u_stride;
     std::uint64_t seed;
     std::uint32_t place;
-    Type type;
-    bool shared;
+    bool bfloat16, shared;
 };
 
 struct FireMaxBackward {
@@ -63,30 +59,35 @@ struct FireMaxBackward {
     void* grad_u;  // as u, with strides of its own
     const float* scale;
     const float* shift;
+    float *by_scale, *by_shift;  // as scale
     const std::int64_t *origin, *member, *grad_origin, *grad_member;
     std::int64_t inputs, positions, window, channels, samples, u_stride, grad_u_stride;
-    Type type;
-    bool straight_through, shared;
+    bool bfloat16, straight_through, shared;
 };
 
-// s = (u gain + bias) / sqrt(2 (power variance + extra)), and its gradient where grad is not null.
+// s = (u gain + bias) / sqrt(2 (power variance + extra)).
 struct Standardize {
     const float *u, *power;  // inputs rows each, u_stride and power_stride elements apart, in the same order
     const float *gain, *bias;  // one per run, or (false) one for each element of a run
     float* s;                  // inputs dense rows in the order of u's
-    const float* grad;         // dense rows in that order
-    float *grad_u, *grad_power;
     std::int64_t inputs, u_stride, power_stride, outer, inner;
     float variance, extra;
     bool by_run;
 };
 
-constexpr std::int64_t kLargestWindow = 64;
+struct StandardizeBackward {
+    const float *grad, *u, *power, *gain, *bias;  // grad: dense rows in the order of u's
+    float *grad_u, *grad_power;                   // dense rows in that order
+    float *by_gain, *by_bias;                     // as gain
+    std::int64_t inputs, u_stride, power_stride, outer, inner;
+    float variance, extra;
+    bool by_run;
+};
 
-// A part of the backward pass: some inputs, some elements of every run; its sums go to by_scale and by_shift.
+// A part of a backward pass: some inputs, some elements of every run; its two sums go to scale and shift.
 struct Part {
     std::int64_t first_input, last_input, first, last;
-    float *by_scale, *by_shift;
+    float *scale, *shift;
 };
 
 // Positions of a position-last row handled at a time: a multiple of kGroup, about 16 K elements, which stay in cache.
@@ -95,20 +96,23 @@ constexpr std::int64_t position_chunk(const Fire& job) {
     return kGroup * (groups < 1 ? 1 : groups < all ? groups : all);
 }
 
-// Floats of scratch memory that fire_rows needs: thresholds; and, where words must be turned into the order of memory,
-// those as turned and a group of positions as drawn.
+// Floats of scratch memory that fire needs: thresholds; and, where words must be turned into the order of memory, those
+// as turned and a group of positions as drawn.
 constexpr std::int64_t scratch_size(const Fire& job) {
-    return job.order == Order::channel_last ? kChunk : (2 * position_chunk(job) + kGroup) * job.channels;
+    return job.position_last ? (2 * position_chunk(job) + kGroup) * job.channels : kChunk;
 }
 
+constexpr std::int64_t scratch_size(const FireMax&) { return kChunk; }
+
+// The loops of one instruction set: first to last are rows of the output, or inputs.
 struct Kernels {
     const char* name;
-    void (*fire_rows)(const Fire& job, std::int64_t first_row, std::int64_t last_row, float* scratch);
+    void (*fire)(const Fire& job, std::int64_t first, std::int64_t last, float* scratch);
     void (*fire_backward)(const FireBackward& job, const Part& part);
-    void (*fire_max_rows)(const FireMax& job, std::int64_t first_row, std::int64_t last_row, float* scratch);
+    void (*fire_max)(const FireMax& job, std::int64_t first, std::int64_t last, float* scratch);
     void (*fire_max_backward)(const FireMaxBackward& job, const Part& part);
-    void (*standardize)(const Standardize& job, std::int64_t first_input, std::int64_t last_input);
-    void (*standardize_backward)(const Standardize& job, const Part& part);
+    void (*standardize)(const Standardize& job, std::int64_t first, std::int64_t last);
+    void (*standardize_backward)(const StandardizeBackward& job, const Part& part);
 };
 
 }  // namespace nsm

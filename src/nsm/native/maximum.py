@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from nsm import functional
 from nsm.functional import Estimator
-from nsm.native import paths
+from nsm.native import jobs
 from nsm.native.checks import KERNEL_DTYPES, check_draw, check_estimator, kernels_for
 
 
@@ -116,14 +116,15 @@ def _fire_max(
     if kernels is None or len(member) > kernels.largest_window:
         return z.copy_(functional.fire_max(u, scale, shift, seed, rows, place))
     rows, scale, shift = rows.contiguous(), scale.contiguous(), shift.contiguous()
-    kernels.fire_max(
-        u=u.data_ptr(),
-        z=z.data_ptr(),
-        scale=scale.data_ptr(),
-        shift=shift.data_ptr(),
-        origin=origin.data_ptr(),
-        member=member.data_ptr(),
-        rows=rows.data_ptr(),
+    jobs.run(
+        "fire_max",
+        u=u,
+        z=z,
+        scale=scale,
+        shift=shift,
+        origin=origin,
+        member=member,
+        rows=rows,
         inputs=len(u),
         positions=len(origin),
         window=len(member),
@@ -134,8 +135,6 @@ def _fire_max(
         place=place,
         bfloat16=u.dtype == torch.bfloat16,
         shared=scale.numel() == u.shape[-1],
-        instruction_set=paths.instruction_set(),
-        threads=torch.get_num_threads(),
     )
     return z
 
@@ -163,18 +162,19 @@ def _fire_max_backward(
     grad_origin, grad_member = _places(grad_u)
     grad, scale, shift = grad.to(u.dtype).contiguous(), scale.contiguous(), shift.contiguous()
     by_scale, by_shift = torch.empty_like(scale), torch.empty_like(shift)
-    kernels.fire_max_backward(
-        grad=grad.data_ptr(),
-        u=source.data_ptr(),
-        grad_u=grad_u.data_ptr(),
-        scale=scale.data_ptr(),
-        shift=shift.data_ptr(),
-        by_scale=by_scale.data_ptr(),
-        by_shift=by_shift.data_ptr(),
-        origin=origin.data_ptr(),
-        member=member.data_ptr(),
-        grad_origin=grad_origin.data_ptr(),
-        grad_member=grad_member.data_ptr(),
+    jobs.run(
+        "fire_max_backward",
+        grad=grad,
+        u=source,
+        grad_u=grad_u,
+        scale=scale,
+        shift=shift,
+        by_scale=by_scale,
+        by_shift=by_shift,
+        origin=origin,
+        member=member,
+        grad_origin=grad_origin,
+        grad_member=grad_member,
         inputs=len(u),
         positions=len(origin),
         window=len(member),
@@ -185,8 +185,6 @@ def _fire_max_backward(
         bfloat16=u.dtype == torch.bfloat16,
         straight_through=estimator == "straight-through",
         shared=scale.numel() == u.shape[-1],
-        instruction_set=paths.instruction_set(),
-        threads=torch.get_num_threads(),
     )
     return grad_u, grad_scale.copy_(by_scale), grad_shift.copy_(by_shift)
 
@@ -198,14 +196,4 @@ def _(
     return _empty_gradient(u), torch.empty_like(scale), torch.empty_like(shift)
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001 (torch's signature)
-    u, scale, shift, _, _, _, ctx.estimator = inputs
-    ctx.save_for_backward(u, scale, shift)
-
-
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    by_u, by_scale, by_shift = torch.ops.nsm.fire_max_backward(grad, *ctx.saved_tensors, ctx.estimator)
-    return by_u, by_scale, by_shift, None, None, None, None
-
-
-_fire_max.register_autograd(_backward, setup_context=_setup_context)
+jobs.register_gradient("fire_max")

@@ -5,14 +5,14 @@ bfloat16 on the CPU run in the C++ kernels, everything else in :mod:`nsm.functio
 """
 
 import math
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from nsm import functional
 from nsm.functional import Estimator
-from nsm.native import layout, paths
+from nsm.native import jobs, layout
 from nsm.native.checks import KERNEL_DTYPES, check_draw, check_estimator, kernels_for
 
 _GROUP = 64  # elements that the kernel draws together
@@ -93,12 +93,13 @@ def _fire(
     elif position_last:
         scale, shift = scale.t(), shift.t()
     scale, shift = scale.contiguous(), shift.contiguous()
-    kernels.fire(
-        u=u.data_ptr(),
-        z=z.data_ptr(),
-        scale=scale.data_ptr(),
-        shift=shift.data_ptr(),
-        rows=rows.data_ptr(),
+    jobs.run(
+        "fire",
+        u=u,
+        z=z,
+        scale=scale,
+        shift=shift,
+        rows=rows,
         inputs=count,
         positions=positions,
         channels=channels,
@@ -109,8 +110,6 @@ def _fire(
         bfloat16=u.dtype == torch.bfloat16,
         position_last=position_last,
         shared=shared,
-        instruction_set=paths.instruction_set(),
-        threads=torch.get_num_threads(),
     )
     return z
 
@@ -162,14 +161,15 @@ def _fire_backward(
         scale, shift = scale.repeat(1, turns), shift.repeat(1, turns)
     scale, shift = scale.contiguous(), shift.contiguous()
     by_scale, by_shift = torch.empty_like(scale), torch.empty_like(shift)
-    kernels.fire_backward(
-        grad=grad.data_ptr(),
-        u=u.data_ptr(),
-        grad_u=grad_u.data_ptr(),
-        scale=scale.data_ptr(),
-        shift=shift.data_ptr(),
-        by_scale=by_scale.data_ptr(),
-        by_shift=by_shift.data_ptr(),
+    jobs.run(
+        "fire_backward",
+        grad=grad,
+        u=u,
+        grad_u=grad_u,
+        scale=scale,
+        shift=shift,
+        by_scale=by_scale,
+        by_shift=by_shift,
         inputs=count,
         samples=len(grad) // count,
         u_stride=u.stride(0),
@@ -178,8 +178,6 @@ def _fire_backward(
         bfloat16=u.dtype == torch.bfloat16,
         straight_through=estimator == "straight-through",
         by_run=by_run,
-        instruction_set=paths.instruction_set(),
-        threads=torch.get_num_threads(),
     )
     for target, sums in ((grad_scale, by_scale), (grad_shift, by_shift)):
         target.copy_(sums.t() if turned else sums.view(turns, *target.shape).sum(0))
@@ -193,14 +191,4 @@ def _(
     return layout.empty_rows(u, u.shape[0]), torch.empty_like(scale), torch.empty_like(shift)
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001 (torch's signature)
-    u, scale, shift, _, _, _, ctx.estimator = inputs
-    ctx.save_for_backward(u, scale, shift)
-
-
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    by_u, by_scale, by_shift = torch.ops.nsm.fire_backward(grad, *ctx.saved_tensors, ctx.estimator)
-    return by_u, by_scale, by_shift, None, None, None, None
-
-
-_fire.register_autograd(_backward, setup_context=_setup_context)
+jobs.register_gradient("fire")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nsm import functional
-from nsm.native import layout, paths
+from nsm.native import jobs, layout, paths
 
 
 def standardize(
@@ -66,19 +66,18 @@ def _standardize(
         return s.copy_(functional.standardize(u, power.to(s.dtype), gain, bias, variance, extra))
     u, power = _alike(u, power)
     gain, bias = gain.contiguous(), bias.contiguous()
-    kernels.standardize(
-        u=u.data_ptr(),
-        power=power.data_ptr(),
-        gain=gain.data_ptr(),
-        bias=bias.data_ptr(),
-        s=s.data_ptr(),
+    jobs.run(
+        "standardize",
+        u=u,
+        power=power,
+        gain=gain,
+        bias=bias,
+        s=s,
         inputs=len(u),
         u_stride=u.stride(0),
         power_stride=power.stride(0),
         variance=variance,
         extra=extra,
-        instruction_set=paths.instruction_set(),
-        threads=torch.get_num_threads(),
         **_runs(u),
     )
     return s
@@ -105,23 +104,22 @@ def _standardize_backward(
     u, power = _alike(u, power)
     grad = layout.dense(grad, layout.is_position_last(u))
     gain, bias = gain.contiguous(), bias.contiguous()
-    kernels.standardize_backward(
-        u=u.data_ptr(),
-        power=power.data_ptr(),
-        gain=gain.data_ptr(),
-        bias=bias.data_ptr(),
-        grad=grad.data_ptr(),
-        grad_u=grad_u.data_ptr(),
-        grad_power=grad_power.data_ptr(),
-        by_gain=by_gain.data_ptr(),
-        by_bias=by_bias.data_ptr(),
+    jobs.run(
+        "standardize_backward",
+        u=u,
+        power=power,
+        gain=gain,
+        bias=bias,
+        grad=grad,
+        grad_u=grad_u,
+        grad_power=grad_power,
+        by_gain=by_gain,
+        by_bias=by_bias,
         inputs=len(u),
         u_stride=u.stride(0),
         power_stride=power.stride(0),
         variance=variance,
         extra=extra,
-        instruction_set=paths.instruction_set(),
-        threads=torch.get_num_threads(),
         **_runs(u),
     )
     return grad_u, grad_power, by_gain, by_bias

@@ -1,0 +1,169 @@
+// Samples of single neurons, and the gradient of their probability.
+#include "draw.hpp"
+#include "loops.hpp"
+
+namespace nsm::NSM_INSTRUCTION_SET {
+namespace {
+
+// by_run: one scale and one shift for all of them.
+template <bool by_run, typename T>
+inline void thresholds(const T* u, const float* scale, const float* shift, i64 count, float* __restrict to) {
+    for (i64 i = 0; i < count; ++i) {
+        const float product = load(u[i]) * scale[by_run ? 0 : i];
+        to[i] = threshold24(product + shift[by_run ? 0 : i]);
+    }
+}
+
+template <typename T>
+void fire_channel_last(const Fire& job, i64 begin, i64 end, i64 first, i64 count, const T* u, float* threshold) {
+    i64 at = job.shared ? first % job.channels : first;
+    for (i64 e = 0; e < count; e += kGroup) {
+        const i64 n = count - e < kGroup ? count - e : kGroup;
+        thresholds<false>(u + first + e, job.scale + at, job.shift + at, n, threshold + e);
+        at = job.shared ? (at + kGroup) % job.channels : at + kGroup;
+    }
+    decide_side_by_side<T>(job, begin, end, first, count, threshold);
+}
+
+typedef u32 Quad __attribute__((vector_size(16)));
+
+// to[c * stride + p] = from[p * channels + c], in squares of four.
+inline void turn(const u32* from, i64 positions, i64 channels, u32* to, i64 stride) {
+    const i64 whole = positions / 4 * 4;
+    i64 c = 0;
+    for (; c + 4 <= channels; c += 4)
+        for (i64 p = 0; p < whole; p += 4) {
+            Quad row[4];
+            for (int i = 0; i < 4; ++i) std::memcpy(&row[i], from + (p + i) * channels + c, sizeof(Quad));
+            const Quad low01 = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5);
+            const Quad high01 = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
+            const Quad low23 = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
+            const Quad high23 = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+            const Quad column[4] = {
+                __builtin_shufflevector(low01, low23, 0, 1, 4, 5), __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
+                __builtin_shufflevector(high01, high23, 0, 1, 4, 5), __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
+            for (int i = 0; i < 4; ++i) std::memcpy(to + (c + i) * stride + p, &column[i], sizeof(Quad));
+        }
+    for (i64 k = 0; k < channels; ++k)
+        for (i64 p = k < c ? whole : 0; p < positions; ++p) to[k * stride + p] = from[p * channels + k];
+}
+
+// All channels of positions first .. first + count.
+template <typename T>
+void fire_position_last(const Fire& job, i64 begin, i64 end, i64 first, i64 count, const T* u, float* threshold) {
+    const i64 size = job.positions * job.channels, stride = position_chunk(job);
+    for (i64 c = 0; c < job.channels; ++c) {
+        const i64 at = c * job.positions + first;
+        float* to = threshold + c * stride;
+        if (job.shared)
+            thresholds<true>(u + at, job.scale + c, job.shift + c, count, to);
+        else
+            thresholds<false>(u + at, job.scale + at, job.shift + at, count, to);
+    }
+    u32* turned = reinterpret_cast<u32*>(threshold + stride * job.channels);
+    u32* words = turned + stride * job.channels;
+    for (i64 row = begin; row < end; ++row) {
+        // 64 positions begin with a group, whatever the number of channels.
+        for (i64 p = 0; p < count; p += kGroup) {
+            const i64 n = count - p < kGroup ? count - p : kGroup;
+            for (i64 e = 0; e < n * job.channels; e += kGroup)
+                draw(job, row, ((first + p) * job.channels + e) / kGroup, words + e);
+            turn(words, n, job.channels, turned + p, stride);
+        }
+        for (i64 c = 0; c < job.channels; ++c) {
+            T* z = static_cast<T*>(job.z) + row * size + c * job.positions + first;
+            decide(turned + c * stride, threshold + c * stride, count, z);
+        }
+    }
+}
+
+template <typename T>
+void fire_rows_of(const Fire& job, i64 first_row, i64 last_row, float* scratch) {
+    const bool channel_last = !job.position_last;
+    const i64 size = channel_last ? job.positions * job.channels : job.positions;
+    const i64 chunk = channel_last ? kChunk : position_chunk(job);
+    for (i64 begin = first_row; begin < last_row;) {
+        // The samples of one input share its thresholds.
+        const i64 n = begin / job.samples;
+        const i64 end = (n + 1) * job.samples < last_row ? (n + 1) * job.samples : last_row;
+        const T* u = static_cast<const T*>(job.u) + n * job.u_stride;
+        for (i64 first = 0; first < size; first += chunk) {
+            const i64 count = size - first < chunk ? size - first : chunk;
+            (channel_last ? fire_channel_last<T> : fire_position_last<T>)(job, begin, end, first, count, u, scratch);
+        }
+        begin = end;
+    }
+}
+
+}  // namespace
+
+void fire(const Fire& job, i64 first_row, i64 last_row, float* scratch) {
+    if (!job.bfloat16)
+        fire_rows_of<float>(job, first_row, last_row, scratch);
+    else
+        fire_rows_of<Bfloat16>(job, first_row, last_row, scratch);
+}
+
+namespace {
+
+constexpr i64 kBlock = 256;
+
+template <typename T, bool straight_through, bool by_run>
+void backward_of(const FireBackward& job, const Part& part) {
+    const i64 size = job.outer * job.inner;
+    alignas(64) float total[kBlock], g[kBlock], product[kBlock];
+    for (i64 n = part.first_input; n < part.last_input; ++n) {
+        for (i64 o = 0; o < job.outer; ++o) {
+            // Sixteen partial sums of a run: their order is fixed here, not by the compiler.
+            float sums[16] = {}, products[16] = {};
+            for (i64 first = part.first; first < part.last; first += kBlock) {
+                const i64 count = part.last - first < kBlock ? part.last - first : kBlock, at = o * job.inner + first;
+                const T* u = static_cast<const T*>(job.u) + n * job.u_stride + at;
+                const T* grad = static_cast<const T*>(job.grad) + n * job.samples * size + at;
+                T* grad_u = static_cast<T*>(job.grad_u) + n * size + at;
+                for (i64 i = 0; i < count; ++i) total[i] = load(grad[i]);
+                for (i64 k = 1; k < job.samples; ++k)
+                    for (i64 i = 0; i < count; ++i) total[i] += load(grad[k * size + i]);
+                const float* scale = job.scale + (by_run ? o : first);
+                const float* shift = job.shift + (by_run ? o : first);
+                for (i64 i = 0; i < count; ++i) {
+                    const float x = load(u[i]), a = scale[by_run ? 0 : i], b = shift[by_run ? 0 : i];
+                    g[i] = total[i] * slope(x * a + b, straight_through);
+                    product[i] = g[i] * x;
+                    store(grad_u[i], g[i] * a);
+                }
+                if (by_run) {
+                    const i64 padded = (count + 15) / 16 * 16;
+                    for (i64 i = count; i < padded; ++i) g[i] = product[i] = 0.0f;
+                    for (i64 i = 0; i < padded; i += 16)
+                        for (i64 j = 0; j < 16; ++j) sums[j] += g[i + j], products[j] += product[i + j];
+                } else {
+                    for (i64 i = 0; i < count; ++i) part.scale[first + i] += product[i];
+                    for (i64 i = 0; i < count; ++i) part.shift[first + i] += g[i];
+                }
+            }
+            if (by_run)
+                for (i64 j = 0; j < 16; ++j) part.shift[o] += sums[j], part.scale[o] += products[j];
+        }
+    }
+}
+
+template <typename T>
+void backward_typed(const FireBackward& job, const Part& part) {
+    if (job.straight_through)
+        job.by_run ? backward_of<T, true, true>(job, part) : backward_of<T, true, false>(job, part);
+    else
+        job.by_run ? backward_of<T, false, true>(job, part) : backward_of<T, false, false>(job, part);
+}
+
+}  // namespace
+
+void fire_backward(const FireBackward& job, const Part& part) {
+    const FlushDenormals flush;
+    if (!job.bfloat16)
+        backward_typed<float>(job, part);
+    else
+        backward_typed<Bfloat16>(job, part);
+}
+
+}  // namespace nsm::NSM_INSTRUCTION_SET

@@ -1,0 +1,135 @@
+// Samples of the maximum over a window of neurons, and the gradient of its probability.
+#include "draw.hpp"
+#include "loops.hpp"
+
+namespace nsm::NSM_INSTRUCTION_SET {
+namespace {
+
+constexpr float kUnit = 1.0f / 16777216.0f;
+
+// to[i] (times) P(z' = -1), a multiple of 2^-24.
+template <bool first, typename T>
+inline void silences(const T* u, const float* scale, const float* shift, i64 count, float* __restrict to) {
+    for (i64 i = 0; i < count; ++i) {
+        const float product = load(u[i]) * scale[i];
+        const float silent = (16777216.0f - threshold24(product + shift[i])) * kUnit;
+        to[i] = first ? silent : to[i] * silent;
+    }
+}
+
+template <typename T>
+void fire_max_chunk(const FireMax& job, i64 begin, i64 end, i64 first, i64 count, const T* u, float* threshold) {
+    for (i64 e = 0; e < count;) {
+        const i64 p = (first + e) / job.channels, c = (first + e) % job.channels;
+        const i64 run = job.channels - c < count - e ? job.channels - c : count - e;
+        for (i64 k = 0; k < job.window; ++k) {
+            const T* from = u + job.origin[p] + job.member[k] + c;
+            const i64 at = job.shared ? c : (p * job.window + k) * job.channels + c;
+            if (k)
+                silences<false>(from, job.scale + at, job.shift + at, run, threshold + e);
+            else
+                silences<true>(from, job.scale + at, job.shift + at, run, threshold + e);
+        }
+        e += run;
+    }
+    for (i64 e = 0; e < count; ++e) {
+        const float exact = threshold[e] * 16777216.0f;
+        const float rounded = exact < 8388608.0f ? (exact + 8388608.0f) - 8388608.0f : exact;
+        threshold[e] = 16777216.0f - rounded;
+    }
+    decide_side_by_side<T>(job, begin, end, first, count, threshold);
+}
+
+template <typename T>
+void fire_max_rows_of(const FireMax& job, i64 first_row, i64 last_row, float* scratch) {
+    const i64 size = job.positions * job.channels;
+    for (i64 begin = first_row; begin < last_row;) {
+        const i64 n = begin / job.samples;
+        const i64 end = (n + 1) * job.samples < last_row ? (n + 1) * job.samples : last_row;
+        const T* u = static_cast<const T*>(job.u) + n * job.u_stride;
+        for (i64 first = 0; first < size; first += kChunk)
+            fire_max_chunk<T>(job, begin, end, first, size - first < kChunk ? size - first : kChunk, u, scratch);
+        begin = end;
+    }
+}
+
+}  // namespace
+
+void fire_max(const FireMax& job, i64 first_row, i64 last_row, float* scratch) {
+    if (!job.bfloat16)
+        fire_max_rows_of<float>(job, first_row, last_row, scratch);
+    else
+        fire_max_rows_of<Bfloat16>(job, first_row, last_row, scratch);
+}
+
+namespace {
+
+constexpr i64 kRun = 64;
+
+// Neuron k of a window: silent P(z'_k = -1); before: product of those before k, then with k.
+template <typename T>
+inline void go_forward(const T* u, const float* scale, const float* shift, i64 count, float* __restrict silent,
+                       const float* __restrict before, float* __restrict with) {
+    for (i64 i = 0; i < count; ++i) {
+        silent[i] = (16777216.0f - threshold24(load(u[i]) * scale[i] + shift[i])) * kUnit;
+        with[i] = before[i] * silent[i];
+    }
+}
+
+// after: product of those after k, then with k.
+template <bool straight_through, typename T>
+inline void go_back(const T* u, const float* scale, const float* shift, const float* total, const float* silent,
+                    const float* before, i64 count, float* __restrict after, T* __restrict grad_u,
+                    float* __restrict by_scale, float* __restrict by_shift) {
+    for (i64 i = 0; i < count; ++i) {
+        const float x = load(u[i]), a = scale[i];
+        const float g = total[i] * (before[i] * after[i]) * slope(x * a + shift[i], straight_through);
+        after[i] *= silent[i];
+        store(grad_u[i], g * a);
+        by_scale[i] += g * x;
+        by_shift[i] += g;
+    }
+}
+
+template <typename T, bool straight_through>
+void max_backward_of(const FireMaxBackward& job, const Part& part) {
+    const i64 size = job.positions * job.channels;
+    alignas(64) float silent[kLargestWindow][kRun], before[kLargestWindow + 1][kRun], total[kRun], after[kRun];
+    for (float& one : before[0]) one = 1.0f;
+    for (i64 n = part.first_input; n < part.last_input; ++n) {
+        const T* u = static_cast<const T*>(job.u) + n * job.u_stride;
+        T* grad_u = static_cast<T*>(job.grad_u) + n * job.grad_u_stride;
+        for (i64 p = 0; p < job.positions; ++p)
+            for (i64 c = 0; c < job.channels; c += kRun) {
+                const i64 run = job.channels - c < kRun ? job.channels - c : kRun;
+                const T* grad = static_cast<const T*>(job.grad) + n * job.samples * size + p * job.channels + c;
+                for (i64 i = 0; i < run; ++i) total[i] = load(grad[i]), after[i] = 1.0f;
+                for (i64 k = 1; k < job.samples; ++k)
+                    for (i64 i = 0; i < run; ++i) total[i] += load(grad[k * size + i]);
+                for (i64 k = 0; k < job.window; ++k) {
+                    const i64 at = job.shared ? c : (p * job.window + k) * job.channels + c;
+                    const T* from = u + job.origin[p] + job.member[k] + c;
+                    go_forward(from, job.scale + at, job.shift + at, run, silent[k], before[k], before[k + 1]);
+                }
+                for (i64 k = job.window; k-- > 0;) {
+                    const i64 at = job.shared ? c : (p * job.window + k) * job.channels + c;
+                    const T* from = u + job.origin[p] + job.member[k] + c;
+                    T* to = grad_u + job.grad_origin[p] + job.grad_member[k] + c;
+                    go_back<straight_through>(from, job.scale + at, job.shift + at, total, silent[k], before[k], run, after,
+                                              to, part.scale + at, part.shift + at);
+                }
+            }
+    }
+}
+
+}  // namespace
+
+void fire_max_backward(const FireMaxBackward& job, const Part& part) {
+    const FlushDenormals flush;
+    if (!job.bfloat16)
+        job.straight_through ? max_backward_of<float, true>(job, part) : max_backward_of<float, false>(job, part);
+    else
+        job.straight_through ? max_backward_of<Bfloat16, true>(job, part) : max_backward_of<Bfloat16, false>(job, part);
+}
+
+}  // namespace nsm::NSM_INSTRUCTION_SET

@@ -1,0 +1,103 @@
+// Number formats, the threshold of a neuron and the slope of its probability: the same bits on every instruction set.
+// For inclusion in files that are compiled once for each of them. No standard library templates there: the linker would
+// share their code between instruction sets.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+namespace nsm::NSM_INSTRUCTION_SET {
+namespace {
+
+using i64 = std::int64_t;
+using u32 = std::uint32_t;
+using u64 = std::uint64_t;
+
+inline u32 bits(float x) {
+    u32 b;
+    std::memcpy(&b, &x, sizeof b);
+    return b;
+}
+
+inline float from_bits(u32 b) {
+    float x;
+    std::memcpy(&x, &b, sizeof x);
+    return x;
+}
+
+struct Bfloat16 {
+    std::uint16_t bits;
+};
+
+inline float load(float x) { return x; }
+inline float load(Bfloat16 x) { return from_bits((u32)x.bits << 16); }
+
+inline void store(float& to, float x) { to = x; }
+inline void store(Bfloat16& to, float x) {
+    const u32 b = bits(x), rounded = (b + 0x7fffu + ((b >> 16) & 1u)) >> 16;
+    to.bits = (std::uint16_t)(x == x ? rounded : 0x7fc0u);
+}
+
+constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: adding it rounds |x| < 2^22 to the nearest integer, ties to even
+constexpr float kLog2E = 1.44269504f;
+
+inline float exp2_fraction(float f) {
+    float v = 0.000154697362f;
+    v = v * f + 0.00134004369f;
+    v = v * f + 0.00961802559f;
+    v = v * f + 0.055503272f;
+    v = v * f + 0.240226512f;
+    v = v * f + 0.693147207f;
+    return v * f + 1.0f;
+}
+
+// nsm.functional.threshold24, operation by operation.
+inline float threshold24(float s) {
+    float x = from_bits(bits(s) & 0x7fffffffu);
+    x = x > 4.75f ? 4.75f : x;
+    const float t = 1.0f / (1.0f + 0.5f * x);
+    const float y = x * x * -kLog2E;
+    const float shifted = y + kMagic, whole = shifted - kMagic;
+    const float power = exp2_fraction(y - whole);
+    const float scale = from_bits((bits(shifted) << 23) + (150u << 23));  // 2^(whole + 23)
+    float r = -0.0339728185f;
+    r = r * t + 0.153400752f;
+    r = r * t + -0.193444831f;
+    r = r * t + -0.0894991147f;
+    r = r * t + 0.254007697f;
+    r = r * t + 0.06901716f;
+    r = r * t + 0.281839346f;
+    r = r * t + 0.276138519f;
+    r = r * t + 0.282513288f;
+    const float exact = t * r * power * scale;
+    const float tail = (exact + 8388608.0f) - 8388608.0f;  // exact <= 2^23: rounds to the nearest integer, ties to even
+    return s >= 0.0f ? 16777216.0f - tail : tail;
+}
+
+inline float slope(float s, bool straight_through) {
+    if (straight_through) return from_bits(bits(s) & 0x7fffffffu) <= 1.0f ? 1.0f : 0.0f;
+    const float y = s * s * -kLog2E;
+    const float bounded = y < -126.0f ? -126.0f : y;
+    const float shifted = bounded + kMagic, whole = shifted - kMagic;
+    const float value = exp2_fraction(bounded - whole) * from_bits((bits(shifted) << 23) + (127u << 23));
+    return y < -126.0f ? 0.0f : 1.12837917f * value;
+}
+
+// Denormals (exp(-s^2) makes many) are flushed inside the loops and nowhere else.
+class FlushDenormals {
+#if defined(__SSE2__)
+    unsigned saved_ = _mm_getcsr();
+
+public:
+    FlushDenormals() { _mm_setcsr(saved_ | 0x8040u); }
+    ~FlushDenormals() { _mm_setcsr(saved_); }
+    FlushDenormals(const FlushDenormals&) = delete;
+    FlushDenormals& operator=(const FlushDenormals&) = delete;
+#endif
+};
+
+}  // namespace
+}  // namespace nsm::NSM_INSTRUCTION_SET
