@@ -1,4 +1,5 @@
 largest_window: int
+remembered: int
 
 def instruction_sets() -> list[str]: ...
 def fire(
@@ -129,6 +130,28 @@ def standardize_backward(
     instruction_set: str,
     threads: int,
 ) -> None: ...
+def take_events(
+    *,
+    events: int,
+    count: int,
+    record: int,
+    fields: list[int],
+    width: int,
+    height: int,
+    cells: int,
+    frames: int,
+    slots: int,
+    frame_cells: int,
+    binary: bool,
+    remembered: int,
+    oldest: int,
+    origin: int,
+    tick: int,
+    start: int,
+    until: int,
+    largest: int,
+    counts: int,
+) -> int: ...
 
 class Program:
     def __init__(self, layers: list[dict[str, object]], classes: int) -> None: ...

@@ -5,6 +5,7 @@
 
 #include "dispatch.hpp"
 #include "program_bindings.hpp"
+#include "stream_bindings.hpp"
 
 namespace nb = nanobind;
 
@@ -191,4 +192,5 @@ NB_MODULE(_kernels, m) {
           "grad_u"_a, "grad_power"_a, "by_gain"_a, "by_bias"_a, "inputs"_a, "u_stride"_a, "power_stride"_a, "outer"_a,
           "inner"_a, "variance"_a, "extra"_a, "by_run"_a, "instruction_set"_a, "threads"_a, Unlocked());
     nsm::bind_program(m);
+    nsm::bind_stream(m);
 }
