@@ -14,7 +14,7 @@ Command = Callable[..., Result]
 @pytest.fixture(scope="session")
 def nsm() -> Command:
     """Runs the command line; its output and its exit code."""
-    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return lambda *arguments, **options: CliRunner().invoke(app, list(map(str, arguments)), **options)
 
 
 @pytest.fixture(scope="session")

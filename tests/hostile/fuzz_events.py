@@ -25,11 +25,13 @@ from tests.data.events.recordings import random_events
 def check_nmnist(path):
     for repair in (False, True):
         _check_events(lambda repair=repair: ev.read_nmnist(path, repair=repair), (34, 34))
+    _check_played(ev.read_nmnist, path)
 
 
 def check_aedat(path):
     for repair in (False, True):
         _check_events(lambda repair=repair: ev.read_aedat(path, repair=repair), (128, 128))
+    _check_played(ev.read_aedat, path)
 
 
 def check_precut(path):
@@ -43,6 +45,22 @@ def check_labels(path):
     except DataError:
         return
     assert all(0 <= label.target < 11 and label.start < label.end for label in labels)
+
+
+def _check_played(read, path):
+    """What can be read can be played, and is the same."""
+    parts, sound = [], True
+    try:
+        with path.open("rb") as file:
+            parts.extend(ev.play(file, "input"))
+    except DataError:
+        sound = False
+    try:
+        events = read(path)
+    except DataError:
+        return
+    assert sound
+    assert np.array_equal(np.concatenate(parts), events)
 
 
 def _check_events(read, size):

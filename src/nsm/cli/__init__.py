@@ -15,6 +15,7 @@ from nsm.cli.compile import compile  # noqa: A004
 from nsm.cli.errors import Commands
 from nsm.cli.evaluate import evaluate
 from nsm.cli.predict import predict
+from nsm.cli.stream import stream
 from nsm.cli.train import train
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(evaluate)
 app.command()(predict)
+app.command()(stream)
 app.command()(compile)
 app.add_typer(data.app, name="data")
 app.add_typer(reproduce.app, name="reproduce")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nsm.cli.options import DataDir, Json
+from nsm.cli.options import DataDir, Json, Quiet
 
 if TYPE_CHECKING:
     from nsm.studies.results import Row
@@ -98,6 +98,51 @@ def events(
     _set_threads(1)
     rows = event_speed.rows(repeats=repeats, root=data_dir)
     _report(event_speed.STUDY, rows, results, as_json=as_json)
+
+
+@app.command()
+def stream(
+    seconds: Annotated[
+        float, typer.Option(min=0.1, help="Length of the stream whose load is measured.")
+    ] = 1.0,
+    minutes: Annotated[int, typer.Option(min=1, help="Simulated minutes of the stream of few events.")] = 60,
+    repeats: Annotated[int, typer.Option(min=1, help="Measurements of each load; medians count.")] = 5,
+    picture: Annotated[
+        Path | None, typer.Option(help="Also draw them into this PNG file.", show_default=False)
+    ] = None,
+    results: Results = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Events per second with their decisions, latency, memory over an hour.
+
+    nmnist-cnn, untrained, as a program and as a network, on random events
+    with a decision every 10 ms. One thread.
+
+    Examples:
+        nsm bench stream
+        nsm bench stream --results results/stream.json --picture docs/images/stream-speed.png
+    """
+    from nsm.cli.progress import progress
+    from nsm.files import write_atomically
+    from nsm.studies import stream_speed
+    from nsm.studies.results import write
+
+    _set_threads(1)
+    with progress(stream_speed.STUDY, quiet=quiet) as show_progress:
+        found = stream_speed.run(seconds=seconds, minutes=minutes, repeats=repeats, progress=show_progress)
+    if results is not None:
+        write(results, stream_speed.STUDY, found.rows)
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(picture, stream_speed.draw(found))
+    if as_json:
+        typer.echo(json.dumps({"study": stream_speed.STUDY, "rows": found.rows}))
+        return
+    from nsm.cli.tables import show
+
+    headings, cells = stream_speed.table(found.rows)
+    show(headings, cells, texts=headings[:1])
 
 
 def _set_threads(threads: int | None) -> None:

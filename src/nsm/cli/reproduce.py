@@ -269,6 +269,46 @@ def compiled(
 
 
 @app.command()
+def stream(
+    run: RunFolder,
+    confidence: Annotated[float, typer.Option(help="Of each decision.", metavar="0..1")] = 0.99,
+    max_samples: Annotated[int, typer.Option(min=1, help="Most samples of a decision.")] = 100,
+    seed: Seed = 0,
+    picture: Annotated[
+        Path | None, typer.Option(help="Also draw it into this PNG file.", show_default=False)
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Result file.", show_default="RUN/stream-accuracy.json")
+    ] = None,
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Accuracy of a trained network against time since a recording began.
+
+    Every test recording in the data folder is streamed by itself.
+
+    Examples:
+        nsm reproduce stream runs/nmnist-cnn
+        nsm reproduce stream runs/nmnist-cnn --picture docs/images/stream-accuracy.png
+    """
+    from nsm.cli.progress import progress
+    from nsm.cli.tables import show as show_table
+    from nsm.files import write_atomically
+    from nsm.studies import stream_accuracy as study
+    from nsm.studies.results import write
+
+    with progress(study.STUDY, quiet=quiet) as show:
+        rows = study.run(
+            run, confidence=confidence, max_samples=max_samples, seed=seed, root=data_dir, progress=show
+        )
+    write(results or run / "stream-accuracy.json", study.STUDY, rows)
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(picture, study.draw(rows))
+    show_table(*study.table(rows))
+
+
+@app.command()
 def tables(
     pages: Annotated[list[Path], typer.Argument(help="Markdown files to bring up to date.")],
     results: Annotated[Path, typer.Option(help="Folder of result files.")] = Path("results"),

@@ -1,4 +1,5 @@
 largest_window: int
+remembered: int
 
 def instruction_sets() -> list[str]: ...
 
@@ -9,6 +10,28 @@ def fire_max(**job: float | str) -> None: ...
 def fire_max_backward(**job: float | str) -> None: ...
 def standardize(**job: float | str) -> None: ...
 def standardize_backward(**job: float | str) -> None: ...
+def take_events(
+    *,
+    events: int,
+    count: int,
+    record: int,
+    fields: list[int],
+    width: int,
+    height: int,
+    cells: int,
+    frames: int,
+    slots: int,
+    frame_cells: int,
+    binary: bool,
+    remembered: int,
+    oldest: int,
+    origin: int,
+    tick: int,
+    start: int,
+    until: int,
+    largest: int,
+    counts: int,
+) -> int: ...
 
 class Program:
     def __init__(self, layers: list[dict[str, object]], classes: int) -> None: ...

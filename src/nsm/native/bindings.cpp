@@ -7,6 +7,7 @@
 
 #include "dispatch.hpp"
 #include "program_bindings.hpp"
+#include "stream_bindings.hpp"
 
 namespace nb = nanobind;
 
@@ -77,4 +78,5 @@ NB_MODULE(_kernels, m) {
          FIELD(by_gain), FIELD(by_bias), FIELD(inputs), FIELD(u_stride), FIELD(power_stride), FIELD(outer),
          FIELD(inner), FIELD(variance), FIELD(extra), FIELD(by_run)});
     nsm::bind_program(m);
+    nsm::bind_stream(m);
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nsm.files import write_atomically
-from nsm.studies import confidence_tables, learning, mnist, results
+from nsm.studies import confidence_tables, learning, mnist, results, stream_accuracy, stream_speed
 
 _BLOCK = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
@@ -182,6 +182,8 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "clt": ("clt", _clt),
     "events": ("events", _speed),
     "saccades": ("saccades", _saccades),
+    "stream": ("stream", stream_speed.table),
+    "stream-accuracy": ("stream-accuracy", stream_accuracy.table),
     "confidence-samples": ("confidence", confidence_tables.sample_table),
     "confidence-shift": ("confidence", confidence_tables.shift_table),
     "confidence-unknown": ("confidence", confidence_tables.unknown_table),

@@ -5,6 +5,7 @@ from nsm.data.events.array import EVENT, Events, SensorSize, make
 from nsm.data.events.augment import EventAugmentation
 from nsm.data.events.labels import Label, read_labels, write_labels
 from nsm.data.events.nmnist import read_nmnist, write_nmnist
+from nsm.data.events.playing import play
 from nsm.data.events.precut import read_precut
 from nsm.data.events.recordings import (
     SPLITS,
@@ -34,6 +35,7 @@ __all__ = [
     "dvs_gesture_precut",
     "make",
     "nmnist",
+    "play",
     "read_aedat",
     "read_labels",
     "read_nmnist",

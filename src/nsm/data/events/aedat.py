@@ -25,10 +25,10 @@ from nsm.files import write_atomically
 
 DVS128: SensorSize = (128, 128, 2)
 _LIMIT = 2**28
-_TEXT_LIMIT = 2**16
-_FIRST, _LAST = b"#!AER-DAT3.1", b"#!END-HEADER"
-_PACKET = struct.Struct("<hhiiiiii")
-_POLARITY, _SIZE, _TIME_OFFSET = 1, 8, 4
+TEXT_LIMIT = 2**16
+FIRST, LAST = b"#!AER-DAT3.1", b"#!END-HEADER"
+PACKET = struct.Struct("<hhiiiiii")
+POLARITY, SIZE, _TIME_OFFSET = 1, 8, 4
 _WRITTEN = 8192  # events of a packet that is written
 
 
@@ -59,7 +59,7 @@ def read_aedat(path: Path, sensor_size: SensorSize = DVS128, *, repair: bool = F
             3.1 cannot be repaired.
     """
     data = read_all(path, _LIMIT)
-    packets = _packets(path, data, _body(path, data), repair=repair)
+    packets = _packets(path, data, body_start(path, data), repair=repair)
     events, valid = _decoded(data, packets)
     if not repair:
         _check_valid(path, packets, valid)
@@ -69,7 +69,7 @@ def read_aedat(path: Path, sensor_size: SensorSize = DVS128, *, repair: bool = F
     def offset(event: int) -> int:
         number = event if places is None else int(places[event])
         packet = bisect_right(ends, number)
-        return packets[packet].start + _SIZE * (number - (ends[packet] - packets[packet].number))
+        return packets[packet].start + SIZE * (number - (ends[packet] - packets[packet].number))
 
     return sound(events if places is None else events[places], sensor_size, path, offset, repair=repair)
 
@@ -81,25 +81,29 @@ def _decoded(data: bytes, packets: list[_Packet]) -> tuple[Events, NDArray[np.bo
     place = 0
     for packet in packets:
         words = np.frombuffer(data, "<u4", 2 * packet.number, packet.start)
-        address, t = words[::2], words[1::2]
         rows = slice(place, place + packet.number)
-        part = events[rows]
-        part["t"] = t
-        if packet.overflow:
-            part["t"] += packet.overflow << 31
-        part["x"] = address >> 17
-        part["y"] = (address >> 2) & 0x7FFF
-        part["p"] = address & 2
-        valid[rows] = address & 1
+        decode(words, packet.overflow, events[rows], valid[rows])
         place += packet.number
     return events, valid
 
 
-def _body(path: Path, data: bytes) -> int:
+def decode(words: NDArray[np.uint32], overflow: int, events: Events, valid: NDArray[np.bool_]) -> None:
+    """Write the events of some words, two for each, and which of them are marked valid."""
+    address, t = words[::2], words[1::2]
+    events["t"] = t
+    if overflow:
+        events["t"] += overflow << 31
+    events["x"] = address >> 17
+    events["y"] = (address >> 2) & 0x7FFF
+    events["p"] = address & 2
+    valid[:] = address & 1
+
+
+def body_start(path: Path | str, data: bytes) -> int:
     """The byte at which packets begin."""
-    text = data[:_TEXT_LIMIT]
-    if not text.startswith(_FIRST):
-        raise DataError(f"{path}: starts with {text[:14]!r} at byte 0, but AEDAT 3.1 starts with {_FIRST!r}")
+    text = data[:TEXT_LIMIT]
+    if not text.startswith(FIRST):
+        raise DataError(f"{path}: starts with {text[:14]!r} at byte 0, but AEDAT 3.1 starts with {FIRST!r}")
     start = 0
     while (end := text.find(b"\n", start)) >= 0:
         line = text[start : end + 1].rstrip(b"\r\n")
@@ -108,26 +112,26 @@ def _body(path: Path, data: bytes) -> int:
         if line.startswith(b"#Format:") and line.split(b":", 1)[1].strip() != b"RAW":
             raise DataError(f"{path}: format at byte {start} must be RAW, got {line[8:40]!r}")
         start = end + 1
-        if line == _LAST:
+        if line == LAST:
             return start
-    raise DataError(f"{path}: has no line {_LAST.decode()} in its first {len(text)} bytes")
+    raise DataError(f"{path}: has no line {LAST.decode()} in its first {len(text)} bytes")
 
 
 def _packets(path: Path, data: bytes, start: int, *, repair: bool) -> list[_Packet]:
     """The packets of polarity events; where ``repair`` is set, up to the first that cannot be."""
     packets = []
     while start < len(data):
-        body = start + _PACKET.size
+        body = start + PACKET.size
         if body > len(data):
-            kept, problem = 0, f"ends within its header: {len(data) - start} of {_PACKET.size} bytes"
+            kept, problem = 0, f"ends within its header: {len(data) - start} of {PACKET.size} bytes"
         else:
-            kind, _, size, time, overflow, capacity, number, valid = _PACKET.unpack_from(data, start)
-            found = _problem(kind, size, time, overflow, capacity, number, valid)
+            kind, _, size, time, overflow, capacity, number, valid = PACKET.unpack_from(data, start)
+            found = impossible(kind, size, time, overflow, capacity, number, valid)
             kept, problem = (0 if found else number), found or ""
             if not problem and body + capacity * size > len(data):
                 kept = min(number, (len(data) - body) // size)
                 problem = f"says {capacity} events of {size} bytes, but {len(data) - body} bytes are left"
-            if kind == _POLARITY and kept:
+            if kind == POLARITY and kept:
                 packets.append(_Packet(body, kept, valid, overflow))
         if problem:
             if repair:
@@ -137,7 +141,7 @@ def _packets(path: Path, data: bytes, start: int, *, repair: bool) -> list[_Pack
     return packets
 
 
-def _problem(
+def impossible(
     kind: int, size: int, time: int, overflow: int, capacity: int, number: int, valid: int
 ) -> str | None:
     """What is impossible in a packet's header."""
@@ -145,8 +149,8 @@ def _problem(
         return f"has a negative number in its header, or events of {size} bytes"
     if not valid <= number <= capacity:
         return f"says {valid} valid of {number} events in space for {capacity}"
-    if kind == _POLARITY and (size, time) != (_SIZE, _TIME_OFFSET):
-        return f"says polarity events of {size} bytes with time at {time}, must be {_SIZE} and {_TIME_OFFSET}"
+    if kind == POLARITY and (size, time) != (SIZE, _TIME_OFFSET):
+        return f"says polarity events of {size} bytes with time at {time}, must be {SIZE} and {_TIME_OFFSET}"
     return None
 
 
@@ -159,7 +163,7 @@ def _check_valid(path: Path, packets: list[_Packet], valid: NDArray[np.bool_]) -
     if len(wrong):
         packet = packets[wrong[0]]
         raise DataError(
-            f"{path}: packet at byte {packet.start - _PACKET.size} says {packet.valid} valid events, "
+            f"{path}: packet at byte {packet.start - PACKET.size} says {packet.valid} valid events, "
             f"but marks {found[wrong[0]]}"
         )
 
@@ -176,7 +180,7 @@ def write_aedat(path: Path, events: Events, *, comments: tuple[str, ...] = ()) -
         ValueError: if the format cannot hold an event, time runs back, or a comment is no line.
     """
     check_writable(events, {"x": 2**15 - 1, "y": 2**15 - 1, "t": 2**62 - 1, "p": 1})
-    lines = [_FIRST, b"#Format: RAW", b"#Source 1: DVS128", *map(_comment, comments), _LAST]
+    lines = [FIRST, b"#Format: RAW", b"#Source 1: DVS128", *map(_comment, comments), LAST]
     parts = [b"".join(line + b"\r\n" for line in lines)]
     words = np.empty((len(events), 2), "<u4")
     x, y, p = (events[name].astype(np.uint32) for name in ("x", "y", "p"))
@@ -188,8 +192,8 @@ def write_aedat(path: Path, events: Events, *, comments: tuple[str, ...] = ()) -
     edges = sorted(cuts)
     for first, last in pairwise(edges):
         count = last - first
-        header = (_POLARITY, 1, _SIZE, _TIME_OFFSET, int(overflow[first]), count, count, count)
-        parts += [_PACKET.pack(*header), words[first:last].tobytes()]
+        header = (POLARITY, 1, SIZE, _TIME_OFFSET, int(overflow[first]), count, count, count)
+        parts += [PACKET.pack(*header), words[first:last].tobytes()]
     write_atomically(path, b"".join(parts))
 
 

@@ -18,8 +18,9 @@ from nsm.files import write_atomically
 
 SENSOR_SIZE: SensorSize = (34, 34, 2)
 _RAW = np.dtype([("x", "u1"), ("y", "u1"), ("high", "u1"), ("low", ">u2")])
+SIZE = _RAW.itemsize
 _LIMIT = 64 * 2**20  # bytes of a recording; real ones have 50 kB
-_OVERFLOW_ROW, _OVERFLOW = 240, 2**13
+OVERFLOW_ROW, OVERFLOW = 240, 2**13
 
 
 def read_nmnist(path: Path, sensor_size: SensorSize = SENSOR_SIZE, *, repair: bool = False) -> Events:
@@ -38,30 +39,36 @@ def read_nmnist(path: Path, sensor_size: SensorSize = SENSOR_SIZE, *, repair: bo
         DataError: if the file cannot be read or is no sound recording.
     """
     data = read_all(path, _LIMIT)
-    rest = len(data) % _RAW.itemsize
+    rest = len(data) % SIZE
     if rest and not repair:
         raise DataError(
             f"{path}: ends within an event, {rest} bytes after byte {len(data) - rest}: "
-            f"{len(data)} bytes are not a multiple of {_RAW.itemsize}"
+            f"{len(data)} bytes are not a multiple of {SIZE}"
         )
-    raw = np.frombuffer(data, _RAW, count=len(data) // _RAW.itemsize)
+    events = decode(data)
+    if sensor_size[1] <= OVERFLOW_ROW and (events["y"] == OVERFLOW_ROW).any():
+        return _without_overflows(events, sensor_size, path, repair=repair)
+    return sound(events, sensor_size, path, lambda event: event * SIZE, repair=repair)
+
+
+def decode(data: bytes) -> Events:
+    """The rows of as many whole events as ``data`` holds, those that move the clock among them."""
+    raw = np.frombuffer(data, _RAW, count=len(data) // SIZE)
     high = raw["high"]
     t = (high & 0x7F).astype(np.int64)
     t <<= 16
     t |= raw["low"]
     events = np.empty(len(raw), EVENT)
     events["x"], events["y"], events["t"], events["p"] = raw["x"], raw["y"], t, high >> 7
-    if sensor_size[1] <= _OVERFLOW_ROW and (raw["y"] == _OVERFLOW_ROW).any():
-        return _without_overflows(events, sensor_size, path, repair=repair)
-    return sound(events, sensor_size, path, lambda event: event * _RAW.itemsize, repair=repair)
+    return events
 
 
 def _without_overflows(events: Events, sensor_size: SensorSize, path: Path, *, repair: bool) -> Events:
-    overflow = events["y"] == _OVERFLOW_ROW
-    events["t"] += np.cumsum(overflow) * _OVERFLOW
+    overflow = events["y"] == OVERFLOW_ROW
+    events["t"] += np.cumsum(overflow) * OVERFLOW
     places = np.flatnonzero(~overflow)
     kept = events[places]
-    return sound(kept, sensor_size, path, lambda event: int(places[event]) * _RAW.itemsize, repair=repair)
+    return sound(kept, sensor_size, path, lambda event: int(places[event]) * SIZE, repair=repair)
 
 
 def write_nmnist(path: Path, events: Events) -> None:
@@ -75,8 +82,8 @@ def write_nmnist(path: Path, events: Events) -> None:
         ValueError: if the format cannot hold an event, or time runs back.
     """
     check_writable(events, {"x": 255, "y": 255, "t": 2**23 - 1, "p": 1})
-    if (events["y"] == _OVERFLOW_ROW).any():
-        raise ValueError(f"events['y'] must not be {_OVERFLOW_ROW}, which has another meaning in this format")
+    if (events["y"] == OVERFLOW_ROW).any():
+        raise ValueError(f"events['y'] must not be {OVERFLOW_ROW}, which has another meaning in this format")
     raw = np.empty(len(events), _RAW)
     t = events["t"].astype(np.int64)
     raw["x"], raw["y"], raw["low"] = events["x"], events["y"], t & 0xFFFF

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from nsm.data.events.array import Events, SensorSize
+from nsm.data.events.array import Events, SensorSize, make
 
 Polarity = Literal["both", "merged", "on", "off"]
 POLARITIES: tuple[Polarity, ...] = get_args(Polarity)
@@ -58,6 +58,19 @@ class Representation(ABC):
         """(polarities, height, width) of one frame."""
         width, height, _ = self.sensor_size
         return (2 if self.polarity == "both" else 1, height // self.shrink, width // self.shrink)
+
+    @property
+    def cells(self) -> NDArray[np.int32]:
+        """Where an event of each polarity and pixel falls in a flat frame, int32 (2, height, width); -1 for
+        nowhere.
+        """
+        width, height, _ = self.sensor_size
+        p, y, x = (axis.ravel() for axis in np.indices((2, height, width)))
+        # The time tells which pixels are left.
+        left, place = self._places(make(x, y, np.arange(len(x)), p))
+        cells = np.full(len(x), -1, np.int32)
+        cells[left["t"]] = place
+        return cells.reshape(2, height, width)
 
     def _places(self, events: Events) -> tuple[Events, NDArray[np.int64]]:
         """The events that count, and where each falls in a flat frame."""

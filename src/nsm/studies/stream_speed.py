@@ -1,0 +1,281 @@
+"""What a stream costs: events per second with their decisions, latency of a decision, memory over an hour."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nsm import models, native, nn
+from nsm.data.events import Events, make
+from nsm.engine import compile  # noqa: A004
+from nsm.report.drawing import NSM, SOFT, TWIN, picture
+from nsm.streams import EVERY, NMNIST_WINDOW, SlidingWindow, StreamPredictor
+
+STUDY = "stream"
+RATE = 5_000_000  # events per second of the stream
+_ARRAY = 1000  # us of the stream that arrive at once
+_HOUR_RATE = 1000
+_HOUR_ARRAY = 100_000
+_NETWORK = "nmnist-cnn"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured.
+
+    Attributes:
+        rows: one for each figure, ``name``, ``value`` and ``unit``, and what it was measured with.
+        latencies: milliseconds of each decision, by what decided.
+        memory: MiB of the process after each simulated minute; empty where it cannot be known.
+    """
+
+    rows: list[dict[str, Any]]
+    latencies: dict[str, list[float]]
+    memory: list[float]
+
+
+def run(
+    *,
+    seconds: float = 1.0,
+    decisions: int = 300,
+    minutes: int = 60,
+    repeats: int = 5,
+    rate: int = RATE,
+    progress: Callable[[int, int], object] | None = None,
+) -> Measured:
+    """Measure the network for N-MNIST on random events, untrained: its speed does not depend on its weights.
+
+    A load is the time that a stream takes over the time that it lasts: below 1 it is kept up with.
+
+    Args:
+        seconds: length of the stream whose load is measured, > 0.
+        decisions: whose latency is measured, >= 2.
+        minutes: simulated minutes over which memory is watched, >= 1.
+        repeats: measurements of each load; medians count.
+        rate: events per second of the stream, >= 1000.
+        progress: called with the number of parts done and of all.
+    """
+    stream = _arrays(rate, seconds, _ARRAY)
+    count, lasts = sum(map(len, stream)), seconds
+    net = _network()
+    program = compile(net)
+    deciders: dict[str, Callable[[], StreamPredictor]] = {
+        f"program, {samples} samples": _maker(program, samples) for samples in (10, 30, 100)
+    }
+    deciders |= {f"network, {samples} samples": _maker(net, samples) for samples in (1, 10)}
+    parts = 3 + 2 * len(deciders)
+    done = 0
+    described: dict[str, Any] = {"rate": rate, "every_ms": EVERY / 1000, "threads": torch.get_num_threads()}
+    rows: list[dict[str, Any]] = []
+
+    def tell(name: str, value: float, unit: str, **more: Any) -> None:
+        nonlocal done
+        rows.append({"name": name, "value": value, "unit": unit, **described, **more})
+        done += 1
+        if progress is not None:
+            progress(done, parts)
+
+    sides = {"window alone": _window_alone, "window made anew for each decision": _made_anew}
+    for name, side in sides.items():
+        taken = _median(lambda side=side: side(stream), repeats)  # type: ignore[misc]
+        tell(name, taken / lasts, "load", events_per_second=count / taken, kernels=native.active())
+    latencies = {}
+    for name, maker in deciders.items():
+        taken = _median(lambda maker=maker: _fed(maker(), stream), repeats)  # type: ignore[misc]
+        tell(f"stream with {name}", taken / lasts, "load", events_per_second=count / taken)
+    for name, maker in deciders.items():
+        latencies[name] = found = _latencies(maker(), stream, decisions)
+        p50, p99 = (float(np.percentile(found, q)) for q in (50, 99))
+        tell(f"decision by {name}", p50, "ms", p99=p99, decisions=len(found))
+    memory = _memory(_maker(program, 1)(), minutes)
+    if memory:
+        growth = max(memory) - memory[0]
+        described["rate"] = _HOUR_RATE
+        tell("memory", max(memory), "MiB", after_first_minute=memory[0], growth=growth, minutes=minutes)
+    return Measured(rows, latencies, memory)
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells of the rows."""
+    cells = []
+    for row in rows:
+        rate, p99 = row.get("events_per_second"), row.get("p99")
+        cells.append(
+            [
+                row["name"],
+                f"{row['value']:.3g}" if row["value"] < 1000 else f"{row['value']:,.0f}",
+                row["unit"],
+                "" if p99 is None else f"{p99:.3g}",
+                "" if rate is None else f"{rate / 1e6:.3g}",
+            ]
+        )
+    return ["what", "measured", "unit", "99 %", "M events/s"], cells
+
+
+def draw(measured: Measured) -> bytes:
+    """Loads, latencies and memory, as PNG."""
+
+    def panels(figure: Figure) -> None:
+        left, middle, right = figure.subplots(1, 3, width_ratios=(1.3, 1.2, 1.0))
+        _loads(left, measured.rows)
+        _distributions(middle, measured.latencies)
+        _over_time(right, measured.memory)
+
+    return picture(panels, 10.0, 3.0, kind="png")
+
+
+def _loads(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
+    loads = [row for row in rows if row["unit"] == "load"][::-1]
+    values = [row["value"] for row in loads]
+    colours = [NSM if value < 1.0 else TWIN for value in values]
+    axes.barh(range(len(loads)), values, 0.6, color=colours)
+    axes.set_yticks(range(len(loads)), [row["name"].removeprefix("stream with ") for row in loads])
+    axes.set_xscale("log")
+    axes.axvline(1.0, color=SOFT, linewidth=1.0, linestyle="--")
+    for place, value in enumerate(values):
+        axes.annotate(f" {value:.2g}", (value, place), va="center", fontsize=7.5)
+    axes.set_xlim(right=4.0 * max(1.0, *values))
+    axes.set_title(f"Load of {loads[0]['rate'] / 1e6:g} M events/s")
+    axes.set_xlabel("time taken / time of the stream")
+
+
+def _distributions(axes: Axes, latencies: dict[str, list[float]]) -> None:
+    for name, found in latencies.items():
+        ordered = np.sort(found)
+        share = np.arange(1, len(found) + 1) / len(found)
+        style = "-" if name.startswith("program") else "--"
+        axes.plot(ordered, 100.0 * share, style, label=name, linewidth=1.5)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.axvline(EVERY / 1000, color=SOFT, linewidth=1.0, linestyle="--")
+    axes.set_title("Decisions faster than")
+    axes.set_xlabel("ms")
+    axes.set_ylabel("%")
+    axes.legend(fontsize=6.5, loc="lower right")
+
+
+def _over_time(axes: Axes, memory: Sequence[float]) -> None:
+    axes.plot(range(1, len(memory) + 1), memory, color=NSM)
+    axes.set_ylim(bottom=0.0)
+    axes.set_title("Memory of the process (MiB)")
+    axes.set_xlabel("simulated minutes")
+
+
+def _network() -> models.Network:
+    """Fresh, with gains for windows like those of the stream: recordings are sparse."""
+    net = models.build(_NETWORK)
+    generator = torch.Generator().manual_seed(0)
+    nn.calibrate(net, (torch.rand(64, *net.image, generator=generator) < 0.2).float())
+    return net
+
+
+def _maker(net: Any, samples: int) -> Callable[[], StreamPredictor]:
+    return lambda: StreamPredictor(net, NMNIST_WINDOW, samples=samples)
+
+
+def _arrays(rate: int, seconds: float, span: int, *, seed: int = 0, start: int = 0) -> list[Events]:
+    """Random events as they arrive, ``span`` microseconds at a time."""
+    generator = np.random.Generator(np.random.Philox(key=[seed, start]))
+    n = round(rate * seconds)
+    width, height, _ = NMNIST_WINDOW.sensor_size
+    t = np.sort(generator.integers(start, start + round(seconds * 1e6), n))
+    x, y, p = (generator.integers(0, high, n) for high in (width, height, 2))
+    edges = np.arange(start + span, start + round(seconds * 1e6), span)
+    parts = np.split(make(x, y, t, p), np.searchsorted(t, edges))
+    return [part for part in parts if len(part)]
+
+
+def _median(measured: Callable[[], None], repeats: int) -> float:
+    taken = []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        measured()
+        taken.append(time.perf_counter() - started)
+    return median(taken[1:])
+
+
+def _fed(predictor: StreamPredictor, stream: Sequence[Events]) -> None:
+    for _ in predictor.decisions(stream):
+        pass
+
+
+def _window_alone(stream: Sequence[Events]) -> None:
+    window = SlidingWindow(NMNIST_WINDOW, every=EVERY)
+    for events in stream:
+        for _ in window.feed(events):
+            pass
+
+
+def _made_anew(stream: Sequence[Events]) -> None:
+    """What a stream costs without anything kept up to date but the events themselves."""
+    assert NMNIST_WINDOW.width is not None
+    span = NMNIST_WINDOW.bins * NMNIST_WINDOW.width
+    kept: list[Events] = []
+    due = EVERY
+    for events in stream:
+        kept.append(events)
+        if int(events["t"][-1]) + _ARRAY < due:
+            continue
+        start = max(0, due - span)
+        kept = [part for part in kept if part["t"][-1] >= start]
+        window = np.concatenate(kept)
+        window["t"] -= start
+        NMNIST_WINDOW(window)
+        due += EVERY
+
+
+def _latencies(predictor: StreamPredictor, stream: Sequence[Events], decisions: int) -> list[float]:
+    """Milliseconds from the moment that a decision is due to the decision."""
+    found: list[float] = []
+    lap = 0
+    last = int(stream[-1]["t"][-1])
+    predictor.feed(stream[0][:1])
+    origin = due = int(stream[0]["t"][0])
+    due += EVERY
+    for events in _again(stream):
+        events["t"] += lap
+        before = events[events["t"] < due]
+        predictor.feed(before)
+        if len(before) < len(events):
+            started = time.perf_counter()
+            made = predictor.advance(due)
+            if made:
+                found.append(1000.0 * (time.perf_counter() - started))
+            due += EVERY
+            predictor.feed(events[len(before) :])
+        if len(found) > decisions:
+            break
+        if int(events["t"][-1]) - lap == last:
+            lap += last - origin + 1
+    return found[1:]  # the first decision learns how large passes may be
+
+
+def _again(stream: Sequence[Events]) -> Iterator[Events]:
+    while True:
+        for events in stream:
+            yield events.copy()
+
+
+def _memory(predictor: StreamPredictor, minutes: int) -> list[float]:
+    """MiB of this process after each simulated minute of a stream of few events."""
+    pages = Path("/proc/self/statm")
+    if not pages.exists():
+        return []
+    page = os.sysconf("SC_PAGE_SIZE") / 2**20
+    found = []
+    for minute in range(minutes):
+        start = minute * 60_000_000
+        for events in _arrays(_HOUR_RATE, 60.0, _HOUR_ARRAY, seed=1, start=start):
+            predictor.feed(events)
+        found.append(int(pages.read_text().split()[1]) * page)
+    return found
