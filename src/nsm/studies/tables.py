@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nsm.files import write_atomically
-from nsm.studies import confidence, learning, mnist, results
+from nsm.studies import confidence, learning, mnist, nmnist_table, results
 
 _BLOCK = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
@@ -165,6 +165,10 @@ def _saccades(rows: Rows) -> Table:
     return ["statistic", *keys], cells
 
 
+def _nmnist(rows: Rows) -> Table:
+    return list(nmnist_table.HEADINGS), nmnist_table.cells(rows)
+
+
 def _mean(rows: Rows, key: str) -> float:
     return sum(float(row[key]) for row in rows) / len(rows)
 
@@ -182,6 +186,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "clt": ("clt", _clt),
     "events": ("events", _speed),
     "saccades": ("saccades", _saccades),
+    "nmnist": ("nmnist", _nmnist),
     "confidence-samples": ("confidence", confidence.sample_table),
     "confidence-shift": ("confidence", confidence.shift_table),
     "confidence-unknown": ("confidence", confidence.unknown_table),
