@@ -2,7 +2,9 @@ import json
 
 import pytest
 
-from nsm.studies import mnist
+from nsm import data
+from nsm.studies import mnist, nmnist_table
+from tests.report.html import Page, assert_self_contained
 
 
 def test_sampling_is_measured_beside_its_rivals(nsm, tmp_path):
@@ -56,6 +58,27 @@ def test_the_published_comparison_runs_and_continues(nsm, data_folder, tmp_path)
     assert row["error_percent"] < 10.0
     assert json.loads((tmp_path / "results.json").read_text())["rows"] == [row]
     assert json.loads(nsm(*command).stdout)["rows"] == [row]
+
+
+@pytest.mark.data
+def test_nmnist_is_learnt_in_small(nsm, data_folder, tmp_path):
+    if not (data.is_present("nmnist", data_folder) and data.is_present("mnist", data_folder)):
+        pytest.skip(f"{data_folder} does not hold NMNIST and MNIST")
+    picture = tmp_path / "pictures" / "nmnist.png"
+    command = ("reproduce", "nmnist", "--quick", "--data-dir", data_folder, "--runs", tmp_path / "runs")
+    result = nsm(*command, "--picture", picture, "--quiet", "--json")
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)["rows"]
+    assert len(rows) == 2 + 2 * 2 * 3
+    assert rows == json.loads((tmp_path / "runs" / "results.json").read_text())["rows"]
+    assert all(entry["learnt"] < 1000 for entry in rows if entry["regime"] == "simulated")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    page = Page((tmp_path / "runs" / "report.html").read_text())
+    assert_self_contained(page)
+    assert list(nmnist_table.HEADINGS) in page.cells
+    again = nsm(*command)
+    assert again.exit_code == 0, again.output
+    assert "simulated, then real" in again.stdout
 
 
 @pytest.mark.parametrize(

@@ -121,3 +121,13 @@ def test_all_changes_of_an_example_are_made():
     assert torch.equal(changes.applied(images, examples, 1), expected)
     nothing = augment.changes(AugmentationConfig(), examples, (8, 8), seed=0, epoch=0)
     assert nothing.applied(images, examples, 0) is images
+
+
+def test_every_copy_has_its_turn():
+    examples = torch.arange(3000)
+    shown = torch.stack([augment.turns(3, examples, 0, epoch=epoch) for epoch in range(6)])
+    assert torch.equal(shown[:3].sort(0).values, torch.arange(3)[:, None].expand(3, 3000))
+    assert torch.equal(shown[3:], shown[:3])
+    assert shown[0].bincount().min() > 850
+    assert torch.equal(augment.turns(3, examples[[7, 3]], 0, epoch=4), shown[4, [7, 3]])
+    assert not torch.equal(augment.turns(3, examples, 1, epoch=0), shown[0])

@@ -5,7 +5,16 @@ import pickle
 import pytest
 
 import nsm
-from nsm.training import Config, NetworkConfig, TrainingConfig, load_recipe, recipe_names, with_overrides
+from nsm.training import (
+    AugmentationConfig,
+    Config,
+    DataConfig,
+    NetworkConfig,
+    TrainingConfig,
+    load_recipe,
+    recipe_names,
+    with_overrides,
+)
 from tests.training.configs import digits
 
 
@@ -80,6 +89,20 @@ def test_impossible_values_are_refused_by_name(field, value, message):
 
 
 def test_other_sections_are_checked_too():
+    for values, message in (
+        ({"fold": [2, 2]}, r"data.fold must be \[k, n\] with n >= 2 and 0 <= k < n, got \(2, 2\)"),
+        ({"fold": [0, 2], "validation": 0}, "data.validation must be none where a fold is held out, got 0"),
+        ({"simulated": 0}, "data.simulated must be at least 1 or none, got 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            DataConfig(set="digits", **values)
+    for values, message in (
+        ({"drop": 1.0}, r"augmentation.drop must be in \[0, 1\), got 1.0"),
+        ({"jitter": -1.0}, r"augmentation.jitter must be at least 0 \(us\), got -1.0"),
+        ({"copies": 0}, "augmentation.copies must be at least 1, got 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            AugmentationConfig(**values)
     with pytest.raises(ValueError, match=r"network.name must be one of .*mnist-cnn.*got 'resnet'"):
         NetworkConfig(name="resnet")
     with pytest.raises(ValueError, match=r"network.overrides.width is unknown; valid fields: .*binarize"):

@@ -12,6 +12,7 @@ from nsm.training import (
     NotFiniteError,
     RunFolderError,
     fresh_network,
+    read_metrics,
     read_recipe,
     train,
 )
@@ -235,3 +236,38 @@ def test_a_terminal_gets_a_bar(tmp_path, capsys, monkeypatch):
     assert "validation error" in shown
     train(digits(), tmp_path / "quiet", quiet=True)
     assert capsys.readouterr().err == ""
+
+
+def test_metrics_are_read_back(trained, tmp_path):
+    assert read_metrics(trained.folder) == trained.metrics
+    heading = ",".join(EpochMetrics._fields)
+    for text in ("", "epoch,step\n1,2\n", "\0", f"{heading}\n1,2\n", f"{heading}\n{'x,' * 7}x\n"):
+        (tmp_path / METRICS_FILE).write_text(text)
+        with pytest.raises(RunFolderError, match=r"metrics\.csv: holds no metrics of a run"):
+            read_metrics(tmp_path)
+    with pytest.raises(RunFolderError, match="holds no metrics"):
+        read_metrics(tmp_path / "none")
+    unjudged = train(digits(epochs=1, validation=0), tmp_path / "run", quiet=True)
+    assert read_metrics(tmp_path / "run") == unjudged.metrics
+
+
+def test_a_run_starts_with_the_weights_of_another(trained, tmp_path):
+    images = data.load("digits", validation=300).train
+    config = digits(start=str(trained.folder), spread=1.0, epochs=1, lr=1e-12, schedule="constant")
+    assert torch.equal(weights(fresh_network(config, images)), weights(trained.net))
+    result = train(config, tmp_path / "run", quiet=True)
+    torch.testing.assert_close(weights(result.net), weights(trained.net), atol=1e-6, rtol=0)
+    assert read_recipe(tmp_path / "run").training.start == str(trained.folder)
+
+
+def test_a_start_from_another_network_is_refused(trained, tmp_path):
+    for config, message in (
+        (
+            digits(model="twin", start=str(trained.folder)),
+            "training.start must be the folder of a network with model 'twin', got .*, which has 'nsm'",
+        ),
+        (digits(start=str(tmp_path / "none")), "is .*none a run folder"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train(config, tmp_path / "run", quiet=True)
+        assert not (tmp_path / "run").exists()

@@ -47,8 +47,8 @@ def evaluate(
     recipe = training.read_recipe(run)
     scored = models.load(run) if program is None else engine.Program.load(program)
     # Another set keeps its own division; the run's own is divided as it was in training.
-    held_out = recipe.data.validation if name in (None, recipe.data.set) else None
-    splits = data.load(name or recipe.data.set, data_dir, validation=held_out)
+    own = name in (None, recipe.data.set)
+    splits = training.load_splits(recipe, data_dir) if own else data.load(str(name), data_dir)
     images = splits.test if split == "test" else splits.validation
     with progress("scoring", quiet=quiet) as show:
         if isinstance(scored, engine.Program):

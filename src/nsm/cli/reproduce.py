@@ -237,6 +237,72 @@ def saccades(
 
 
 @app.command()
+def nmnist(
+    runs: Annotated[Path, typer.Option(help="Folder of runs, results and report.")] = Path("runs/nmnist"),
+    regime: Annotated[
+        list[str] | None, typer.Option(help="Only this; may be repeated.", show_default="all")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to SEEDS - 1.")] = 1,
+    epochs: Epochs = None,
+    simulated: Annotated[
+        int | None,
+        typer.Option(min=1, help="Simulated recordings to learn.", show_default="one of each MNIST image"),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Every step, but few recordings and epochs: a minute or two.")
+    ] = False,
+    processes: Processes = 1,
+    data_dir: DataDir = None,
+    results: Results = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Also draw the results into this PNG file.", show_default=False)
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """N-MNIST: real recordings alone, simulated ones, and first these.
+
+    Needs N-MNIST (a part will do) and MNIST in the data folder. An hour or two
+    on one core. What was interrupted is continued, what is finished is used
+    again. Regimes: alone, simulated, adapted.
+
+    Examples:
+        nsm reproduce nmnist --quick
+        nsm reproduce nmnist --results results/nmnist.json
+    """
+    from nsm.cli.progress import progress
+    from nsm.cli.tables import show as show_table
+    from nsm.files import write_atomically
+    from nsm.report import REPORT_FILE, regimes_picture, regimes_report
+    from nsm.studies import nmnist as study
+    from nsm.studies import nmnist_table as table
+    from nsm.studies.nmnist_report import collect
+    from nsm.studies.results import write
+
+    size = study.sized(quick=quick, epochs=epochs, simulated=simulated)
+    chosen = regime or list(study.REGIMES)
+    stages = study.stages(runs, regimes=chosen, seeds=seeds, size=size, root=data_dir)
+    path, count = results or runs / "results.json", sum(map(len, stages))
+    found: list[Row] = []
+    with progress(study.STUDY, quiet=quiet) as show:
+        show(0, count)
+        for row in study.rows(stages, processes=processes, root=data_dir):
+            found.append(row)
+            write(path, study.STUDY, table.ordered(found))
+            show(len(found), count)
+    shown = collect(stages, found, data_dir)
+    write_atomically(runs / REPORT_FILE, regimes_report(shown).encode())
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(picture, regimes_picture(shown, kind="png"))
+    if as_json:
+        typer.echo(json.dumps({"study": study.STUDY, "rows": table.ordered(found)}))
+        return
+    show_table(table.HEADINGS, table.cells(found), texts=table.HEADINGS[:2])
+    typer.echo(f"Report: {runs / REPORT_FILE}")
+
+
+@app.command()
 def compiled(
     run: RunFolder,
     samples: Samples = None,

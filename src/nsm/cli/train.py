@@ -41,7 +41,7 @@ def train(
         nsm train mnist-cnn model=twin --run runs/twin
         nsm train mnist-cnn --resume
     """
-    from nsm import data, report, training
+    from nsm import report, training
     from nsm.cli.progress import progress
     from nsm.inference import evaluate
     from nsm.training.memory import keep_freed_memory
@@ -55,7 +55,7 @@ def train(
     )
     if not is_first():
         return
-    images = data.load(config.data.set, data_dir, validation=config.data.validation).test
+    images = training.load_splits(config, data_dir).test
     with progress("scoring", quiet=quiet) as show:
         scores = evaluate(result.net, images, samples=samples, progress=show)
     path = report.write_run_report(result, scores, images)

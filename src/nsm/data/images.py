@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +20,8 @@ class ImageSet:
         targets: int64, shape (N,), each in [0, number of classes).
         classes: what the classes are called, in order of their numbers.
         name: the data set that the images are from.
+        copies: K changed versions of every image, for training alone: uint8, shape (K, N, ceil(C H W / 8)), a
+            bit for each pixel (:func:`numpy.packbits`); None where there are none.
 
     Raises:
         ValueError: if a shape or a dtype is not of this form.
@@ -27,6 +31,7 @@ class ImageSet:
     targets: Tensor
     classes: tuple[str, ...]
     name: str
+    copies: Tensor | None = None
 
     def __post_init__(self) -> None:
         images, targets = self.images, self.targets
@@ -40,24 +45,39 @@ class ImageSet:
                 f"targets must be int64 of shape ({len(images)},), got {targets.dtype} "
                 f"of shape {tuple(targets.shape)}"
             )
+        expected = (len(images), -(-math.prod(images.shape[1:]) // 8))
+        copies = self.copies
+        if copies is not None and (copies.dtype != torch.uint8 or copies.shape[1:] != expected):
+            raise ValueError(
+                f"copies must be uint8 of shape (K, {expected[0]}, {expected[1]}), got {copies.dtype} "
+                f"of shape {tuple(copies.shape)}"
+            )
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+    def batch(self, indices: Tensor, copies: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The images and targets at ``indices``.
 
         Args:
             indices: int64, shape (B,).
+            copies: which copy of each image to take instead of itself, int64 in [0, K), shape (B,).
 
         Returns:
             float32 images in [0, 1], shape (B, C, H, W), and int64 targets, shape (B,).
         """
-        return self.images[indices].float().div_(255.0), self.targets[indices]
+        targets = self.targets[indices]
+        if copies is None:
+            return self.images[indices].float().div_(255.0), targets
+        assert self.copies is not None, "a set without copies"
+        shape = self.images.shape[1:]
+        bits = np.unpackbits(self.copies[copies, indices].numpy(), axis=1, count=math.prod(shape))
+        return torch.from_numpy(bits).float().reshape(-1, *shape), targets
 
     def subset(self, indices: Tensor) -> ImageSet:
         """A copy of the images at ``indices`` (int64, shape (B,)), in that order."""
-        return ImageSet(self.images[indices], self.targets[indices], self.classes, self.name)
+        copies = None if self.copies is None else self.copies[:, indices]
+        return ImageSet(self.images[indices], self.targets[indices], self.classes, self.name, copies)
 
 
 class Splits(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -16,37 +16,108 @@ from nsm import random
 from nsm.data.batches import read_batch
 from nsm.data.errors import DataError
 from nsm.data.fetch import fetch
-from nsm.data.folder import data_root, locate
+from nsm.data.folder import data_root, is_present, locate
 from nsm.data.idx import read_idx
 from nsm.data.images import ImageSet, Splits
 from nsm.data.sets import SetInfo, describe
 from nsm.data.sources import BatchSource, EventSource, IdxPair, IdxSource, SimulatedSource
 
+if TYPE_CHECKING:
+    from nsm.data.events import EventAugmentation
 
-def load(name: str, root: str | Path | None = None, *, validation: int | None = None) -> Splits:
+
+def load(
+    name: str,
+    root: str | Path | None = None,
+    *,
+    validation: int | None = None,
+    fold: tuple[int, int] | None = None,
+    unrecorded: bool = False,
+    simulated: int | None = None,
+    changes: EventAugmentation | None = None,
+    copies: int = 4,
+) -> Splits:
     """A data set, read from the data folder; files that are missing are downloaded into it first.
 
     The division is a fixed one, whatever the seed of a run, and a larger validation set contains the smaller.
     Recordings of event cameras become the images that the published networks see; their validation set is
     made of whole users where the set knows them, and may be a little larger than asked for. Recordings of
-    ``"nmnist-simulated"`` are simulated from MNIST at the first call, which takes minutes.
+    ``"nmnist-simulated"`` are simulated from MNIST at the first call, which takes minutes, and so do copies.
 
     Args:
         name: one of :data:`SETS`.
         root: data folder; None for the one that ``NSM_DATA`` names, else a folder among the user's caches.
         validation: images held out of the training set, in [0, number of training images]; None for the
             set's own number, or the same share of a subset.
+        fold: (k, n) to hold out the k-th of n equal parts of the training set instead, 0 <= k < n.
+        unrecorded: leave out the training images whose recordings are in the folder of N-MNIST, for
+            ``"mnist"`` and ``"nmnist-simulated"``: what is learnt then says nothing of these recordings.
+        simulated: how many recordings of ``"nmnist-simulated"`` are made for training, in [1, 60,000], those
+            of the first images, and as many of the test images in proportion; None for all.
+        changes: what is done to the events of the training set's copies; None for no copies.
+        copies: how many there are of each recording, >= 1.
 
     Raises:
-        ValueError: if there is no set of this name, or not that many images.
+        ValueError: if there is no set of this name, not that many images or parts, or the set does not have
+            what is asked for.
         DataError: if a file is damaged, or missing and cannot be downloaded.
     """
     info = describe(name)
     _check_validation(validation, info.train, name)
-    learnt, test, groups = _parts(info, name, root)
+    _check_fold(fold, validation)
+    if unrecorded and name not in _RECORDED:
+        raise ValueError(f"unrecorded is for {' and '.join(_RECORDED)} alone, not for {name}")
+    if changes is not None and not isinstance(info.source, EventSource | SimulatedSource):
+        raise ValueError(f"changes of events need recordings, but {name} holds images")
+    if simulated is not None and not isinstance(info.source, SimulatedSource):
+        raise ValueError(f"simulated is for nmnist-simulated alone, not for {name}")
+    if simulated is not None and simulated not in range(1, info.train + 1):
+        raise ValueError(f"simulated must be a whole number in [1, {info.train}], got {simulated}")
+    wanted = _Wanted(name, root, changes, copies, simulated)
+    learnt, test, groups = _parts(info, wanted)
+    if unrecorded:
+        learnt = learnt.subset(_unrecorded(len(learnt), root))
     _check_validation(validation, len(learnt), name)
+    if fold is not None:
+        return Splits(*_held_out(learnt, _fold(learnt, fold, groups)), test)
     held_out = info.validation * len(learnt) // info.train if validation is None else validation
     return Splits(*_divide(learnt, held_out, "validation", groups), test)
+
+
+_RECORDED = ("mnist", "nmnist-simulated")  # their training images are those of N-MNIST, in its order
+
+
+def _unrecorded(count: int, root: str | Path | None) -> Tensor:
+    """Numbers of the images that no file of N-MNIST's training set is named after; file 00001 is image 0."""
+    from nsm.data.events import nmnist
+
+    items = nmnist("train", root).items if is_present("nmnist", root) else ()
+    recorded = {int(item.path.stem) - 1 for item in items}
+    return torch.tensor([number for number in range(count) if number not in recorded], dtype=torch.int64)
+
+
+def _check_fold(fold: tuple[int, int] | None, validation: int | None) -> None:
+    if fold is None:
+        return
+    if validation is not None:
+        raise ValueError(f"validation must be None where a fold is held out, got {validation}")
+    if not 0 <= fold[0] < fold[1] >= 2:
+        raise ValueError(f"fold must be (k, n) with n >= 2 and 0 <= k < n, got {fold}")
+
+
+def _fold(images: ImageSet, fold: tuple[int, int], groups: Tensor | None) -> Tensor:
+    """Which images are in the part, bool (N,); whole groups where there are groups."""
+    count = len(images)
+    members = torch.arange(count) if groups is None else torch.unique(groups, return_inverse=True)[1]
+    order = random.permutation(random.derive(0, "data", images.name, "fold"), 0, int(members.max()) + 1)
+    number, parts = fold
+    if parts > len(order):
+        raise ValueError(f"fold must have at most {len(order)} parts of {images.name}, got {parts}")
+    return torch.isin(members, order.tensor_split(parts)[number])
+
+
+def _held_out(images: ImageSet, held: Tensor) -> tuple[ImageSet, ImageSet]:
+    return images.subset((~held).nonzero()[:, 0]), images.subset(held.nonzero()[:, 0])
 
 
 def _check_validation(validation: int | None, train: int, name: str) -> None:
@@ -62,14 +133,24 @@ class _Parts(NamedTuple):
     groups: Tensor | None = None
 
 
-def _parts(info: SetInfo, name: str, root: str | Path | None) -> _Parts:
+class _Wanted(NamedTuple):
+    """What is asked for, beyond the set itself; as for :func:`load`."""
+
+    name: str
+    root: str | Path | None
+    changes: EventAugmentation | None
+    copies: int
+    simulated: int | None
+
+
+def _parts(info: SetInfo, wanted: _Wanted) -> _Parts:
     if info.source is None:
-        return _bundled_digits(info, name)
+        return _bundled_digits(info, wanted.name)
     if isinstance(info.source, EventSource):
-        fetch(name, root)
-        return _framed(info.source, name, root)
-    parts = _read(info, name, root)
-    return _simulated(parts, name, root) if isinstance(info.source, SimulatedSource) else parts
+        fetch(wanted.name, wanted.root)
+        return _framed(info.source, wanted)
+    parts = _read(info, wanted.name, wanted.root)
+    return _simulated(parts, wanted) if isinstance(info.source, SimulatedSource) else parts
 
 
 def _divide(
@@ -87,14 +168,13 @@ def _divide(
     order = random.permutation(seed, 0, int(members.max()) + 1)
     sizes = members.bincount()[order].cumsum(0)
     chosen = order[: int((sizes < count).sum()) + 1] if count else order[:0]
-    held = torch.isin(members, chosen)
-    return images.subset((~held).nonzero()[:, 0]), images.subset(held.nonzero()[:, 0])
+    return _held_out(images, torch.isin(members, chosen))
 
 
-def _framed(source: EventSource, name: str, root: str | Path | None) -> _Parts:
+def _framed(source: EventSource, wanted: _Wanted) -> _Parts:
     """Recordings as the published networks see them; what is made of them is kept in the data folder."""
     from nsm.data import events
-    from nsm.data.events.images import as_images
+    from nsm.data.events.images import as_images, copies_of
     from nsm.data.events.representations import GESTURE_FRAMES, GESTURE_WINDOWS, NMNIST_FRAMES
 
     sets = {
@@ -103,21 +183,30 @@ def _framed(source: EventSource, name: str, root: str | Path | None) -> _Parts:
         "dvsgesture-precut": events.dvs_gesture_precut,
     }
     frames, windows = (NMNIST_FRAMES, 1) if source.layout == "nmnist" else (GESTURE_FRAMES, GESTURE_WINDOWS)
+    name, root, changes, copies, _ = wanted
     folder = data_root(root) / "cache"
-    learnt, test = (
-        as_images(replace(sets[source.layout](split, root), name=name), frames, folder, windows=windows)
-        for split in events.SPLITS
-    )
-    return _Parts(learnt.images, test.images, learnt.groups)
+    recordings = {split: replace(sets[source.layout](split, root), name=name) for split in events.SPLITS}
+    learnt, test = (as_images(recordings[split], frames, folder, windows=windows) for split in events.SPLITS)
+    images = learnt.images
+    if changes is not None:
+        changed = copies_of(recordings["train"], frames, changes, folder, windows=windows, copies=copies)
+        images = replace(images, copies=changed)
+    return _Parts(images, test.images, learnt.groups)
 
 
-def _simulated(parts: _Parts, name: str, root: str | Path | None) -> _Parts:
+def _simulated(parts: _Parts, wanted: _Wanted) -> _Parts:
     """A simulated recording of each image, numbered through, test images last."""
-    from nsm.data.simulated.images import as_recordings
+    from nsm.data.simulated.images import as_recordings, copies_of
 
-    folder = data_root(root) / "cache"
-    learnt = as_recordings(parts.learnt, name, folder)
-    return _Parts(learnt, as_recordings(parts.test, name, folder, first=len(learnt)))
+    name, root, changes, copies, count = wanted
+    folder, images, seen = data_root(root) / "cache", parts.learnt, parts.test
+    if count is not None:
+        images = images.subset(torch.arange(count))
+        seen = seen.subset(torch.arange(-(-count * len(seen) // len(parts.learnt))))
+    learnt = as_recordings(images, name, folder)
+    if changes is not None:
+        learnt = replace(learnt, copies=copies_of(images, changes, folder, copies=copies))
+    return _Parts(learnt, as_recordings(seen, name, folder, first=len(parts.learnt)))
 
 
 def _bundled_digits(info: SetInfo, name: str) -> _Parts:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nsm import data, engine, evaluate, models, training
+from nsm import engine, evaluate, models, training
 from nsm.engine import files
 from nsm.inference import Evaluation
 
@@ -31,7 +31,7 @@ def run(
         progress: called with the number of things scored and of all.
     """
     net, recipe = models.load(folder), training.read_recipe(folder)
-    images = data.load(recipe.data.set, root, validation=recipe.data.validation).test
+    images = training.load_splits(recipe, root).test
     described = {"network": net.config["name"], "set": images.name, "seed": seed}
     rows = [described | _scores("network", evaluate(net, images, samples=samples, seed=seed))]
     for done, precision in enumerate(engine.PRECISIONS, 1):

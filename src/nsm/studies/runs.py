@@ -52,10 +52,11 @@ def rows(jobs: Sequence[Job], score: Score, *, processes: int, root: Path | None
     Args:
         jobs: the runs.
         score: what is measured of each.
-        processes: runs at a time, >= 1; they share the processor's cores.
+        processes: runs at a time, >= 1; they share the processor's cores, or ``OMP_NUM_THREADS`` of them.
         root: data folder, see :func:`nsm.data.load`.
     """
-    threads = max(1, (os.cpu_count() or 1) // processes)
+    cores = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
+    threads = max(1, cores // processes)
     context = multiprocessing.get_context("spawn")
     ended = context.Event()
     with ProcessPoolExecutor(processes, context, _prepare_process, (threads, ended)) as pool:
@@ -110,15 +111,14 @@ def _run_unless_ended(job: Job, score: Score, root: Path | None) -> dict[str, An
 
 def _run(job: Job, score: Score, root: Path | None) -> dict[str, Any]:
     """Train and score one job; the row of its scores is read back from its folder where it is known."""
-    from nsm import data
-    from nsm.training import train
+    from nsm.training import load_splits, train
 
     path = job.folder / SCORES_FILE
     result = train(job.config, job.folder, root=root, resume=True, quiet=True)
     if path.exists():
         known: dict[str, Any] = json.loads(path.read_text())
         return known
-    splits = data.load(job.config.data.set, root, validation=job.config.data.validation)
+    splits = load_splits(job.config, root)
     training, last = job.config.training, result.metrics[-1]
     row = {
         "network": job.config.network.name,

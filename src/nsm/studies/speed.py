@@ -22,6 +22,7 @@ from nsm import data, models, native, nn, predict
 from nsm.engine import compile  # noqa: A004
 from nsm.models import Model
 from nsm.studies import mnist, predictors
+from nsm.studies.memory import peak_mib
 from nsm.studies.timing import in_turn, row
 from nsm.training import Config, fresh_network, with_overrides
 from nsm.training.denormals import flushed_denormals
@@ -205,7 +206,6 @@ def _peak_of_steps(network: str, model: Model, root: Path | None, threads: int) 
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         _stepper(_config(network, model), Path(folder), _MEMORY_STEPS, root)()
-    # Not getrusage: its peak is inherited from the process that started this one.
-    status = Path("/proc/self/status").read_text().splitlines()
-    peak = next(line for line in status if line.startswith("VmHWM:"))
-    return int(peak.split()[1]) / 1024
+    peak = peak_mib()
+    assert peak is not None, "Linux tells"
+    return peak

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from nsm.files import write_atomically
-from nsm.studies import confidence_tables, learning, mnist, results, stream_accuracy, stream_speed
+from nsm.studies import (
+    confidence_tables,
+    learning,
+    mnist,
+    nmnist_table,
+    results,
+    stream_accuracy,
+    stream_speed,
+)
 
 _BLOCK = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
@@ -165,6 +173,10 @@ def _saccades(rows: Rows) -> Table:
     return ["statistic", *keys], cells
 
 
+def _nmnist(rows: Rows) -> Table:
+    return list(nmnist_table.HEADINGS), nmnist_table.cells(rows)
+
+
 def _mean(rows: Rows, key: str) -> float:
     return sum(float(row[key]) for row in rows) / len(rows)
 
@@ -182,6 +194,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "clt": ("clt", _clt),
     "events": ("events", _speed),
     "saccades": ("saccades", _saccades),
+    "nmnist": ("nmnist", _nmnist),
     "stream": ("stream", stream_speed.table),
     "stream-accuracy": ("stream-accuracy", stream_accuracy.table),
     "confidence-samples": ("confidence", confidence_tables.sample_table),

@@ -4,8 +4,9 @@ from nsm.training.config import AugmentationConfig, Config, DataConfig, NetworkC
 from nsm.training.errors import CheckpointError, NotFiniteError, RunFolderError, TrainingInterrupted
 from nsm.training.folder import read_recipe
 from nsm.training.loop import Result, fresh_network, train
-from nsm.training.metrics import METRICS_FILE, EpochMetrics
+from nsm.training.metrics import METRICS_FILE, EpochMetrics, read_metrics
 from nsm.training.recipes import load_recipe, recipe_names, with_overrides
+from nsm.training.splits import load_splits
 
 __all__ = [
     "METRICS_FILE",
@@ -22,6 +23,8 @@ __all__ = [
     "TrainingInterrupted",
     "fresh_network",
     "load_recipe",
+    "load_splits",
+    "read_metrics",
     "read_recipe",
     "recipe_names",
     "train",

@@ -94,6 +94,23 @@ def windows(config: AugmentationConfig, examples: Tensor, *, seed: int, epoch: i
     return torch.cat((corners, mirrored), -1)
 
 
+def turns(copies: int, examples: Tensor, seed: int, *, epoch: int) -> Tensor:
+    """Which of its copies each example shows in one epoch: every one once in ``copies`` epochs, from a random
+    one on.
+
+    Args:
+        copies: K, the number of copies of each example.
+        examples: int64 (n,), indices of the examples in their set.
+        seed: integer in [0, 2^63).
+        epoch: number of the epoch, >= 0.
+
+    Returns:
+        int64 (n,), each in [0, K).
+    """
+    first = (random.uniform(_words(examples, seed, 0, block=2))[:, 0] * copies).long()
+    return (first + epoch) % copies
+
+
 def cut(images: Tensor, window: Tensor, crop: int) -> Tensor:
     """Windows of images with a black margin, mirrored or not.
 

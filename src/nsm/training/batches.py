@@ -51,12 +51,10 @@ def shards(
     seed, size = config.training.seed, config.training.batch_size
     order = random.permutation(random.derive(seed, "order"), epoch, len(images))
     height, width = images.images.shape[-2:]
-    changes = augment.changes(
-        config.augmentation,
-        torch.arange(len(images)),
-        (height, width),
-        seed=random.derive(seed, "augmentation"),
-        epoch=epoch,
+    examples, drawn_by = torch.arange(len(images)), random.derive(seed, "augmentation")
+    changes = augment.changes(config.augmentation, examples, (height, width), seed=drawn_by, epoch=epoch)
+    copies = (
+        None if images.copies is None else augment.turns(len(images.copies), examples, drawn_by, epoch=epoch)
     )
     for batch in torch.split(order, size)[first:]:
         places = torch.arange(len(batch)).tensor_split(processes)[rank]
@@ -64,7 +62,7 @@ def shards(
         weight = min(1, len(places))
         places = places if weight else torch.zeros(1, dtype=torch.int64)
         chosen = batch[places]
-        pixels, targets = images.batch(chosen)
+        pixels, targets = images.batch(chosen, None if copies is None else copies[chosen])
         pixels = changes.applied(pixels, chosen, config.augmentation.crop)
         yield Shard(
             for_net(net, pixels.to(device)), targets.to(device), places.to(device), len(batch), weight

@@ -69,19 +69,35 @@ class DataConfig(Section):
     Attributes:
         set: name of a data set, see :func:`nsm.data.load`.
         validation: images held out of the training set; None for the set's own default, 0 for none.
+        fold: ``[k, n]`` to hold out the k-th of n equal parts instead, counted from 0; None for no such part.
+        unrecorded: leave out the MNIST images whose N-MNIST recordings are in the data folder (sets
+            ``"mnist"`` and ``"nmnist-simulated"`` alone).
+        simulated: how many recordings are simulated for training, of the first images, and as many of the
+            test images in proportion (``"nmnist-simulated"`` alone); None for all.
     """
 
     section: ClassVar[str] = "data"
     set: str
     validation: int | None = None
+    fold: tuple[int, int] | None = None
+    unrecorded: bool = False
+    simulated: int | None = None
 
     def _check(self) -> None:
         self.require(self.validation is None or self.validation >= 0, "validation", "at least 0 or none")
+        self.require(self.simulated is None or self.simulated >= 1, "simulated", "at least 1 or none")
+        if self.fold is not None:
+            self.require(0 <= self.fold[0] < self.fold[1] >= 2, "fold", "[k, n] with n >= 2 and 0 <= k < n")
+            self.require(self.validation is None, "validation", "none where a fold is held out")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationConfig(Section):
     """Random changes of each training image, drawn anew for every epoch; areas that open are 0.
+
+    Frames of a recording are moved and mirrored as its events would be: ``crop`` and ``flip`` are the shift
+    and the reflection of :class:`nsm.data.events.EventAugmentation`, in pixels of the frames. What changes
+    single events is done to the recordings themselves, in ``copies`` that are kept with the data.
 
     Attributes:
         shift: largest translation along each axis, in pixels, >= 0.
@@ -90,6 +106,10 @@ class AugmentationConfig(Section):
         crop: pixels of black around an image from which a window of its size is cut, >= 0: a shift by whole
             pixels.
         flip: mirror every second image from left to right.
+        drop: probability with which an event of a recording is lost, in [0, 1).
+        jitter: standard deviation of what is added to each event's time, in microseconds, >= 0.
+        copies: versions of each recording whose events are lost or jittered, >= 1; an epoch shows one of
+            each, and ``copies`` epochs every one once. Their events are the same in all runs.
     """
 
     section: ClassVar[str] = "augmentation"
@@ -98,12 +118,18 @@ class AugmentationConfig(Section):
     scale: float = 0.0
     crop: int = 0
     flip: bool = False
+    drop: float = 0.0
+    jitter: float = 0.0
+    copies: int = 4
 
     def _check(self) -> None:
         self.require(self.shift >= 0.0, "shift", "at least 0 (pixels)")
         self.require(0.0 <= self.rotation <= 180.0, "rotation", "in [0, 180] (degrees)")
         self.require(0.0 <= self.scale < 1.0, "scale", "in [0, 1)")
         self.require(self.crop >= 0, "crop", "at least 0 (pixels)")
+        self.require(0.0 <= self.drop < 1.0, "drop", "in [0, 1)")
+        self.require(self.jitter >= 0.0, "jitter", "at least 0 (us)")
+        self.require(self.copies >= 1, "copies", "at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,13 +141,14 @@ class TrainingConfig(Section):
         batch_size: images of one step over all processes together, >= 1; the last step of an epoch takes
             what is left.
         seed: of weights, order, noise and augmentation, in [0, 2^63).
+        start: folder of a run whose weights, gains and biases this one starts with; None for fresh ones.
         optimizer: ``"adam"`` (weight decay added to the gradient), ``"adamw"`` (decoupled) or ``"sgd"``.
         lr: learning rate that the schedule scales, > 0.
         betas: decay of the gradient's first and second moment, each in [0, 1); the first is the momentum of
             ``"sgd"``. The schedules ``"one-cycle"`` and ``"constant-linear"`` set the first themselves.
         eps: added to the root of the second moment, > 0.
         weight_decay: of weights only, not of biases, gains or normalizations; >= 0.
-        spread: standard deviation over 500 training images that every neuron's s starts with, see
+        spread: standard deviation over 500 training images that every fresh neuron's s starts with, see
             :func:`nsm.nn.calibrate`, > 0; None to start where a = 0.
         gain_lr: learning rate of the gains beta relative to ``lr``, >= 0.
         schedule: course of the learning rate, see :mod:`nsm.training.schedule`.
@@ -146,6 +173,7 @@ class TrainingConfig(Section):
     epochs: int = 12
     batch_size: int = 100
     seed: int = 0
+    start: str | None = None
     optimizer: OptimizerName = "adam"
     lr: float = 2e-3
     betas: tuple[float, float] = _DEFAULT_BETAS

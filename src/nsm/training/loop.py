@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from nsm import data, models, nn, random
+from nsm import models, nn, random
 from nsm.data import ImageSet, Splits
 from nsm.models import Network
 from nsm.training import metrics
@@ -23,6 +23,7 @@ from nsm.training.metrics import EpochMetrics
 from nsm.training.processes import launch, summed
 from nsm.training.run import Run
 from nsm.training.signals import StopRequest, stop_request
+from nsm.training.splits import load_splits
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -81,7 +82,7 @@ def train(
     with ExitStack() as stack:
         stack.enter_context(flushed_denormals())
         fabric = launch(config.training.precision)
-        splits = data.load(config.data.set, root, validation=config.data.validation)
+        splits = load_splits(config, root, changed=True)
         _check_fit(splits, config)
         net = fresh_network(config, splits.train)
         _prepare_together(fabric, folder, config, net, resume=resume)
@@ -139,18 +140,35 @@ def _epoch(run: Run, display: Display, request: StopRequest) -> None:
 
 
 def fresh_network(config: Config, images: ImageSet) -> Network:
-    """The network with which a run of ``config`` on ``images`` starts: weights drawn by its seed, gains and
-    biases calibrated where ``training.spread`` asks for it.
+    """The network with which a run of ``config`` on ``images`` starts: that of ``training.start``, or weights
+    drawn by its seed, gains and biases calibrated where ``training.spread`` asks for it.
+
+    Raises:
+        ModelFileError: if ``training.start`` cannot be read.
+        ValueError: if another network lies there.
     """
     network, training = config.network, config.training
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(random.derive(training.seed, "weights"))
         overrides: Any = network.overrides  # checked against the types of build
         net = models.build(network.name, model=network.model, noise=network.noise, **overrides)
+        if training.start is not None:
+            return _started(training.start, net)
     if training.spread is not None and nn.stochastic_layers(net):
         order = random.permutation(random.derive(training.seed, "order"), 0, len(images))
         batch, _ = images.batch(order[:_CALIBRATION])
         nn.calibrate(net, batch, spread=training.spread, seed=random.derive(training.seed, "calibration"))
+    return net
+
+
+def _started(folder: str, fresh: Network) -> Network:
+    net = models.load(folder)
+    for key, value in fresh.config.items():
+        if net.config[key] != value:
+            raise ValueError(
+                f"training.start must be the folder of a network with {key} {value!r}, "
+                f"got {folder!r}, which has {net.config[key]!r}"
+            )
     return net
 
 

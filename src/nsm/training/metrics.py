@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nsm.files import write_atomically
+from nsm.training.errors import RunFolderError
 
 METRICS_FILE = "metrics.csv"
 
@@ -45,6 +46,32 @@ def write_metrics(folder: Path, rows: Sequence[EpochMetrics]) -> None:
     writer.writerow(EpochMetrics._fields)
     writer.writerows(rows)
     write_atomically(folder / METRICS_FILE, text.getvalue().encode())
+
+
+def read_metrics(folder: Path) -> tuple[EpochMetrics, ...]:
+    """The rows of ``metrics.csv``.
+
+    Raises:
+        RunFolderError: if it cannot be read or holds something else.
+    """
+    path = folder / METRICS_FILE
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file)
+            names = list(table.fieldnames or ())
+            rows = tuple(_row(row) for row in table) if names == list(EpochMetrics._fields) else None
+    except (OSError, TypeError, ValueError, csv.Error) as error:
+        raise RunFolderError(f"{path}: holds no metrics of a run ({error})") from error
+    if rows is None:
+        raise RunFolderError(f"{path}: holds no metrics of a run, whose columns are {EpochMetrics._fields}")
+    return rows
+
+
+def _row(cells: Mapping[str, str]) -> EpochMetrics:
+    absent = [name for name in ("validation_error_percent", "validation_nll") if cells[name] == ""]
+    values: dict[str, Any] = dict.fromkeys(absent)
+    values |= {name: float(cells[name]) for name in EpochMetrics._fields if name not in absent}
+    return EpochMetrics(**{**values, "epoch": int(cells["epoch"]), "step": int(cells["step"])})
 
 
 def append_metrics(folder: Path, row: EpochMetrics) -> None:

@@ -1,17 +1,20 @@
 """Recordings as images: the cache, the official sets through nsm.data.load, training on them."""
 
 import shutil
+import signal
 
 import numpy as np
 import pytest
+import torch
 
 from nsm import data
 from nsm.data import DataError
 from nsm.data import events as ev
 from nsm.data.events.cache import cached, fingerprint
 from nsm.data.events.representations import GESTURE_FRAMES, NMNIST_FRAMES
-from nsm.training import load_recipe, train, with_overrides
-from tests.data.events.recordings import lay_out_gestures, lay_out_nmnist
+from nsm.training import TrainingInterrupted, augment, load_recipe, read_recipe, train, with_overrides
+from nsm.training.run import Run
+from tests.data.events.recordings import lay_out_gestures, lay_out_nmnist, random_events
 
 
 def counted(calls):
@@ -117,3 +120,136 @@ def test_the_real_recordings(data_folder):
     assert len(test) >= 100
     assert set(train.targets.tolist()) == set(range(10))
     assert 0.05 < float((train.images > 0).float().mean()) < 0.3
+
+
+CHANGES = ev.EventAugmentation(drop=0.3, jitter=2000.0)
+
+
+def whole(images, numbers):
+    """All images by one copy of each."""
+    return images.batch(torch.arange(len(images)), torch.as_tensor(numbers))[0]
+
+
+def test_copies_show_recordings_whose_events_were_changed(tmp_path):
+    lay_out_nmnist(tmp_path)
+    for _ in range(2):  # made, then from the cache
+        train, _, test = data.load("nmnist", tmp_path, validation=0, changes=CHANGES, copies=3)
+        assert train.copies.shape == (3, 30, 10 * 34 * 34 // 8)
+        for copy in range(3):
+            for number, (events, _) in enumerate(ev.nmnist("train", tmp_path)):
+                changed = CHANGES(events, (34, 34, 2), seed=0, example=number, epoch=copy)
+                expected = NMNIST_FRAMES(changed)[:, 0]
+                assert np.array_equal(whole(train, [copy] * 30)[number].numpy(), expected)
+    assert len(list((tmp_path / "cache").iterdir())) == 3
+    assert test.copies is None
+    assert torch.equal(train.images, data.load("nmnist", tmp_path, validation=0).train.images)
+
+
+def test_copies_go_with_their_images_into_every_part(tmp_path):
+    lay_out_nmnist(tmp_path)
+    every = data.load("nmnist", tmp_path, validation=0, changes=CHANGES, copies=2).train
+    train, validation, _ = data.load("nmnist", tmp_path, fold=(1, 3), changes=CHANGES, copies=2)
+    assert (len(train), len(validation)) == (20, 10)
+    for part in (train, validation):
+        for i in range(len(part)):
+            (place,) = (every.images == part.images[i]).flatten(1).all(1).nonzero()[:, 0].tolist()
+            assert torch.equal(part.copies[:, i], every.copies[:, place])
+
+
+def test_copies_of_gestures_belong_to_their_windows(tmp_path):
+    lay_out_gestures(tmp_path, classes=range(3), seconds=1.0, events=300)
+    train, _, _ = data.load("dvsgesture", tmp_path, validation=0, changes=CHANGES, copies=2)
+    events, _ = ev.dvs_gesture("train", tmp_path)[4]
+    seen = [i for i, window in enumerate(GESTURE_FRAMES(events).reshape(18, 6, 64, 64)) if window.any()]
+    assert 0 < len(seen) < 18
+    before = sum(
+        int(GESTURE_FRAMES(other).reshape(18, -1).any(1).sum())
+        for other, _ in (ev.dvs_gesture("train", tmp_path)[i] for i in range(4))
+    )
+    changed = CHANGES(events, (128, 128, 2), seed=0, example=4, epoch=1)
+    expected = GESTURE_FRAMES(changed).reshape(18, 6, 64, 64)[seen]
+    found = whole(train, [1] * len(train))[before : before + len(seen)]
+    assert np.array_equal(found.numpy(), expected)
+
+
+def test_folds_divide_the_training_set(tmp_path):
+    lay_out_nmnist(tmp_path)
+    every = data.load("nmnist", tmp_path, validation=0).train
+    parts = [data.load("nmnist", tmp_path, fold=(k, 4)) for k in range(4)]
+    assert [len(part.validation) for part in parts] == [8, 8, 7, 7]
+    held = torch.cat([part.validation.images for part in parts]).flatten(1)
+    assert {bytes(image.numpy()) for image in held} == {bytes(i.numpy()) for i in every.images.flatten(1)}
+    for part in parts:
+        assert len(part.train) + len(part.validation) == 30
+        together = torch.cat((part.train.images, part.validation.images)).flatten(1)
+        assert len(torch.unique(together, dim=0)) == 30
+    lay_out_gestures(tmp_path)
+    users = data.load("dvsgesture", tmp_path, fold=(0, 2))
+    assert (len(users.train), len(users.validation)) == (18 * 11, 18 * 11)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("nmnist", {"fold": (2, 2)}, r"fold must be \(k, n\) with n >= 2 and 0 <= k < n, got \(2, 2\)"),
+        ("nmnist", {"fold": (0, 31)}, "fold must have at most 30 parts of nmnist, got 31"),
+        (
+            "nmnist",
+            {"fold": (0, 2), "validation": 3},
+            "validation must be None where a fold is held out, got 3",
+        ),
+        (
+            "nmnist",
+            {"unrecorded": True},
+            "unrecorded is for mnist and nmnist-simulated alone, not for nmnist",
+        ),
+        ("nmnist", {"simulated": 10}, "simulated is for nmnist-simulated alone, not for nmnist"),
+        ("nmnist-simulated", {"simulated": 0}, r"simulated must be a whole number in \[1, 60000\], got 0"),
+        ("mnist", {"changes": CHANGES}, "changes of events need recordings, but mnist holds images"),
+    ],
+)
+def test_what_a_set_does_not_have_is_refused(tmp_path, name, arguments, message):
+    lay_out_nmnist(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        data.load(name, tmp_path, **arguments)
+
+
+def test_shifted_and_mirrored_frames_are_those_of_shifted_and_mirrored_events():
+    frames = ev.TimeFrames(sensor_size=(34, 34, 2), bins=4, width=80_000, polarity="merged", binary=True)
+    crop = 3
+    for seed in range(5):
+        events = random_events(seed=seed)
+        window = torch.tensor([[crop - 2, crop + 1, 1]])  # two pixels down, one to the left, then mirrored
+        moved = events.copy()
+        moved["y"] += 2
+        moved["x"] -= 1
+        moved = moved[(moved["x"] >= 0) & (moved["y"] < 34)]
+        moved["x"] = 33 - moved["x"]
+        image = torch.from_numpy(frames(events))[:, 0][None]
+        assert np.array_equal(augment.cut(image, window, crop)[0].numpy(), frames(moved)[:, 0])
+
+
+def test_a_run_on_changed_recordings_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    lay_out_nmnist(tmp_path)
+    changes = ["drop=0.2", "jitter=1000", "copies=3", "crop=2"]
+    settings = ["epochs=3", "batch_size=10", "eval_samples=1", "validation=0", "averaging=none"]
+    config = with_overrides(load_recipe("nmnist-cnn"), [*changes, *settings])
+    step = Run.step
+
+    def stopped(self, shard, request):
+        if self.progress.step == 4:
+            signal.raise_signal(signal.SIGTERM)
+        return step(self, shard, request)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "step", stopped)
+        with pytest.raises(TrainingInterrupted):
+            train(config, tmp_path / "stopped", root=tmp_path, quiet=True)
+    train(config, tmp_path / "stopped", root=tmp_path, quiet=True, resume=True)
+    train(config, tmp_path / "whole", root=tmp_path, quiet=True)
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("stopped", "whole")]
+    assert weights[0] == weights[1]
+    assert read_recipe(tmp_path / "whole").augmentation == config.augmentation
+    plain = with_overrides(config, ["drop=0", "jitter=0"])
+    train(plain, tmp_path / "plain", root=tmp_path, quiet=True)
+    assert (tmp_path / "plain" / "model.safetensors").read_bytes() != weights[0]

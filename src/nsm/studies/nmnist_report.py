@@ -1,0 +1,107 @@
+"""The page and the picture of the study of N-MNIST, from its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from nsm import evaluate, models, provenance
+from nsm.data import events as ev
+from nsm.report import Asked, Regime, Regimes
+from nsm.report.distribution import Answer
+from nsm.report.drawing import NSM, TWIN
+from nsm.report.words import described, uncertainty
+from nsm.studies import nmnist, nmnist_table, results
+from nsm.studies.results import Row
+from nsm.studies.runs import Job
+from nsm.training import load_splits, read_metrics
+
+_ASKED = 12
+_SIDES: Mapping[str, tuple[str, str]] = {"bnsm": ("NSM", NSM), "twin": ("Twin", TWIN)}
+
+
+def collect(stages: Sequence[Sequence[Job]], rows: Sequence[Row], root: Path | None = None) -> Regimes:
+    """What the page shows of the first seed's runs.
+
+    Args:
+        stages: the runs, from :func:`nsm.studies.nmnist.stages`; all of them are over.
+        rows: their rows.
+        root: data folder, see :func:`nsm.data.load`.
+    """
+    jobs = [job for stage in stages for job in stage if job.config.training.seed == 0]
+    table = nmnist_table.table(row for row in rows if row["seed"] == 0)
+    regimes = [
+        Regime(
+            title,
+            {_SIDES[row["model"]][0]: row["recorded"] for row in table if row["regime"] == regime},
+            {_SIDES[kind][0]: course for kind in _SIDES if (course := _course(jobs, regime, kind))},
+        )
+        for regime, title in nmnist.REGIMES.items()
+        if any(row["regime"] == regime for row in table)
+    ]
+    learnt = len(ev.nmnist("train", root))
+    return Regimes(
+        title="N-MNIST from few recordings",
+        lead=(
+            f"A Neural Sampling Machine and its conventional twin learn {learnt:,} real recordings of an "
+            "event camera, recordings that are simulated from MNIST, or first these and then the real ones."
+        ),
+        regimes=regimes,
+        colours=dict(_SIDES.values()),
+        judged=f"{learnt:,} real recordings",
+        asked=_asked(jobs, root),
+        classes=nmnist.CLASSES,
+        headings=nmnist_table.HEADINGS,
+        cells=nmnist_table.cells(rows),
+        texts=2,
+        notes=nmnist_table.NOTES,
+        origin=described(
+            {
+                "command": results.command(),
+                "commit": provenance.commit() or "outside a checkout",
+                **provenance.machine(),
+                **provenance.versions(),
+            }
+        ),
+    )
+
+
+def _course(jobs: Sequence[Job], regime: str, kind: str) -> list[float]:
+    """Error on what is held out after each epoch, mean over the folds; empty where nothing is."""
+    folds = [
+        [row.validation_error_percent for row in read_metrics(job.folder)]
+        for job in _folds(jobs, kind)
+        if nmnist.regime_of(job.config) == regime
+    ]
+    return [fmean(error for error in errors if error is not None) for errors in zip(*folds, strict=True)]
+
+
+def _folds(jobs: Sequence[Job], kind: str) -> list[Job]:
+    return [job for job in jobs if job.label == kind and job.config.data.fold is not None]
+
+
+def _asked(jobs: Sequence[Job], root: Path | None) -> list[Asked]:
+    """What the networks of the first part say of it, which they were not taught; least sure ones first."""
+    held_out = {kind: folds[0] for kind in _SIDES if (folds := _folds(jobs, kind))}
+    if not held_out:
+        return []
+    images = load_splits(next(iter(held_out.values())).config, root).validation
+    said = {
+        kind: evaluate(models.load(job.folder), images, samples=nmnist.SAMPLES).prediction
+        for kind, job in held_out.items()
+    }
+    first = next(iter(said.values()))
+    order = first.entropy.argsort(descending=True, stable=True)[:_ASKED].tolist()
+    return [
+        Asked(
+            images.images[index].numpy(),
+            int(images.targets[index]),
+            [
+                Answer(*_SIDES[kind], prediction.probabilities[index].numpy())
+                for kind, prediction in said.items()
+            ],
+            uncertainty(first, index),
+        )
+        for index in order
+    ]
