@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,10 @@ from nsm.data.images import ImageSet, Splits
 from nsm.data.sets import SetInfo, describe
 from nsm.data.sources import BatchSource, EventSource, IdxPair, IdxSource, SimulatedSource
 
+if TYPE_CHECKING:
+    from nsm.data.events import Split
+    from nsm.data.events.images import Framed
+
 
 def load(name: str, root: str | Path | None = None, *, validation: int | None = None) -> Splits:
     """A data set, read from the data folder; files that are missing are downloaded into it first.
@@ -29,7 +33,8 @@ def load(name: str, root: str | Path | None = None, *, validation: int | None = 
     The division is a fixed one, whatever the seed of a run, and a larger validation set contains the smaller.
     Recordings of event cameras become the images that the published networks see; their validation set is
     made of whole users where the set knows them, and may be a little larger than asked for. Recordings of
-    ``"nmnist-simulated"`` are simulated from MNIST at the first call, which takes minutes.
+    ``"nmnist-simulated"`` and ``"dvsgesture-simulated"`` are simulated at the first call, which takes
+    minutes.
 
     Args:
         name: one of :data:`SETS`.
@@ -66,8 +71,8 @@ def _parts(info: SetInfo, name: str, root: str | Path | None) -> _Parts:
     if info.source is None:
         return _bundled_digits(info, name)
     if isinstance(info.source, EventSource):
-        fetch(name, root)
-        return _framed(info.source, name, root)
+        learnt, test = (event_images(name, split, root) for split in ("train", "test"))
+        return _Parts(learnt.images, test.images, learnt.groups)
     parts = _read(info, name, root)
     return _simulated(parts, name, root) if isinstance(info.source, SimulatedSource) else parts
 
@@ -91,8 +96,24 @@ def _divide(
     return images.subset((~held).nonzero()[:, 0]), images.subset(held.nonzero()[:, 0])
 
 
-def _framed(source: EventSource, name: str, root: str | Path | None) -> _Parts:
-    """Recordings as the published networks see them; what is made of them is kept in the data folder."""
+def event_images(name: str, split: Split, root: str | Path | None = None) -> Framed:
+    """Recordings as the published networks see them, and which image is of which recording.
+
+    What is made of the files is kept in the data folder.
+
+    Args:
+        name: a set of event recordings.
+        split: ``"train"``, before validation images are held out, or ``"test"``.
+        root: data folder, see :func:`load`.
+
+    Raises:
+        ValueError: if there is no such set, or no such split of it.
+        DataError: if a file is damaged or missing.
+    """
+    source = describe(name).source
+    if not isinstance(source, EventSource):
+        raise ValueError(f"name must be that of a set of event recordings, got {name!r}")
+    fetch(name, root)
     from nsm.data import events
     from nsm.data.events.images import as_images
     from nsm.data.events.representations import GESTURE_FRAMES, GESTURE_WINDOWS, NMNIST_FRAMES
@@ -103,12 +124,9 @@ def _framed(source: EventSource, name: str, root: str | Path | None) -> _Parts:
         "dvsgesture-precut": events.dvs_gesture_precut,
     }
     frames, windows = (NMNIST_FRAMES, 1) if source.layout == "nmnist" else (GESTURE_FRAMES, GESTURE_WINDOWS)
-    folder = data_root(root) / "cache"
-    learnt, test = (
-        as_images(replace(sets[source.layout](split, root), name=name), frames, folder, windows=windows)
-        for split in events.SPLITS
-    )
-    return _Parts(learnt.images, test.images, learnt.groups)
+    recordings = sets[source.layout](split, root, folder=source.folder)
+    cache = data_root(root) / "cache"
+    return as_images(replace(recordings, name=name), frames, cache, windows=windows)
 
 
 def _simulated(parts: _Parts, name: str, root: str | Path | None) -> _Parts:
