@@ -1,15 +1,22 @@
-"""``nsm data``: which sets there are, and fetching them."""
+"""``nsm data``: which sets there are, fetching and simulating them."""
 
 from __future__ import annotations
 
 import json
+from enum import Enum
 from typing import Annotated, Any
 
 import typer
 
-from nsm.cli.options import DataDir, Json
+from nsm.cli.options import DataDir, Json, Quiet
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Show and fetch data sets.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Show, fetch and simulate data sets.")
+
+
+class Simulation(Enum):
+    """What can be simulated."""
+
+    GESTURES = "gestures"
 
 
 @app.command("list")
@@ -77,3 +84,36 @@ def fetch(
         raise ValueError(f"data set must be one of {', '.join(data.SETS)}, got {unknown[0]!r}")
     for name in names:
         typer.echo(f"{name}: {data.fetch(name, data_dir)}")
+
+
+@app.command()
+def simulate(
+    what: Annotated[Simulation, typer.Argument(help="What to simulate.", metavar="gestures")],
+    data_dir: DataDir = None,
+    small: Annotated[
+        bool, typer.Option("--small", help="Three recordings in place of 116, to try things out.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulation.")] = 0,
+    processes: Annotated[int, typer.Option(min=1, help="Recordings that are made at a time.")] = 1,
+    quiet: Quiet = False,
+) -> None:
+    """Simulate recordings of gestures into the data folder, as AEDAT 3.1.
+
+    Nobody was recorded: 29 made-up users make the gestures of DVS Gestures
+    before a simulated camera. A few minutes; what was interrupted is
+    continued. The set is then called dvsgesture-simulated.
+
+    Examples:
+        nsm data simulate gestures --processes 2
+        nsm data simulate gestures --small --data-dir /tmp/small
+    """
+    from nsm import data
+    from nsm.cli.progress import progress
+    from nsm.data.simulated import gestures
+
+    assert what is Simulation.GESTURES
+    folder = data.data_root(data_dir) / gestures.FOLDER
+    chosen = gestures.small_trials() if small else gestures.trials()
+    with progress("simulating gestures", quiet=quiet) as show:
+        gestures.write_gestures(folder, chosen, seed=seed, processes=processes, progress=show)
+    typer.echo(f"{len(chosen)} recordings: {folder}")

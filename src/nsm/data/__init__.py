@@ -4,7 +4,7 @@ from nsm.data.errors import DataError
 from nsm.data.fetch import fetch
 from nsm.data.folder import data_root, is_present
 from nsm.data.images import ImageSet, Splits
-from nsm.data.load import load
+from nsm.data.load import event_images, load
 from nsm.data.picture import read_picture
 from nsm.data.sets import SETS, SetInfo, describe
 
@@ -16,6 +16,7 @@ __all__ = [
     "Splits",
     "data_root",
     "describe",
+    "event_images",
     "fetch",
     "is_present",
     "load",

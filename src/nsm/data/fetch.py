@@ -19,7 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from nsm.data.errors import DataError
 from nsm.data.folder import VARIABLE, data_root, locate
 from nsm.data.sets import SetInfo, describe
-from nsm.data.sources import Download, Source
+from nsm.data.sources import Download, SimulatedEventSource, Source
 
 
 def fetch(name: str, root: str | Path | None = None) -> Path:
@@ -39,13 +39,16 @@ def fetch(name: str, root: str | Path | None = None) -> Path:
     Raises:
         ValueError: if there is no set of this name.
         DataError: if a file cannot be had or written: the message says which to put where, and from where.
-            Event recordings are never downloaded.
+            Event recordings are never downloaded; simulated ones are made.
     """
     info, top = describe(name), data_root(root)
     if info.source is None:
         return top
     folder = top / info.source.folder
     missing = locate(info.source, top).missing
+    if missing and isinstance(info.source, SimulatedEventSource):
+        _simulate(folder)
+        return folder
     if missing and not info.source.downloads:
         raise DataError(_by_hand(info.title, info.source, folder, missing))
     if missing:
@@ -56,6 +59,20 @@ def fetch(name: str, root: str | Path | None = None) -> Path:
             problem = error.strerror or error
             raise DataError(f"{error.filename or folder}: cannot be written ({problem})") from error
     return folder
+
+
+def _simulate(folder: Path) -> None:
+    from nsm.data.simulated.gestures import trials, write_gestures
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("simulating gestures")
+        write_gestures(
+            folder,
+            trials(),
+            seed=0,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
 
 
 def _fetch(info: SetInfo, source: Source, folder: Path, missing: Sequence[str]) -> None:

@@ -23,7 +23,8 @@ from nsm.data.sets import SetInfo, describe
 from nsm.data.sources import BatchSource, EventSource, IdxPair, IdxSource, SimulatedSource
 
 if TYPE_CHECKING:
-    from nsm.data.events import EventAugmentation
+    from nsm.data.events import EventAugmentation, Recordings, Split, TimeFrames
+    from nsm.data.events.images import Framed
 
 
 def load(
@@ -42,7 +43,8 @@ def load(
     The division is a fixed one, whatever the seed of a run, and a larger validation set contains the smaller.
     Recordings of event cameras become the images that the published networks see; their validation set is
     made of whole users where the set knows them, and may be a little larger than asked for. Recordings of
-    ``"nmnist-simulated"`` are simulated from MNIST at the first call, which takes minutes, and so do copies.
+    ``"nmnist-simulated"`` and ``"dvsgesture-simulated"`` are simulated at the first call, which takes
+    minutes, and so do copies.
 
     Args:
         name: one of :data:`SETS`.
@@ -147,8 +149,7 @@ def _parts(info: SetInfo, wanted: _Wanted) -> _Parts:
     if info.source is None:
         return _bundled_digits(info, wanted.name)
     if isinstance(info.source, EventSource):
-        fetch(wanted.name, wanted.root)
-        return _framed(info.source, wanted)
+        return _framed(wanted)
     parts = _read(info, wanted.name, wanted.root)
     return _simulated(parts, wanted) if isinstance(info.source, SimulatedSource) else parts
 
@@ -171,25 +172,54 @@ def _divide(
     return _held_out(images, torch.isin(members, chosen))
 
 
-def _framed(source: EventSource, wanted: _Wanted) -> _Parts:
-    """Recordings as the published networks see them; what is made of them is kept in the data folder."""
+def event_images(name: str, split: Split, root: str | Path | None = None) -> Framed:
+    """Recordings as the published networks see them, and which image is of which recording.
+
+    What is made of the files is kept in the data folder.
+
+    Args:
+        name: a set of event recordings.
+        split: ``"train"``, before validation images are held out, or ``"test"``.
+        root: data folder, see :func:`load`.
+
+    Raises:
+        ValueError: if there is no such set, or no such split of it.
+        DataError: if a file is damaged or missing.
+    """
+    from nsm.data.events.images import as_images
+
+    recordings, frames, windows = _recorded(name, split, root)
+    return as_images(recordings, frames, data_root(root) / "cache", windows=windows)
+
+
+def _recorded(name: str, split: Split, root: str | Path | None) -> tuple[Recordings, TimeFrames, int]:
+    """Recordings, the frames in which networks see them, and how many windows of them one recording has."""
     from nsm.data import events
-    from nsm.data.events.images import as_images, copies_of
     from nsm.data.events.representations import GESTURE_FRAMES, GESTURE_WINDOWS, NMNIST_FRAMES
 
+    source = describe(name).source
+    if not isinstance(source, EventSource):
+        raise ValueError(f"name must be that of a set of event recordings, got {name!r}")
+    fetch(name, root)
     sets = {
         "nmnist": events.nmnist,
         "dvsgesture": events.dvs_gesture,
         "dvsgesture-precut": events.dvs_gesture_precut,
     }
     frames, windows = (NMNIST_FRAMES, 1) if source.layout == "nmnist" else (GESTURE_FRAMES, GESTURE_WINDOWS)
+    return replace(sets[source.layout](split, root, folder=source.folder), name=name), frames, windows
+
+
+def _framed(wanted: _Wanted) -> _Parts:
+    from nsm.data.events.images import copies_of
+
     name, root, changes, copies, _ = wanted
-    folder = data_root(root) / "cache"
-    recordings = {split: replace(sets[source.layout](split, root), name=name) for split in events.SPLITS}
-    learnt, test = (as_images(recordings[split], frames, folder, windows=windows) for split in events.SPLITS)
+    learnt, test = (event_images(name, split, root) for split in ("train", "test"))
     images = learnt.images
     if changes is not None:
-        changed = copies_of(recordings["train"], frames, changes, folder, windows=windows, copies=copies)
+        recordings, frames, windows = _recorded(name, "train", root)
+        cache = data_root(root) / "cache"
+        changed = copies_of(recordings, frames, changes, cache, windows=windows, copies=copies)
         images = replace(images, copies=changed)
     return _Parts(images, test.images, learnt.groups)
 

@@ -14,6 +14,7 @@ from nsm.data.sources import (
     IdxFile,
     IdxPair,
     IdxSource,
+    SimulatedEventSource,
     SimulatedSource,
     Source,
 )
@@ -113,13 +114,15 @@ def _simulated(title: str, seen: SetInfo) -> SetInfo:
     return replace(seen, title=title, image=(10, 34, 34), source=SimulatedSource(**vars(seen.source)))
 
 
-def _gestures(title: str, source: EventSource) -> SetInfo:
-    """Windows of 96 ms: 18 of each of 1,176 gestures for training and of 288 for the test."""
+def _gestures(
+    title: str, source: EventSource, train: int = 98 * 12 * 18, test: int = 24 * 12 * 18
+) -> SetInfo:
+    """Windows of 96 ms: 18 of each gesture, of which a recording of the release has 12."""
     return SetInfo(
         title=title,
         classes=GESTURES,
-        train=21_168,
-        test=5184,
+        train=train,
+        test=test,
         image=(6, 64, 64),
         validation=2000,
         source=source,
@@ -239,6 +242,16 @@ SETS: Mapping[str, SetInfo] = MappingProxyType(
                 marks=("trials_to_train.txt", "trials_to_test.txt"),
                 mirrors=("https://research.ibm.com/interactive/dvsgesture",),
             ),
+        ),
+        "dvsgesture-simulated": _gestures(
+            "DVS Gestures (simulated)",
+            SimulatedEventSource(
+                folder="DvsGestureSimulated",
+                layout="dvsgesture",
+                marks=("trials_to_train.txt", "trials_to_test.txt"),
+            ),
+            train=92 * 11 * 18,
+            test=24 * 11 * 18,
         ),
         "dvsgesture-precut": _gestures(
             "DVS Gestures (pre-cut)",

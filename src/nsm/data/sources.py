@@ -131,3 +131,10 @@ class EventSource(Source):
     def names(self) -> tuple[str, ...]:
         """Files or folders that are there where the set is."""
         return self.marks
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedEventSource(EventSource):
+    """Event recordings that are simulated into the folder when they are missing."""
+
+    mirrors: tuple[str, ...] = ()

@@ -155,6 +155,7 @@ def dvs_gesture(
     *,
     repair: bool = False,
     transform: Transform | None = None,
+    folder: str = "DvsGesture",
 ) -> Recordings:
     """DVS Gestures as released (Amir et al., CVPR 2017): ``DvsGesture/trials_to_{train,test}.txt``, a
     recording ``userNN_<lighting>.aedat`` for each line and its ``userNN_<lighting>_labels.csv``.
@@ -166,6 +167,7 @@ def dvs_gesture(
         root: data folder; None for the one that ``NSM_DATA`` names, else a folder among the user's caches.
         repair: repair broken recordings, see :func:`read_aedat`, instead of refusing them.
         transform: applied to the events of each gesture.
+        folder: the set's folder in the data folder.
 
     Returns:
         The gestures in the order of the list and of the label tables.
@@ -174,8 +176,8 @@ def dvs_gesture(
         ValueError: for an unknown split.
         DataError: if a file is missing or damaged, or a user is in the wrong split.
     """
-    folder = data_root(root) / "DvsGesture"
-    trials = folder / f"trials_to_{_check_split(split)}.txt"
+    top = data_root(root) / folder
+    trials = top / f"trials_to_{_check_split(split)}.txt"
     try:
         lines = read_all(trials, _LIST_LIMIT).decode("ascii").splitlines()
     except UnicodeDecodeError as error:
@@ -189,9 +191,9 @@ def dvs_gesture(
         if found is None:
             raise DataError(f"{trials}: line {number} names no recording userNN_<light>.aedat: {name!r:.80}")
         user = _check_user(int(found[1]), split, f"{trials}: line {number}")
-        table = folder / f"{found[0]}_labels.csv"
+        table = top / f"{found[0]}_labels.csv"
         labels = read_labels(table, len(GESTURES))
-        path = folder / name
+        path = top / name
         items += [Item(path, label.target, user, found[2], label.start, label.end) for label in labels]
     if not items:
         raise DataError(f"{trials}: names no recording")
@@ -204,20 +206,21 @@ def dvs_gesture_precut(
     *,
     repair: bool = False,
     transform: Transform | None = None,
+    folder: str = "DVSGesture",
 ) -> Recordings:
     """DVS Gestures as tonic distributes them:
     ``DVSGesture/ibmGesture{Train,Test}/userNN_<lighting>/<class>.npy``.
 
     Arguments and errors as for :func:`dvs_gesture`; the files hold the gestures alone.
     """
-    top = data_root(root) / "DVSGesture" / f"ibmGesture{_check_split(split).title()}"
+    top = data_root(root) / folder / f"ibmGesture{_check_split(split).title()}"
     items: list[Item] = []
-    for folder in _folders(top):
-        found = _TRIAL.fullmatch(folder.name)
+    for trial in _folders(top):
+        found = _TRIAL.fullmatch(trial.name)
         if found is None:
-            raise DataError(f"{folder}: is no folder userNN_<light>")
-        user = _check_user(int(found[1]), split, str(folder))
-        for path in _numbered(folder, ".npy"):
+            raise DataError(f"{trial}: is no folder userNN_<light>")
+        user = _check_user(int(found[1]), split, str(trial))
+        for path in _numbered(trial, ".npy"):
             if int(path.stem) >= len(GESTURES):
                 raise DataError(f"{path}: class in the name must be in [0, {len(GESTURES) - 1}]")
             items.append(Item(path, int(path.stem), user, found[2]))

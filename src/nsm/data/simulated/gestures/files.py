@@ -1,0 +1,136 @@
+"""Simulated gestures as files, laid out as the release of DVS Gestures is."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import NamedTuple
+
+from nsm import random
+from nsm.data.errors import DataError
+from nsm.data.events import write_aedat, write_labels
+from nsm.data.simulated.gestures.people import LIGHTINGS, USERS
+from nsm.data.simulated.gestures.recording import simulate_gestures
+from nsm.files import write_atomically
+
+FOLDER = "DvsGestureSimulated"
+_DESCRIPTION = "simulation.json"
+_FORMAT = 1  # of what is computed; raise it when that changes
+_LAST_TRAINING_USER = 23
+_SMALL_USERS, _SMALL_LIGHTINGS = (1, 2, 24), 1
+
+
+class Trial(NamedTuple):
+    """One recording: a user, and under which light."""
+
+    user: int
+    lighting: str
+
+    @property
+    def name(self) -> str:
+        """Of its file, without an ending."""
+        return f"user{self.user:02d}_{self.lighting}"
+
+
+def trials(users: Sequence[int] = USERS, *, lightings: int = 4) -> list[Trial]:
+    """The recordings of these users, each under so many of the five lights; which ones differs by user.
+
+    Raises:
+        ValueError: if a user or the number of lights is impossible.
+    """
+    if not users or not set(users) <= set(USERS):
+        raise ValueError(f"users must be numbers in [{USERS[0]}, {USERS[-1]}], got {list(users)}")
+    if not 1 <= lightings <= len(LIGHTINGS):
+        raise ValueError(f"lightings must be in [1, {len(LIGHTINGS)}], got {lightings}")
+    names = list(LIGHTINGS)
+    return [
+        Trial(user, name)
+        for user in sorted(set(users))
+        for place, name in enumerate(names)
+        if (place - user) % len(names) < lightings
+    ]
+
+
+def small_trials() -> list[Trial]:
+    """Three recordings, two of them for training: enough to try everything out."""
+    return trials(_SMALL_USERS, lightings=_SMALL_LIGHTINGS)
+
+
+def write_gestures(
+    folder: Path,
+    chosen: Sequence[Trial],
+    *,
+    seed: int,
+    processes: int = 1,
+    progress: Callable[[int, int], object] | None = None,
+) -> None:
+    """Simulate recordings into a folder, in the layout that :func:`nsm.data.events.dvs_gesture` reads.
+
+    A recording and its label table are made for each trial, and at last the lists of trials: users 1 to 23
+    are for training, 24 to 29 for the test. What an interrupted call has finished is kept.
+
+    Args:
+        folder: made if it does not exist.
+        chosen: at least one trial of each part.
+        seed: seed of the simulation, in [0, 2^63).
+        processes: recordings that are made at a time, >= 1.
+        progress: called with the number of recordings done and of all.
+
+    Raises:
+        ValueError: if a part has no trial.
+        DataError: if the folder holds something else.
+    """
+    parts = {
+        "train": [trial for trial in chosen if trial.user <= _LAST_TRAINING_USER],
+        "test": [trial for trial in chosen if trial.user > _LAST_TRAINING_USER],
+    }
+    if not all(parts.values()):
+        raise ValueError(
+            f"users must have some of 1 to {_LAST_TRAINING_USER} and some of {_LAST_TRAINING_USER + 1} to "
+            f"{USERS[-1]}, got {sorted({trial.user for trial in chosen})}"
+        )
+    _begin(folder, random.resolve_seed(seed), [trial.name for trial in chosen])
+    missing = [trial for trial in chosen if not (folder / f"{trial.name}_labels.csv").is_file()]
+    known = len(chosen) - len(missing)
+    show = progress or (lambda _done, _total: None)
+    show(known, len(chosen))
+    if processes == 1:
+        for done, trial in enumerate(missing, known + 1):
+            _write(folder, trial, seed)
+            show(done, len(chosen))
+    elif missing:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, context) as pool:
+            made = [pool.submit(_write, folder, trial, seed) for trial in missing]
+            for done, future in enumerate(as_completed(made), known + 1):
+                future.result()
+                show(done, len(chosen))
+    for part, listed in parts.items():
+        lines = "".join(f"{trial.name}.aedat\n" for trial in listed)
+        write_atomically(folder / f"trials_to_{part}.txt", lines.encode())
+
+
+def _begin(folder: Path, seed: int, names: list[str]) -> None:
+    """Say in the folder what will be in it, and refuse one that was begun as something else."""
+    description = {"simulated": True, "format": _FORMAT, "seed": seed, "trials": names}
+    text = (json.dumps(description, indent=1) + "\n").encode()
+    path = folder / _DESCRIPTION
+    if path.is_file():
+        if path.read_bytes() != text:
+            raise DataError(f"{folder}: holds another simulation, see {_DESCRIPTION}; remove it first")
+        return
+    if folder.is_dir() and any(folder.iterdir()):
+        raise DataError(f"{folder}: holds files that are not simulated; name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text)
+
+
+def _write(folder: Path, trial: Trial, seed: int) -> None:
+    events, labels = simulate_gestures(trial.user, trial.lighting, seed=seed)
+    comments = ("Simulated by nsm: nobody was recorded", f"Seed {seed}, user {trial.user}, {trial.lighting}")
+    write_aedat(folder / f"{trial.name}.aedat", events, comments=comments)
+    # Last: a trial with labels is complete.
+    write_labels(folder / f"{trial.name}_labels.csv", labels)
