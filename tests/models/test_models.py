@@ -109,14 +109,6 @@ def test_the_kinds_of_the_published_comparison() -> None:
     assert [m.estimator for m in build("mnist-cnn", model="bn") if isinstance(m, Sign)] == ["probability"] * 3
 
 
-def test_samples_are_pooled_as_the_architecture_says_and_rectifiers_by_their_maximum() -> None:
-    def poolings(model: Model) -> dict[str, str]:
-        return {name: build(name, model=model).config["pooling"] for name in ("mnist-cnn", "nmnist-cnn")}
-
-    assert poolings("nsm") == poolings("ste") == {"mnist-cnn": "average", "nmnist-cnn": "max"}
-    assert poolings("twin") == poolings("bn") == {"mnist-cnn": "max", "nmnist-cnn": "max"}
-
-
 def test_binary_inputs_are_declared_where_they_are() -> None:
     def declared(**options: Any) -> list[bool]:
         return [layer.binary_input for _, layer in stochastic_layers(build("mnist-cnn", **options))]

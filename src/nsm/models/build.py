@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from nsm import noise as laws
-from nsm.models.blocks import MODELS, STOCHASTIC_MODELS, Model
+from nsm.models.blocks import MODELS, Model
 from nsm.models.networks import ARCHITECTURES, POOLINGS, Pooling, assemble
 from nsm.noise import NoiseLaw
 
@@ -37,7 +37,7 @@ def build(
     model: Model = "nsm",
     noise: NoiseLaw | None = None,
     binarize: bool = False,
-    pooling: Pooling | None = None,
+    pooling: Pooling = "max",
     dropout: float | None = None,
 ) -> Network:
     """A network of the published shape with fresh weights (from torch's default generator).
@@ -62,9 +62,7 @@ def build(
             Bernoulli(0.5).
         binarize: turn inputs into sgn(2 x - 1) first, as in the released protocol.
         pooling: of the activations behind each convolution: their ``"max"``, as released, or their
-            ``"average"``, which keeps more of what four samples say and passes their exact gradient. None
-            for what the architecture learns best with: ``"average"`` in an NSM of ``"mnist-cnn"``, else
-            ``"max"``.
+            ``"average"``, which keeps more of what four samples say and passes their exact gradient.
         dropout: rate of ``"twin-dropout"``; None for the architecture's own.
 
     Returns:
@@ -80,11 +78,9 @@ def build(
         raise ValueError(f"name must be one of {', '.join(ARCHITECTURES)}, got {name!r}")
     if model not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}, got {model!r}")
-    shape = ARCHITECTURES[name]
-    if pooling is None:
-        pooling = shape.pooling if model in STOCHASTIC_MODELS else "max"
     if pooling not in POOLINGS:
         raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
+    shape = ARCHITECTURES[name]
     noise = shape.noise if noise is None else noise
     dropout = shape.dropout if dropout is None else dropout
     if not 0.0 <= dropout < 1.0:

@@ -43,7 +43,6 @@ class Architecture:
         classes: outputs of the linear classifier on top.
         noise: the noise law of an NSM of this shape unless another is asked for.
         dropout: rate of the twin with dropout, after every hidden activation.
-        pooling: of an NSM's samples unless another is asked for; other kinds of neuron take the maximum.
         stem: channels of a conventional 3x3 convolution before the neurons, with batch normalization of its
             input and output; 0 for none.
         average: width of the windows over which the last convolution's activations are averaged; 0 for none.
@@ -57,7 +56,6 @@ class Architecture:
     classes: int = 10
     noise: NoiseLaw = field(default_factory=lambda: Bernoulli(0.5))
     dropout: float = 0.3
-    pooling: Pooling = "max"
     stem: int = 0
     average: int = 0
     normalized: bool = False
@@ -92,10 +90,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "digits-mlp": Architecture((1, 8, 8), hidden=(256, 128), dropout=0.2),
     "mnist-mlp": Architecture((1, 28, 28), hidden=(300, 300, 300)),
     "mnist-cnn": Architecture(
-        (1, 28, 28),
-        (Convolution(32, 5, pooled=True), Convolution(64, 5, pooled=True)),
-        (512,),
-        pooling="average",
+        (1, 28, 28), (Convolution(32, 5, pooled=True), Convolution(64, 5, pooled=True)), (512,)
     ),
     "nmnist-cnn": Architecture(
         (10, 34, 34), (Convolution(32, 5, pooled=True), Convolution(64, 5, pooled=True)), (150,)

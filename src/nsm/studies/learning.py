@@ -29,7 +29,7 @@ _SIGNAL_IMAGES = 200
 _TWIN = mnist.KINDS["twin"].overrides
 VARIANTS: Mapping[str, tuple[str, ...]] = {
     "recipe": (),
-    "maximum pooling": ("pooling=max",),
+    "average pooling": ("pooling=average",),
     "gains and biases as released": ("spread=none",),
     "binarized input": ("binarize=true",),
     "gains learn five times as fast": ("gain_lr=5",),

@@ -102,7 +102,7 @@ def _learning(rows: Rows) -> Table:
 def _signals(rows: Rows) -> Table:
     headings = ["change", "layer", "gain", "undecided, %", "activation SNR", "gradient SNR"]
     cells = []
-    for variant in ("recipe", "maximum pooling", "gains and biases as released"):
+    for variant in ("recipe", "average pooling", "gains and biases as released"):
         for row in (row for row in rows if row["model"] == variant):
             names = [key.removeprefix("end_layer_") for key in row if key.startswith("end_layer_")]
             cells += [[f"{variant}, {when}", *_layer(row, when, name)] for when in _TIMES for name in names]
