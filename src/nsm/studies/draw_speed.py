@@ -19,6 +19,7 @@ from nsm.studies.timing import in_turn, row
 STUDY = "speed-draw"
 _SHAPE = (100, 576, 32)  # the first convolution of mnist-cnn, a batch of 100
 _SYNAPSES = (32, 1024, 1024)  # inputs, neurons, presynaptic units
+_COPIED = 2**26  # floats, far more than any cache
 LAWS: dict[str, NoiseLaw] = {
     "bernoulli-0.5": Bernoulli(0.5),
     "bernoulli-0.3": Bernoulli(0.3),
@@ -53,7 +54,7 @@ def _compared(
     size: int = 0,
 ) -> dict[str, Any]:
     """Rates of ours and the rival's; with the ceiling where each element moves ``size`` bytes."""
-    source = torch.zeros(2**26)
+    source = torch.zeros(_COPIED)
     target = torch.empty_like(source)
     copy = [lambda: target.copy_(source)] if size else []
     ours, theirs, *copied = in_turn([*sides, *copy], repeats)
