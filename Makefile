@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: venv demo test check clean
+.PHONY: venv demo test check sanitize clean
 
 venv: $(INSTALLED)
 
@@ -27,6 +27,17 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The kernels' tests with sanitizers in the extension. Without site (-S), so that the installed one is not found first.
+sanitize: $(INSTALLED)
+	rm -rf build/sanitize
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/sanitize \
+	  --config-settings=cmake.build-type=RelWithDebInfo \
+	  --config-settings=cmake.define.CMAKE_CXX_FLAGS="-fsanitize=address,undefined -fno-sanitize-recover=all" .
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 \
+	  PYTHONPATH=build/sanitize:$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))") \
+	  $(BIN)/python -S -m pytest tests/native tests/engine/test_bits.py -p no:cacheprovider
 
 clean:
 	rm -rf .venv build dist runs .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -43,6 +43,17 @@ def test_rows_do_not_depend_on_their_company() -> None:
     assert torch.equal(random.words(seed, rows, 200, 0)[:, :70], together)
 
 
+def test_planes_are_the_words_bits_turned() -> None:
+    seed, rows, where = torch.tensor(5), torch.tensor([[3, 4], [3, 5]]), random.place(2)
+    turned = random.planes(seed, rows, 5000, where)
+    words = random.words(seed, rows, 3 * 2048, where).tolist()
+    for row in range(2):
+        for element in (0, 1, 31, 32, 63, 64, 2047, 2048, 4999):
+            base, inside = 2048 * (element // 2048), element % 2048
+            bits = (words[row][base + 64 * k + inside // 32] >> inside % 32 & 1 for k in range(32))
+            assert turned[row, element] == sum(bit << 31 - k for k, bit in enumerate(bits))
+
+
 def test_every_coordinate_matters() -> None:
     base = random.words(torch.tensor(1), torch.tensor([[2, 3]]), 64, random.place(4, 5, random.Purpose.FIRE))
     others = [

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from nsm import random
+from nsm import quantile, random
 
 
 class NoiseLaw(ABC):
@@ -101,8 +101,13 @@ class Bernoulli(NoiseLaw):
         return self.p * (1.0 - self.p)
 
     def from_words(self, words: Tensor) -> Tensor:
-        """1 where the word lies in the lowest share ``p`` of its range, else 0; resolution 2^-32."""
-        return (words < round(self.p * 2**32)).float()
+        """1 where the word lies below :attr:`limit`, else 0; resolution 2^-32."""
+        return (words < self.limit).float()
+
+    @property
+    def limit(self) -> int:
+        """The share ``p`` of the words' range, in [0, 2^32]."""
+        return round(self.p * 2**32)
 
     def to_dict(self) -> dict[str, Any]:
         """``{"law": "bernoulli", "p": p}``."""
@@ -136,9 +141,8 @@ class Gaussian(NoiseLaw):
         return self.std * self.std
 
     def from_words(self, words: Tensor) -> Tensor:
-        """1 + std Phi^-1(U), U centred in its 2^-32 cell: tails reach 6.3 standard deviations."""
-        standard: Tensor = torch.special.ndtri(random.uniform(words))
-        return (1.0 + self.std * standard).float()
+        """1 + std Phi^-1(U), see :func:`nsm.quantile.normal`."""
+        return quantile.normal(words) * self.std + 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """``{"law": "gaussian", "std": std}``."""

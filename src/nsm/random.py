@@ -133,6 +133,29 @@ def halves(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:
     return torch.cat((word & 0xFFFF, word >> 16), dim=-1).flatten(1)[:, :count]
 
 
+def planes(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:
+    """``count`` 32-bit words for every row, bit by bit: where a few high bits settle most elements, the
+    others need not be drawn.
+
+    The bits of :func:`words`, turned in chunks of 2048 elements: bit 31 - k of element e is bit e mod 32 of
+    word 64 (32 (e div 2048) + k) + (e mod 2048) div 32.
+
+    Args:
+        seed: int64 scalar, in [0, 2^63).
+        rows: int64, shape (R, 2): sample index and input index of each row, both in [0, 2^32).
+        count: number of elements per row.
+        where: a value of :func:`place`.
+
+    Returns:
+        int64, shape (R, count), values in [0, 2^32).
+    """
+    chunks = -(-count // 2048)
+    drawn = words(seed, rows, chunks * 2048, where).view(len(rows), chunks, 32, 64)
+    bits = drawn[..., None] >> torch.arange(32, device=rows.device) & 1
+    weights = 1 << torch.arange(31, -1, -1, device=rows.device)
+    return (bits * weights[:, None, None]).sum(2).flatten(1)[:, :count]
+
+
 def uniform(drawn: Tensor) -> Tensor:
     """Words to float64 in the open interval (0, 1), centred in their 2^-32 cells."""
     return (drawn.double() + 0.5) * 2.0**-32

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from nsm import data
-from nsm.studies import mnist, nmnist_table
+from nsm.studies import draw_speed, mnist, nmnist_table
 from tests.report.html import Page, assert_self_contained
 
 
@@ -34,6 +34,24 @@ def test_a_run_is_scored_beside_its_programs(nsm, run, tmp_path):
     sizes = [row["bytes"] for row in rows[1:]]
     assert sizes == sorted(sizes, reverse=True)
     assert abs(rows[1]["error_percent"] - rows[0]["error_percent"]) < 3.0
+
+
+def test_drawing_is_measured_beside_plain_torch(nsm, tmp_path, monkeypatch):
+    monkeypatch.setattr(draw_speed, "_SHAPE", (2, 16, 32))
+    monkeypatch.setattr(draw_speed, "_SYNAPSES", (2, 8, 100))
+    monkeypatch.setattr(draw_speed, "_COPIED", 2**10)
+    path = tmp_path / "speed.json"
+    result = nsm("bench", "draw", "--repeats", 1, "--results", path, "--json")
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)["rows"]
+    assert json.loads(path.read_text())["rows"] == rows
+    assert [row["name"] for row in rows[:4]] == [
+        "fire-fp32", "fire-and-back-fp32", "fire-bf16", "fire-and-back-bf16"
+    ]  # fmt: skip
+    assert {row["name"].removeprefix("synapse-") for row in rows[4:]} == set(draw_speed.LAWS)
+    for row in rows:
+        assert row["ratio"] == pytest.approx(row["ours"] / row["fastest_rival"])
+        assert ("ceiling" in row) == row["name"].startswith("fire")
 
 
 @pytest.mark.data
@@ -89,6 +107,10 @@ def test_nmnist_is_learnt_in_small(nsm, data_folder, tmp_path):
         ("reproduce tables {folder}/nothing.md", "nothing.md"),
         ("reproduce tables {folder}/page.md", "which does not exist"),
         ("bench train --network cnn", "network must be one of"),
+        (
+            "reproduce generator --stream bits",
+            "stream must be one of elements, inputs, samples, layers, seeds",
+        ),
     ],
 )
 def test_an_error_is_one_line(nsm, tmp_path, command, answer):

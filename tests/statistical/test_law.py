@@ -67,7 +67,8 @@ def by_position(
     layer: StochasticLayer, x: Tensor, law: Callable[[StochasticLayer, Tensor], Tensor]
 ) -> Tensor:
     """A law of one neuron's receptive field, at every position: (P, C)."""
-    fields = layer._fields(x[None])[0].expand(-1, len(layer.weight), -1)
+    fields = layer._fields(x[None])[0]
+    fields = fields.repeat_interleave(len(layer.weight) // fields.shape[1], dim=1)
     return torch.stack([law(layer, field) for field in fields])
 
 

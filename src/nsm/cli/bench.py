@@ -23,7 +23,10 @@ Results = Annotated[Path | None, typer.Option(help="Also write a result file.", 
 
 @app.command()
 def train(
-    network: Annotated[str, typer.Option(help="mnist-cnn or mnist-mlp.")] = "mnist-cnn",
+    network: Annotated[
+        list[str] | None,
+        typer.Option(help="mnist-cnn, mnist-mlp or allconv; may be repeated.", show_default="mnist-cnn"),
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps in each measurement.")] = 30,
     repeats: Repeats = 7,
     threads: Threads = None,
@@ -31,17 +34,25 @@ def train(
     results: Results = None,
     as_json: Json = False,
 ) -> None:
-    """Epoch time and peak memory of training, NSM over conventional twin.
+    """Time and peak memory of training, NSM over conventional twin.
+
+    An epoch's time, or that of one step of the published all-convolutional
+    network for CIFAR-10 on random images (allconv: float32 and bfloat16).
 
     Examples:
-        nsm bench train --network mnist-cnn --threads 1
+        nsm bench train --network mnist-cnn --network allconv --threads 1
     """
     from nsm.studies import speed
     from nsm.training.memory import keep_freed_memory
 
     keep_freed_memory()  # as nsm train does
     _set_threads(threads)
-    rows = speed.train_rows(network, repeats=repeats, steps=steps, root=data_dir)
+    rows: list[Row] = []
+    for name in network or ["mnist-cnn"]:
+        if name == "allconv":
+            rows += speed.allconv_rows(repeats=repeats)
+        else:
+            rows += speed.train_rows(name, repeats=repeats, steps=steps, root=data_dir)
     _report("speed-train", rows, results, as_json=as_json)
 
 
@@ -77,6 +88,27 @@ def predict(
         network or tuple(speed.PREDICTORS), batches=batch or (1, 256), repeats=repeats, samples=samples
     )
     _report("speed-predict", rows, results, as_json=as_json)
+
+
+@app.command()
+def draw(
+    repeats: Repeats = 7,
+    results: Results = None,
+    as_json: Json = False,
+) -> None:
+    """Drawing on one core: firing samples, with their gradient, and every synapse.
+
+    Elements (synapses) per second, over plain torch's.
+
+    Examples:
+        nsm bench draw --json
+    """
+    from nsm.studies import draw_speed
+    from nsm.training.memory import keep_freed_memory
+
+    keep_freed_memory()  # as nsm train does
+    _set_threads(1)
+    _report(draw_speed.STUDY, draw_speed.rows(repeats), results, as_json=as_json)
 
 
 @app.command()

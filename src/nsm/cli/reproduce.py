@@ -201,6 +201,32 @@ def clt(
 
 
 @app.command()
+def generator(
+    stream: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="elements, inputs, samples, layers, seeds or planes; may be repeated.", show_default="all"
+        ),
+    ] = None,
+    library: Annotated[
+        Path | None, typer.Option(help="TestU01's shared library.", show_default="the installed one")
+    ] = None,
+    results: Annotated[Path, typer.Option(help="Result file.")] = Path("runs/generator/results.json"),
+) -> None:
+    """The generator's numbers in the library's orders, under TestU01's SmallCrush.
+
+    Examples:
+        nsm reproduce generator --results results/generator.json
+    """
+    from nsm.studies import generator as study
+    from nsm.studies.results import write
+
+    chosen = tuple(stream or study.STREAMS)
+    write(results, study.STUDY, study.rows(chosen, None if library is None else str(library)))
+    typer.echo(f"{results}")
+
+
+@app.command()
 def saccades(
     fit: Annotated[
         bool, typer.Option("--fit", help="Fit the parameters first, instead of the library's own.")

@@ -8,6 +8,8 @@ for that one, or an error), ``off`` (plain torch). Samples are the same bits in 
 from nsm.native.maximum import fire_max
 from nsm.native.operators import fire
 from nsm.native.paths import active, instruction_set
+from nsm.native.sense import sense
 from nsm.native.standardize import standardize
+from nsm.native.synapse import synapse
 
-__all__ = ["active", "fire", "fire_max", "instruction_set", "standardize"]
+__all__ = ["active", "fire", "fire_max", "instruction_set", "sense", "standardize", "synapse"]

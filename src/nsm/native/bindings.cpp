@@ -49,6 +49,7 @@ void define(nb::module_& m, const char* name, std::vector<Field<Job>> fields) {
 NB_MODULE(_kernels, m) {
     m.def("instruction_sets", &nsm::instruction_sets);
     m.attr("largest_window") = nsm::kLargestWindow;
+    m.attr("lanes") = nsm::kLanes;
     define<nsm::Fire>(m, "fire",
                       {FIELD(u), FIELD(z), FIELD(scale), FIELD(shift), FIELD(rows), FIELD(inputs), FIELD(positions),
                        FIELD(channels), FIELD(samples), FIELD(u_stride), FIELD(seed), FIELD(place), FIELD(bfloat16),
@@ -77,6 +78,20 @@ NB_MODULE(_kernels, m) {
         {FIELD(grad), FIELD(u), FIELD(power), FIELD(gain), FIELD(bias), FIELD(grad_u), FIELD(grad_power),
          FIELD(by_gain), FIELD(by_bias), FIELD(inputs), FIELD(u_stride), FIELD(power_stride), FIELD(outer),
          FIELD(inner), FIELD(variance), FIELD(extra), FIELD(by_run)});
+    define<nsm::Sense>(m, "sense",
+                       {FIELD(x), FIELD(weight), FIELD(gain), FIELD(bias), FIELD(z), FIELD(origin), FIELD(member),
+                        FIELD(tap), FIELD(rows), FIELD(inputs), FIELD(positions), FIELD(window), FIELD(channels),
+                        FIELD(taps), FIELD(samples), FIELD(x_stride), FIELD(variance), FIELD(extra), FIELD(seed),
+                        FIELD(place), FIELD(bfloat16)});
+    define<nsm::SenseBackward>(
+        m, "sense_backward",
+        {FIELD(grad), FIELD(x), FIELD(weight), FIELD(gain), FIELD(bias), FIELD(by_u), FIELD(by_power), FIELD(origin),
+         FIELD(member), FIELD(tap), FIELD(inputs), FIELD(positions), FIELD(window), FIELD(channels), FIELD(taps),
+         FIELD(samples), FIELD(x_stride), FIELD(variance), FIELD(extra), FIELD(bfloat16), FIELD(straight_through)});
+    define<nsm::Synapse>(m, "synapse",
+                         {FIELD(z), FIELD(weight), FIELD(u), FIELD(rows), FIELD(table), FIELD(inputs),
+                          FIELD(positions), FIELD(groups), FIELD(channels), FIELD(synapses), FIELD(samples),
+                          FIELD(entries), FIELD(limit), FIELD(std), FIELD(seed), FIELD(place)});
     nsm::bind_program(m);
     nsm::bind_stream(m);
 }

@@ -145,4 +145,19 @@ void run(const StandardizeBackward& job, const Means& means) {
                     [&](const Part& part) { means.kernels.standardize_backward(job, part); });
 }
 
+void run(const Sense& job, const Means& means) { draw(job, means.kernels.sense, means.threads); }
+
+void run(const SenseBackward& job, const Means& means) {
+    const std::int64_t lanes = (job.channels + kLanes - 1) / kLanes * kLanes;
+    by_input_blocks(job.inputs, 0, job.inputs * job.positions * job.window * job.channels * job.taps,
+                    {job.by_u, job.by_power, (job.taps + 1) * lanes}, means.threads,
+                    [&](const Part& part) { means.kernels.sense_backward(job, part); });
+}
+
+void run(const Synapse& job, const Means& means) {
+    const std::int64_t sums = job.inputs * job.samples * job.positions * job.channels;
+    by_parts(sums, sums * job.synapses, means.threads,
+             [&](std::int64_t first, std::int64_t last) { means.kernels.synapse(job, first, last); });
+}
+
 }  // namespace nsm

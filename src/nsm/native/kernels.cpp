@@ -15,6 +15,9 @@ const Kernels kernels{
     .fire_max_backward = fire_max_backward,
     .standardize = standardize,
     .standardize_backward = standardize_backward,
+    .sense = sense,
+    .sense_backward = sense_backward,
+    .synapse = synapse,
 };
 
 }  // namespace nsm::NSM_INSTRUCTION_SET

@@ -10,6 +10,7 @@ namespace nsm {
 constexpr std::int64_t kGroup = 64;    // elements drawn together: 16 Philox blocks of 4 words
 constexpr std::int64_t kChunk = 1024;  // elements of a contiguous row handled at a time; a multiple of kGroup
 constexpr std::int64_t kLargestWindow = 64;
+constexpr std::int64_t kLanes = 16;  // neurons whose receptive fields are summed up side by side
 
 // Elements are float32, or bfloat16 where the job says so.
 struct Fire {
@@ -84,6 +85,47 @@ struct StandardizeBackward {
     bool by_run;
 };
 
+// u = sum_j xi_ij w_ij z_j, every xi_ij drawn. One law is in force: measured where entries > 0, Gaussian where std > 0,
+// else Bernoulli.
+struct Synapse {
+    const float* z;       // inputs x positions x groups x synapses; these filled up with zeros to a multiple of kGroup
+    const float* weight;  // channels x synapses, likewise
+    float* u;             // inputs * samples dense rows of positions x channels
+    const std::int64_t* rows;
+    const float* table;  // of entries equally likely factors
+    std::int64_t inputs, positions, groups, channels, synapses, samples, entries;
+    std::int64_t limit;  // a synapse transmits where its word lies below, at most 2^32
+    float std;
+    std::uint64_t seed;
+    std::uint32_t place;
+};
+
+// Samples of the maximum over windows (of one neuron, or more) straight from the inputs: tap t of neuron k of position p
+// lies at origin[p] + member[k] + tap[t].
+struct Sense {
+    const float* x;       // inputs rows, x_stride elements apart
+    const float* weight;  // taps x channels; these filled up with zeros to a multiple of kLanes
+    const float *gain, *bias;  // channels, likewise
+    void* z;                   // inputs * samples dense rows of positions x channels
+    const std::int64_t *origin, *member, *tap, *rows;
+    std::int64_t inputs, positions, window, channels, taps, samples, x_stride;
+    float variance, extra;
+    std::uint64_t seed;
+    std::uint32_t place;
+    bool bfloat16;  // z
+};
+
+struct SenseBackward {
+    const void* grad;  // as z
+    const float *x, *weight, *gain, *bias;
+    float* by_u;      // taps x channels, filled up: sums of z_j du; behind them the gradient at the gain
+    float* by_power;  // likewise: sums of z_j^2 dpower; the gradient at the bias
+    const std::int64_t *origin, *member, *tap;
+    std::int64_t inputs, positions, window, channels, taps, samples, x_stride;
+    float variance, extra;
+    bool bfloat16, straight_through;
+};
+
 // A part of a backward pass: some inputs, some elements of every run; its two sums go to scale and shift.
 struct Part {
     std::int64_t first_input, last_input, first, last;
@@ -103,8 +145,9 @@ constexpr std::int64_t scratch_size(const Fire& job) {
 }
 
 constexpr std::int64_t scratch_size(const FireMax&) { return kChunk; }
+constexpr std::int64_t scratch_size(const Sense& job) { return kGroup * job.channels; }
 
-// The loops of one instruction set: first to last are rows of the output, or inputs.
+// The loops of one instruction set: first to last are rows of the output, inputs, or (synapse) elements of the output.
 struct Kernels {
     const char* name;
     void (*fire)(const Fire& job, std::int64_t first, std::int64_t last, float* scratch);
@@ -113,6 +156,9 @@ struct Kernels {
     void (*fire_max_backward)(const FireMaxBackward& job, const Part& part);
     void (*standardize)(const Standardize& job, std::int64_t first, std::int64_t last);
     void (*standardize_backward)(const StandardizeBackward& job, const Part& part);
+    void (*sense)(const Sense& job, std::int64_t first, std::int64_t last, float* scratch);
+    void (*sense_backward)(const SenseBackward& job, const Part& part);
+    void (*synapse)(const Synapse& job, std::int64_t first, std::int64_t last);
 };
 
 }  // namespace nsm

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+
+import torch
 from torch import Tensor
 
 
@@ -29,3 +32,12 @@ def dense_rows(u: Tensor) -> Tensor:
     _, positions, channels = u.shape
     channel_last = (channels == 1 or u.stride(2) == 1) and (positions == 1 or u.stride(1) == channels)
     return u if channel_last or is_position_last(u) else u.contiguous()
+
+
+@functools.lru_cache(maxsize=256)
+def offsets(shape: tuple[int, ...], strides: tuple[int, ...]) -> Tensor:
+    """Where in memory each index of an array of this shape lies, in row-major order: int64, 1-d."""
+    found = torch.zeros(1, dtype=torch.int64)
+    for size, stride in zip(shape, strides, strict=True):
+        found = (found[:, None] + stride * torch.arange(size)).flatten()
+    return found

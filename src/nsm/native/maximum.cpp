@@ -5,14 +5,12 @@
 namespace nsm::NSM_INSTRUCTION_SET {
 namespace {
 
-constexpr float kUnit = 1.0f / 16777216.0f;
-
 // to[i] (times) P(z' = -1), a multiple of 2^-24.
 template <bool first, typename T>
 inline void silences(const T* u, const float* scale, const float* shift, i64 count, float* __restrict to) {
     for (i64 i = 0; i < count; ++i) {
         const float product = load(u[i]) * scale[i];
-        const float silent = (16777216.0f - threshold24(product + shift[i])) * kUnit;
+        const float silent = silence(product + shift[i]);
         to[i] = first ? silent : to[i] * silent;
     }
 }
@@ -32,11 +30,7 @@ void fire_max_chunk(const FireMax& job, i64 begin, i64 end, i64 first, i64 count
         }
         e += run;
     }
-    for (i64 e = 0; e < count; ++e) {
-        const float exact = threshold[e] * 16777216.0f;
-        const float rounded = exact < 8388608.0f ? (exact + 8388608.0f) - 8388608.0f : exact;
-        threshold[e] = 16777216.0f - rounded;
-    }
+    for (i64 e = 0; e < count; ++e) threshold[e] = maximum_threshold(threshold[e]);
     decide_side_by_side<T>(job, begin, end, first, count, threshold);
 }
 
@@ -71,7 +65,7 @@ template <typename T>
 inline void go_forward(const T* u, const float* scale, const float* shift, i64 count, float* __restrict silent,
                        const float* __restrict before, float* __restrict with) {
     for (i64 i = 0; i < count; ++i) {
-        silent[i] = (16777216.0f - threshold24(load(u[i]) * scale[i] + shift[i])) * kUnit;
+        silent[i] = silence(load(u[i]) * scale[i] + shift[i]);
         with[i] = before[i] * silent[i];
     }
 }

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import cast
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from nsm import functional
 from nsm.functional import Estimator
-from nsm.native import jobs
+from nsm.native import jobs, layout
 from nsm.native.checks import KERNEL_DTYPES, check_draw, check_estimator, kernels_for
 
 
@@ -76,20 +75,11 @@ def _empty_maxima(u: Tensor, rows: int) -> Tensor:
     return u.new_empty(rows, *u.shape[1 : 1 + _dims(u)], u.shape[-1])
 
 
-@functools.lru_cache(maxsize=256)
-def _offsets(shape: tuple[int, ...], strides: tuple[int, ...]) -> Tensor:
-    """Where in memory each index of an array of this shape lies, in row-major order: int64, 1-d."""
-    offsets = torch.zeros(1, dtype=torch.int64)
-    for size, stride in zip(shape, strides, strict=True):
-        offsets = (offsets[:, None] + stride * torch.arange(size)).flatten()
-    return offsets
-
-
 def _places(u: Tensor) -> tuple[Tensor, Tensor]:
     """Offsets of the windows and of the neurons in a window."""
     dims = _dims(u)
     shape, strides = u.shape[1:-1], u.stride()[1:-1]
-    return _offsets(shape[:dims], strides[:dims]), _offsets(shape[dims:], strides[dims:])
+    return layout.offsets(shape[:dims], strides[:dims]), layout.offsets(shape[dims:], strides[dims:])
 
 
 def _empty_gradient(u: Tensor) -> Tensor:

@@ -77,6 +77,27 @@ inline float threshold24(float s) {
     return s >= 0.0f ? 16777216.0f - tail : tail;
 }
 
+// The argument of erf, nsm.functional.standardize operation by operation: u is w z, power the sum of (w_j z_j)^2.
+inline float argument(float u, float power, float gain, float bias, float variance, float extra) {
+    const float scaled = u * gain, mean = scaled + bias;
+    const float shared = power * variance, total = shared + extra;
+    const float sure = mean >= 0.0f ? __builtin_inff() : -__builtin_inff();
+    const float ratio = mean / __builtin_sqrtf(2.0f * total);
+    return total == 0.0f ? sure : ratio;
+}
+
+constexpr float kUnit = 1.0f / 16777216.0f;
+
+// P(z' = -1), a multiple of 2^-24.
+inline float silence(float s) { return (16777216.0f - threshold24(s)) * kUnit; }
+
+// From the product of a window's silences to the threshold of its maximum.
+inline float maximum_threshold(float silent) {
+    const float exact = silent * 16777216.0f;
+    const float rounded = exact < 8388608.0f ? (exact + 8388608.0f) - 8388608.0f : exact;
+    return 16777216.0f - rounded;
+}
+
 inline float slope(float s, bool straight_through) {
     if (straight_through) return from_bits(bits(s) & 0x7fffffffu) <= 1.0f ? 1.0f : 0.0f;
     const float y = s * s * -kLog2E;

@@ -10,13 +10,8 @@ constexpr i64 kBlock = 256;
 template <bool by_run>
 inline void standardize_run(const float* u, const float* power, const float* gain, const float* bias, float variance,
                             float extra, i64 count, float* __restrict s) {
-    for (i64 i = 0; i < count; ++i) {
-        const float scaled = u[i] * gain[by_run ? 0 : i], mean = scaled + bias[by_run ? 0 : i];
-        const float shared = power[i] * variance, total = shared + extra;
-        const float sure = mean >= 0.0f ? __builtin_inff() : -__builtin_inff();
-        const float ratio = mean / __builtin_sqrtf(2.0f * total);
-        s[i] = total == 0.0f ? sure : ratio;
-    }
+    for (i64 i = 0; i < count; ++i)
+        s[i] = argument(u[i], power[i], gain[by_run ? 0 : i], bias[by_run ? 0 : i], variance, extra);
 }
 
 }  // namespace

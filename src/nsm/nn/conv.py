@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nsm import functional, native
+from nsm.fields import Fields, counts
 from nsm.functional import Estimator
-from nsm.nn.context import Draw, Fidelity
+from nsm.nn.context import Draw, Fidelity, active_fidelity, next_draw
 from nsm.nn.layer import StochasticLayer
 from nsm.nn.memory import channels_last
 from nsm.noise import Bernoulli, NoiseLaw
 
+_SMALL_FIELD = 32  # inputs of a neuron
 _CORRELATE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
@@ -113,6 +115,49 @@ class _Conv(StochasticLayer):
         dims = range(1, 1 + 2 * self._dims)
         return x.permute(0, *dims[::2], *dims[1::2], -1)
 
+    def _sample(self, x: Tensor) -> Tensor:
+        if not self._senses(x):
+            return super()._sample(x)
+        padded, where = (
+            self._pad(x).contiguous(),
+            Fields(self.product.stride, self.product.dilation, self._window),
+        )
+        if min(counts(padded.shape, self.weight.shape, where)) < 1:
+            return super()._sample(x)
+        draw, gain = next_draw(self.index, len(x), x.device), self._gain()
+        z = native.sense(
+            padded,
+            self.weight,
+            gain,
+            torch.zeros_like(gain) if self.bias is None else self.bias,
+            self.noise.variance,
+            self.eta**2,
+            where,
+            draw.seed,
+            draw.rows,
+            draw.place(),
+            torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype,
+            self.estimator,
+        )
+        return z.movedim(-1, 1)
+
+    def _senses(self, x: Tensor) -> bool:
+        """Whether samples come straight from the inputs: where receptive fields are small, and nobody wants
+        the product or a gradient at its input.
+        """
+        conv = self.product
+        plain = type(conv) is self._module and not (conv._forward_hooks or conv._forward_pre_hooks)  # noqa: SLF001
+        return (
+            plain
+            and not self.binary_input
+            and active_fidelity(self.fidelity) == "moment"
+            and conv.groups == 1
+            and self.weight[0].numel() <= _SMALL_FIELD
+            and x.device.type == "cpu"
+            and {x.dtype, self.weight.dtype} == {torch.float32}
+            and not x.requires_grad
+        )
+
     def _fire(self, u: Tensor, scale: Tensor, shift: Tensor, draw: Draw, like: Tensor) -> Tensor:
         if not self._pools:
             return super()._fire(u, scale, shift, draw, like)
@@ -185,10 +230,9 @@ class _Conv(StochasticLayer):
             zip(conv.kernel_size, conv.stride, conv.dilation, strict=True), start=2
         ):
             x = x.unfold(dim, dilation * (size - 1) + 1, stride)[..., ::dilation]
-        # (N, Cin, *positions, *kernel) to one field per group, repeated for the group's neurons.
+        # (N, Cin, *positions, *kernel) to one field per group.
         x = x.flatten(2, 1 + self._dims).transpose(1, 2)
-        x = x.reshape(len(x), x.shape[1], conv.groups, -1)
-        return x.repeat_interleave(conv.out_channels // conv.groups, dim=2)
+        return x.reshape(len(x), x.shape[1], conv.groups, -1)
 
 
 class Conv1d(_Conv):

@@ -142,7 +142,9 @@ class StochasticLayer(Drawing, ABC):
 
     @abstractmethod
     def _fields(self, x: Tensor) -> Tensor:
-        """Receptive fields (N, P, C or 1, F) of ``x``: F presynaptic values for each position and neuron."""
+        """Receptive fields (N, P, G, F) of ``x``: F presynaptic values for each position and each of G
+        groups of neurons.
+        """
 
     def flat_product(self, x: Tensor) -> Tensor:
         """w z for a batch of inputs: (N, P, C), P positions (1 for an (N, F) input of a linear layer), C
@@ -206,7 +208,10 @@ class StochasticLayer(Drawing, ABC):
             z = functional.with_gradient_of(signs, expected)
         else:
             with torch.no_grad():
-                drawn = self._synapse(x, draw) if mode == "synapse" else self._unit(x, draw)
+                if mode == "synapse":
+                    drawn = self._synapse(x, self.flatten(output), draw)
+                else:
+                    drawn = self._unit(x, draw)
                 drawn = self._pool(functional.sign(self._add_eta(drawn, draw)), output)
             z = functional.with_gradient_of(drawn, expected)
         return self._restore(z.to(output.dtype), output)
@@ -249,27 +254,17 @@ class StochasticLayer(Drawing, ABC):
         sure = torch.where(bias >= 0, torch.inf, -torch.inf).to(self._wide)
         return u, gain * inverse, torch.where(noisy, bias * inverse, sure)
 
-    def _synapse(self, x: Tensor, draw: Draw) -> Tensor:
-        """u with every xi_ij drawn: (R, P, C)."""
+    def _synapse(self, x: Tensor, common: Tensor, draw: Draw) -> Tensor:
+        """u with every xi_ij drawn: (R, P, C); ``common`` is w z, (N, P, C)."""
         signs, weight = self._signs(self._fields(x)), self.weight.flatten(1)
         if self.pooled > 1:
             # An average of 0 has synapses, a cell of the padding has none.
             signs = signs * self._fields(torch.ones_like(x[:1]))[..., None]
-        positions, synapses = signs.shape[1], weight.numel() * self.pooled
-        repeat = len(draw.rows) // len(x)
-        parts = []
-        # About 2^24 synapses at a time: the words of one part take some hundred megabytes.
-        size = max(1, 2**24 // (positions * synapses))
-        for first in range(0, len(draw.rows), size):
-            rows = draw.rows[first : first + size]
-            where = draw.place(random.Purpose.SYNAPSE)
-            xi = self.noise.from_words(random.words(draw.seed, rows, positions * synapses, where)).to(
-                weight.dtype
-            )
-            xi = xi.view(len(rows), positions, *weight.shape, self.pooled) + self.a[:, None, None]
-            source = torch.arange(first, first + len(rows), device=x.device) // repeat
-            parts.append((xi * (weight / self.pooled)[..., None] * signs[source]).sum((-2, -1)))
-        return torch.cat(parts) + (0.0 if self.bias is None else self.bias)
+            weight = (weight / self.pooled).repeat_interleave(self.pooled, dim=1)
+        where = draw.place(random.Purpose.SYNAPSE)
+        noisy = native.synapse(signs.flatten(-2), weight, self.noise, draw.seed, draw.rows, where)
+        sure = self.a * common + (0.0 if self.bias is None else self.bias)
+        return noisy + sure.repeat_interleave(len(draw.rows) // len(x), dim=0)
 
     def _signs(self, x: Tensor) -> Tensor:
         """The presynaptic values behind ``x``, (*x.shape, K): K signs of that average, or ``x`` itself where

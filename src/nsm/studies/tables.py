@@ -159,6 +159,21 @@ def _rivals(rows: Rows) -> Table:
     return ["samples/s", *names], cells
 
 
+def _generator(rows: Rows) -> Table:
+    cells = [
+        [
+            row["stream"],
+            f"{row['bytes'] / 2**30:.2f}",
+            str(row["statistics"]),
+            str(len(row["suspect"])),
+            f"{row['smallest']:.4f}",
+            f"{row['largest']:.4f}",
+        ]
+        for row in rows
+    ]
+    return ["stream", "GiB", "statistics", "suspect", "smallest p", "largest p"], cells
+
+
 def _clt(rows: Rows) -> Table:
     fan_ins = sorted({int(row["fan_in"]) for row in rows})
     headings = ["law", *(f"fan-in {fan_in}" for fan_in in fan_ins)]
@@ -189,8 +204,10 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "signals": ("learning", _signals),
     "speed-train": ("speed-train", _speed),
     "speed-predict": ("speed-predict", _speed),
+    "speed-draw": ("speed-draw", _speed),
     "rivals": ("speed-predict", _rivals),
     "compiled": ("compiled", _compiled),
+    "generator": ("generator", _generator),
     "clt": ("clt", _clt),
     "events": ("events", _speed),
     "saccades": ("saccades", _saccades),

@@ -1,0 +1,174 @@
+"""The generator's numbers, in the orders in which the library draws them, under TestU01's SmallCrush.
+
+TestU01 (L'Ecuyer and Simard, ACM TOMS 33(4), 2007) is not part of this package: its shared library is loaded
+if it is installed (Debian: libtestu01-0). It reads the numbers from a pipe while another process draws them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nsm import random
+
+STUDY = "generator"
+_ROWS = 4096  # of 64 elements, the numbers of one piece
+_SUSPECT = 1e-3  # TestU01's own limit for a p-value worth a look
+
+
+def _rows(piece: int, seed: int = 0) -> Tensor:
+    """The first 64 elements of consecutive samples of one input."""
+    samples = torch.arange(piece * _ROWS, (piece + 1) * _ROWS)
+    return random.words(torch.tensor(seed), random.row_indices(samples, torch.zeros_like(samples)), 64, 0)
+
+
+def _inputs(piece: int) -> Tensor:
+    """The first 64 elements of consecutive inputs of one sample."""
+    index = torch.arange(piece * _ROWS, (piece + 1) * _ROWS)
+    return random.words(torch.tensor(0), random.row_indices(0, index), 64, 0)
+
+
+def _elements(piece: int) -> Tensor:
+    """Consecutive elements of long rows."""
+    return random.words(torch.tensor(0), torch.tensor([[piece, 0]]), 64 * _ROWS, 0)
+
+
+def _layers(piece: int) -> Tensor:
+    """A network of 16 layers: its samples of 4 inputs, layer by layer, 4096 neurons each."""
+    index = torch.arange(4)
+    drawn = [
+        random.words(torch.tensor(0), random.row_indices(piece, index), 4096, random.place(layer))
+        for layer in range(16)
+    ]
+    return torch.stack(drawn)
+
+
+def _seeds(piece: int) -> Tensor:
+    """The first 4096 elements of consecutive seeds."""
+    row = torch.zeros(1, 2, dtype=torch.int64)
+    return torch.stack([random.words(torch.tensor(64 * piece + k), row, 4096, 0) for k in range(64)])
+
+
+def _planes(piece: int) -> Tensor:
+    """The words of drawn synapses, put together from their bits."""
+    return random.planes(torch.tensor(0), torch.tensor([[piece, 0]]), 64 * _ROWS, random.place())
+
+
+STREAMS: dict[str, Callable[[int], Tensor]] = {
+    "elements": _elements,
+    "inputs": _inputs,
+    "samples": _rows,
+    "layers": _layers,
+    "seeds": _seeds,
+    "planes": _planes,
+}
+
+
+def pieces(stream: str) -> Iterator[bytes]:
+    """The numbers of a stream without end, 32-bit little-endian words.
+
+    Raises:
+        ValueError: if ``stream`` is none of :data:`STREAMS`.
+    """
+    draw = _known(stream)
+    for piece in count():
+        yield draw(piece).numpy().astype("<u4").tobytes()
+
+
+def _known(stream: str) -> Callable[[int], Tensor]:
+    if stream not in STREAMS:
+        raise ValueError(f"stream must be one of {', '.join(STREAMS)}, got {stream!r}")
+    return STREAMS[stream]
+
+
+def rows(streams: tuple[str, ...] = tuple(STREAMS), library: str | None = None) -> list[dict[str, Any]]:
+    """One row for each stream: the statistics' p-values, and how many of them are suspect.
+
+    Args:
+        streams: of :data:`STREAMS`.
+        library: file of TestU01's shared library; by default the installed one.
+
+    Raises:
+        ValueError: if a stream is unknown, or TestU01 cannot be loaded.
+    """
+    for stream in streams:
+        _known(stream)
+    found = library or ctypes.util.find_library("testu01")
+    if found is None:
+        raise ValueError("TestU01 is not installed (Debian: libtestu01-0), and library names no file of it")
+    return [_row(stream, found) for stream in streams]
+
+
+def _row(stream: str, library: str) -> dict[str, Any]:
+    numbers = pieces(stream)
+    spawn = multiprocessing.get_context("spawn")
+    written = 0
+    with tempfile.TemporaryDirectory() as folder:
+        pipe = Path(folder) / "numbers"
+        os.mkfifo(pipe)
+        receiver, sender = spawn.Pipe(duplex=False)
+        battery = spawn.Process(target=_battery, args=(library, str(pipe), sender))
+        battery.start()
+        sender.close()
+        if (to := _opened(pipe, battery)) is not None:
+            try:
+                with os.fdopen(to, "wb", buffering=0) as file:
+                    for piece in numbers:
+                        file.write(piece)
+                        written += len(piece)
+            except BrokenPipeError:
+                pass  # the battery has seen enough
+        try:
+            p_values: dict[str, float] = receiver.recv()
+        except EOFError:
+            raise ValueError(f"{library} could not be loaded, or its battery failed") from None
+        battery.join()
+    suspect = [name for name, p in p_values.items() if not _SUSPECT <= p <= 1.0 - _SUSPECT]
+    return {
+        "stream": stream,
+        "battery": "TestU01 SmallCrush",
+        "bytes": written,
+        "statistics": len(p_values),
+        "suspect": suspect,
+        "smallest": min(p_values.values()),
+        "largest": max(p_values.values()),
+        "p_values": p_values,
+    }
+
+
+def _opened(pipe: Path, reader: Any) -> int | None:
+    """The pipe's end to write to, as soon as the other process reads; None if that ends before."""
+    while reader.is_alive():
+        try:
+            to = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            time.sleep(0.05)
+        else:
+            os.set_blocking(to, True)
+            return to
+    return None
+
+
+def _battery(library: str, pipe: str, sender: Any) -> None:
+    """Run SmallCrush on the numbers of a pipe and send its p-values (in a process of its own)."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # its report goes there
+    testu01 = ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
+    testu01.ufile_CreateReadBin.restype = ctypes.c_void_p
+    ctypes.c_int.in_dll(testu01, "swrite_Basic").value = 0
+    generator = testu01.ufile_CreateReadBin(pipe.encode(), ctypes.c_long(2**16))
+    testu01.bbattery_SmallCrush(ctypes.c_void_p(generator))
+    number = ctypes.c_int.in_dll(testu01, "bbattery_NTests").value
+    values = (ctypes.c_double * number).in_dll(testu01, "bbattery_pVal")
+    names = (ctypes.c_char_p * number).in_dll(testu01, "bbattery_TestNames")
+    sender.send({f"{i + 1} {(names[i] or b'').decode()}": values[i] for i in range(number)})
