@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
-from nsm import models, random
+from nsm import data, models, random
 from nsm.data import events as ev
 from nsm.data.events import Recordings, TimeFrames
+from nsm.data.sources import EventSource
 from nsm.inference import Reason
 from nsm.report.drawing import NSM, SOFT, TWIN, picture
 from nsm.streams import EVERY, Decision, StreamPredictor, window_of
@@ -161,8 +162,7 @@ def _line(
 
 
 def _recordings(name: str, root: Path | None) -> Recordings:
-    if name == "dvsgesture":
-        return ev.dvs_gesture("test", root)
-    if name == "dvsgesture-precut":
-        return ev.dvs_gesture_precut("test", root)
-    return ev.nmnist("test", root)
+    source = data.describe(name).source
+    readers = {"dvsgesture": ev.dvs_gesture, "dvsgesture-precut": ev.dvs_gesture_precut}
+    layout = source.layout if isinstance(source, EventSource) else "nmnist"
+    return readers.get(layout, ev.nmnist)("test", root)

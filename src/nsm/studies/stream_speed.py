@@ -6,8 +6,8 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,12 @@ from nsm.data.events import Events, make
 from nsm.engine import compile  # noqa: A004
 from nsm.report.drawing import NSM, SOFT, TWIN, picture
 from nsm.streams import EVERY, NMNIST_WINDOW, SlidingWindow, StreamPredictor
+from nsm.studies.timing import in_turn
 
 STUDY = "stream"
 RATE = 5_000_000  # events per second of the stream
 _ARRAY = 1000  # us of the stream that arrive at once
-_HOUR_RATE = 1000
-_HOUR_ARRAY = 100_000
+_HOUR_RATE, _HOUR_PERIOD = 10_000, 10  # something moves for one second in ten
 _NETWORK = "nmnist-cnn"
 
 
@@ -66,42 +66,39 @@ def run(
         progress: called with the number of parts done and of all.
     """
     stream = _arrays(rate, seconds, _ARRAY)
-    count, lasts = sum(map(len, stream)), seconds
     net = _network()
     program = compile(net)
-    deciders: dict[str, Callable[[], StreamPredictor]] = {
-        f"program, {samples} samples": _maker(program, samples) for samples in (10, 30, 100)
+    makers = {f"program, {samples} samples": _maker(program, samples) for samples in (10, 30, 100)}
+    makers |= {f"network, {samples} samples": _maker(net, samples) for samples in (1, 10)}
+    sides: dict[str, Callable[[], object]] = {
+        "window alone": partial(_window_alone, stream),
+        "window made anew for each decision": partial(_made_anew, stream),
+        **{f"stream with {name}": partial(_fed, maker, stream) for name, maker in makers.items()},
     }
-    deciders |= {f"network, {samples} samples": _maker(net, samples) for samples in (1, 10)}
-    parts = 3 + 2 * len(deciders)
-    done = 0
-    described: dict[str, Any] = {"rate": rate, "every_ms": EVERY / 1000, "threads": torch.get_num_threads()}
+    parts = len(sides) + len(makers) + 1
     rows: list[dict[str, Any]] = []
 
-    def tell(name: str, value: float, unit: str, **more: Any) -> None:
-        nonlocal done
-        rows.append({"name": name, "value": value, "unit": unit, **described, **more})
-        done += 1
+    def tell(name: str, value: float, unit: str, **described: Any) -> None:
+        rows.append({"name": name, "value": value, "unit": unit, "every_ms": EVERY / 1000, **described})
         if progress is not None:
-            progress(done, parts)
+            progress(len(rows), parts)
 
-    sides = {"window alone": _window_alone, "window made anew for each decision": _made_anew}
+    used: dict[str, Any] = {"rate": rate, "threads": torch.get_num_threads(), "kernels": native.active()}
+    count = sum(map(len, stream))
     for name, side in sides.items():
-        taken = _median(lambda side=side: side(stream), repeats)  # type: ignore[misc]
-        tell(name, taken / lasts, "load", events_per_second=count / taken, kernels=native.active())
-    latencies = {}
-    for name, maker in deciders.items():
-        taken = _median(lambda maker=maker: _fed(maker(), stream), repeats)  # type: ignore[misc]
-        tell(f"stream with {name}", taken / lasts, "load", events_per_second=count / taken)
-    for name, maker in deciders.items():
-        latencies[name] = found = _latencies(maker(), stream, decisions)
+        (taken,) = in_turn([side], repeats)
+        tell(name, taken / seconds, "load", events_per_second=count / taken, repeats=repeats, **used)
+    latencies = {name: _latencies(maker(), stream, decisions) for name, maker in makers.items()}
+    for name, found in latencies.items():
         p50, p99 = (float(np.percentile(found, q)) for q in (50, 99))
-        tell(f"decision by {name}", p50, "ms", p99=p99, decisions=len(found))
+        tell(f"decision by {name}", p50, "ms", p99=p99, decisions=len(found), **used)
     memory = _memory(_maker(program, 1)(), minutes)
     if memory:
+        used["rate"] = _HOUR_RATE / _HOUR_PERIOD
         growth = max(memory) - memory[0]
-        described["rate"] = _HOUR_RATE
-        tell("memory", max(memory), "MiB", after_first_minute=memory[0], growth=growth, minutes=minutes)
+        tell(
+            "memory", max(memory), "MiB", after_first_minute=memory[0], growth=growth, minutes=minutes, **used
+        )
     return Measured(rows, latencies, memory)
 
 
@@ -195,17 +192,8 @@ def _arrays(rate: int, seconds: float, span: int, *, seed: int = 0, start: int =
     return [part for part in parts if len(part)]
 
 
-def _median(measured: Callable[[], None], repeats: int) -> float:
-    taken = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        measured()
-        taken.append(time.perf_counter() - started)
-    return median(taken[1:])
-
-
-def _fed(predictor: StreamPredictor, stream: Sequence[Events]) -> None:
-    for _ in predictor.decisions(stream):
+def _fed(maker: Callable[[], StreamPredictor], stream: Sequence[Events]) -> None:
+    for _ in maker().decisions(stream):
         pass
 
 
@@ -267,15 +255,16 @@ def _again(stream: Sequence[Events]) -> Iterator[Events]:
 
 
 def _memory(predictor: StreamPredictor, minutes: int) -> list[float]:
-    """MiB of this process after each simulated minute of a stream of few events."""
+    """MiB of this process after each simulated minute of a stream in which something moves now and then."""
     pages = Path("/proc/self/statm")
     if not pages.exists():
         return []
     page = os.sysconf("SC_PAGE_SIZE") / 2**20
     found = []
     for minute in range(minutes):
-        start = minute * 60_000_000
-        for events in _arrays(_HOUR_RATE, 60.0, _HOUR_ARRAY, seed=1, start=start):
-            predictor.feed(events)
+        for burst in range(0, 60, _HOUR_PERIOD):
+            start = (60 * minute + burst) * 1_000_000
+            for events in _arrays(_HOUR_RATE, 1.0, _ARRAY, seed=1, start=start):
+                predictor.feed(events)
         found.append(int(pages.read_text().split()[1]) * page)
     return found
