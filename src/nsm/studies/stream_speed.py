@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,12 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from nsm import models, native, nn
 from nsm.data.events import Events, make
 from nsm.engine import compile  # noqa: A004
-from nsm.report.drawing import NSM, SOFT, TWIN, picture
+from nsm.report.drawing import CLASSES, NSM, SOFT, TWIN, picture
 from nsm.streams import EVERY, NMNIST_WINDOW, SlidingWindow, StreamPredictor
 from nsm.studies.timing import in_turn
 
@@ -27,21 +27,7 @@ RATE = 5_000_000  # events per second of the stream
 _ARRAY = 1000  # us of the stream that arrive at once
 _HOUR_RATE, _HOUR_PERIOD = 10_000, 10  # something moves for one second in ten
 _NETWORK = "nmnist-cnn"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What was measured.
-
-    Attributes:
-        rows: one for each figure, ``name``, ``value`` and ``unit``, and what it was measured with.
-        latencies: milliseconds of each decision, by what decided.
-        memory: MiB of the process after each simulated minute; empty where it cannot be known.
-    """
-
-    rows: list[dict[str, Any]]
-    latencies: dict[str, list[float]]
-    memory: list[float]
+_STREAM, _DECISION = "stream with ", "decision by "
 
 
 def run(
@@ -52,7 +38,7 @@ def run(
     repeats: int = 5,
     rate: int = RATE,
     progress: Callable[[int, int], object] | None = None,
-) -> Measured:
+) -> list[dict[str, Any]]:
     """Measure the network for N-MNIST on random events, untrained: its speed does not depend on its weights.
 
     A load is the time that a stream takes over the time that it lasts: below 1 it is kept up with.
@@ -64,6 +50,11 @@ def run(
         repeats: measurements of each load; medians count.
         rate: events per second of the stream, >= 1000.
         progress: called with the number of parts done and of all.
+
+    Returns:
+        Rows with ``name``, ``value`` and ``unit``: loads, with ``events_per_second``; median latencies of
+        decisions in milliseconds, with ``percentiles`` 0 to 100; and on Linux the largest memory of the
+        process in MiB, with that after each minute.
     """
     stream = _arrays(rate, seconds, _ARRAY)
     net = _network()
@@ -73,7 +64,7 @@ def run(
     sides: dict[str, Callable[[], object]] = {
         "window alone": partial(_window_alone, stream),
         "window made anew for each decision": partial(_made_anew, stream),
-        **{f"stream with {name}": partial(_fed, maker, stream) for name, maker in makers.items()},
+        **{f"{_STREAM}{name}": partial(_fed, maker, stream) for name, maker in makers.items()},
     }
     parts = len(sides) + len(makers) + 1
     rows: list[dict[str, Any]] = []
@@ -88,84 +79,88 @@ def run(
     for name, side in sides.items():
         (taken,) = in_turn([side], repeats)
         tell(name, taken / seconds, "load", events_per_second=count / taken, repeats=repeats, **used)
-    latencies = {name: _latencies(maker(), stream, decisions) for name, maker in makers.items()}
-    for name, found in latencies.items():
-        p50, p99 = (float(np.percentile(found, q)) for q in (50, 99))
-        tell(f"decision by {name}", p50, "ms", p99=p99, decisions=len(found), **used)
+    for name, maker in makers.items():
+        found = _latencies(maker(), stream, decisions)
+        percentiles = np.percentile(found, range(101)).round(4).tolist()
+        tell(
+            f"{_DECISION}{name}", percentiles[50], "ms", percentiles=percentiles, decisions=len(found), **used
+        )
     memory = _memory(_maker(program, 1)(), minutes)
     if memory:
         used["rate"] = _HOUR_RATE / _HOUR_PERIOD
-        growth = max(memory) - memory[0]
-        tell(
-            "memory", max(memory), "MiB", after_first_minute=memory[0], growth=growth, minutes=minutes, **used
-        )
-    return Measured(rows, latencies, memory)
+        tell("memory", max(memory), "MiB", after_first_minute=memory[0], by_minute=memory, **used)
+    return rows
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Headings and cells of the rows."""
     cells = []
     for row in rows:
-        rate, p99 = row.get("events_per_second"), row.get("p99")
+        rate, percentiles = row.get("events_per_second"), row.get("percentiles")
         cells.append(
             [
                 row["name"],
                 f"{row['value']:.3g}" if row["value"] < 1000 else f"{row['value']:,.0f}",
                 row["unit"],
-                "" if p99 is None else f"{p99:.3g}",
+                f"{percentiles[99]:.3g}" if percentiles else "",
                 "" if rate is None else f"{rate / 1e6:.3g}",
             ]
         )
     return ["what", "measured", "unit", "99 %", "M events/s"], cells
 
 
-def draw(measured: Measured) -> bytes:
+def draw(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Loads, latencies and memory, as PNG."""
 
     def panels(figure: Figure) -> None:
-        left, middle, right = figure.subplots(1, 3, width_ratios=(1.3, 1.2, 1.0))
-        _loads(left, measured.rows)
-        _distributions(middle, measured.latencies)
-        _over_time(right, measured.memory)
+        left, middle, right = figure.subplots(1, 3, width_ratios=(1.0, 1.5, 1.0))
+        _loads(left, [row for row in rows if row["unit"] == "load"][::-1])
+        _distributions(middle, [row for row in rows if row["unit"] == "ms"])
+        _over_time(right, [row for row in rows if row["unit"] == "MiB"])
 
-    return picture(panels, 10.0, 3.0, kind="png")
+    return picture(panels, 11.0, 3.0, kind="png")
 
 
-def _loads(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
-    loads = [row for row in rows if row["unit"] == "load"][::-1]
-    values = [row["value"] for row in loads]
-    colours = [NSM if value < 1.0 else TWIN for value in values]
-    axes.barh(range(len(loads)), values, 0.6, color=colours)
-    axes.set_yticks(range(len(loads)), [row["name"].removeprefix("stream with ") for row in loads])
-    axes.set_xscale("log")
+def _loads(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    values = [row["value"] for row in rows]
+    axes.barh(range(len(rows)), values, 0.6, color=[NSM if value < 1.0 else TWIN for value in values])
+    axes.set_yticks(range(len(rows)), [row["name"].removeprefix(_STREAM) for row in rows])
+    _logarithmic(axes)
     axes.axvline(1.0, color=SOFT, linewidth=1.0, linestyle="--")
     for place, value in enumerate(values):
         axes.annotate(f" {value:.2g}", (value, place), va="center", fontsize=7.5)
-    axes.set_xlim(right=4.0 * max(1.0, *values))
-    axes.set_title(f"Load of {loads[0]['rate'] / 1e6:g} M events/s")
+    axes.set_xlim(right=5.0 * max(1.0, *values))
+    axes.set_title(f"Load of {rows[0]['rate'] / 1e6:g} M events/s")
     axes.set_xlabel("time taken / time of the stream")
 
 
-def _distributions(axes: Axes, latencies: dict[str, list[float]]) -> None:
-    for name, found in latencies.items():
-        ordered = np.sort(found)
-        share = np.arange(1, len(found) + 1) / len(found)
+def _distributions(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    for colour, row in zip(CLASSES, rows, strict=False):
+        name = row["name"].removeprefix(_DECISION)
         style = "-" if name.startswith("program") else "--"
-        axes.plot(ordered, 100.0 * share, style, label=name, linewidth=1.5)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.axvline(EVERY / 1000, color=SOFT, linewidth=1.0, linestyle="--")
-    axes.set_title("Decisions faster than")
+        axes.plot(row["percentiles"], range(101), style, color=colour, label=name, linewidth=1.5)
+    _logarithmic(axes)
+    axes.axvline(EVERY / 1000, color=SOFT, linewidth=1.0, linestyle=":")
+    axes.set_title("Decisions that take less")
     axes.set_xlabel("ms")
     axes.set_ylabel("%")
-    axes.legend(fontsize=6.5, loc="lower right")
+    axes.legend(fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def _over_time(axes: Axes, memory: Sequence[float]) -> None:
-    axes.plot(range(1, len(memory) + 1), memory, color=NSM)
-    axes.set_ylim(bottom=0.0)
-    axes.set_title("Memory of the process (MiB)")
+def _over_time(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    for row in rows:
+        memory = row["by_minute"]
+        axes.plot(range(1, len(memory) + 1), memory, color=NSM)
+        axes.set_ylim(0.0, 1.3 * max(memory))
+    axes.set_title("Memory, whole process")
+    axes.set_ylabel("MiB")
     axes.set_xlabel("simulated minutes")
+
+
+def _logarithmic(axes: Axes) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _network() -> models.Network:
