@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import nsm
-from nsm import training
+from nsm import random, training
 from nsm.data import DataError
 from nsm.data import events as ev
+from nsm.streams import StreamPredictor
 from nsm.studies import results, stream_accuracy
 from nsm.studies.tables import render
 from tests.data.events.recordings import lay_out_nmnist
@@ -46,6 +47,21 @@ def test_each_time_is_scored_over_the_recordings_that_reach_it(tmp_path):
         [200 / 3, 100, 100]
     )
     assert all(row["samples"] == 1.0 for row in rows)
+
+
+def test_decisions_are_those_of_a_predictor(nsm_run, tmp_path):
+    lay_out_nmnist(tmp_path, per_digit=(0, 1))
+    recordings = ev.nmnist("test", tmp_path)[:2]
+    net, options = nsm.load(nsm_run), {"confidence": 0.5, "max_samples": 3}
+    frames = ev.TimeFrames(sensor_size=(34, 34, 2), bins=10, width=10_000, polarity="merged", binary=True)
+    rows = stream_accuracy.summary(net, frames, recordings, seed=4, **options)
+    used = {}
+    for number, (events, _) in enumerate(recordings):
+        predictor = StreamPredictor(net, frames, seed=random.derive(4, "recording", number), **options)
+        for decision in predictor.decisions([events]):
+            used.setdefault(decision.number, []).append(int(decision.prediction.samples_used))
+    assert [row["n"] for row in rows] == [len(each) for each in used.values()]
+    assert [row["samples"] * row["n"] for row in rows] == pytest.approx([sum(each) for each in used.values()])
 
 
 def test_a_run_is_scored_told_and_drawn(nsm_run, tmp_path):
