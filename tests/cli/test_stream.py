@@ -111,7 +111,11 @@ def test_simulated_digits_are_played(nsm, top, data_folder):
         ("{top}/run {top}/recording.bin --confidence 2", "confidence must be in (0, 1)", 0),
         ("{top}/run {top}/recording.bin --program {top}/recording.bin", "recording.bin: ", 0),
         ("{top}/nowhere {top}/recording.bin", "is {top}/nowhere a run folder?", 0),
-        ("{run} {top}/recording.bin", "a stream needs a network for one of nmnist, ", 0),
+        (
+            "{run} {top}/recording.bin",
+            "a stream needs a network for recordings of events; digits holds images of (1, 8, 8)",
+            0,
+        ),
     ],
 )
 def test_an_error_is_one_line(nsm, top, run, arguments, answer, before):

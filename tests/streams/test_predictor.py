@@ -29,6 +29,7 @@ def small_net(seed=0):
 
 
 NET = small_net()
+PROGRAM = nsm.compile(NET)
 EVENTS = random_events(300, (6, 6, 2), last=95_000)
 WAYS = {"samples": {"samples": 7}, "confidence": {"confidence": 0.9, "max_samples": 12}}
 
@@ -115,7 +116,12 @@ def test_numbers_beyond_the_random_streams_begin_again():
     [
         ({"net": 3}, TypeError, r"net must be a torch.nn.Module"),
         ({"frames": NMNIST_WINDOW}, ValueError, r"frames must have shape \(B, 3, 6, 6\), which this network"),
-        ({"net": nsm.compile(NET)}, ValueError, None),
+        ({"net": PROGRAM, "confidence": 0.9}, ValueError, "confidence must be None with a program"),
+        (
+            {"net": PROGRAM, "frames": NMNIST_WINDOW},
+            ValueError,
+            r"frames must give images \(3, 6, 6\), which this program takes, got \(10, 34, 34\)",
+        ),
         ({"samples": 0}, ValueError, "samples must be in"),
         ({"confidence": 1.0}, ValueError, r"confidence must be in \(0, 1\)"),
         ({"confidence": 0.9, "samples": 3}, ValueError, "samples must not be given with a confidence"),
@@ -125,7 +131,5 @@ def test_numbers_beyond_the_random_streams_begin_again():
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(change, error, message):
-    if message is None:
-        change, message = {**change, "confidence": 0.9}, "confidence must be None with a program"
     with pytest.raises(error, match=message):
         StreamPredictor(**{"net": NET, "frames": FRAMES, **change})

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from nsm import native
 from nsm.data import events as ev
-from nsm.streams import GESTURE_WINDOW, NMNIST_WINDOW, Counts, SlidingWindow
+from nsm.streams import GESTURE_WINDOW, NMNIST_WINDOW, Counts, SlidingWindow, window_of
 from tests.data.events.recordings import random_events
 from tests.streams import obvious
 
@@ -176,3 +176,10 @@ def test_other_arrays_are_refused(events):
     with pytest.raises(TypeError, match=r"must (be a structured array|have shape|hold whole numbers)"):
         list(window.feed(events))
     assert window.counts == Counts(0, 0, 0, 0)
+
+
+def test_windows_of_the_data_sets():
+    assert window_of("nmnist") is window_of("nmnist-simulated") is NMNIST_WINDOW
+    assert window_of("dvsgesture") is window_of("dvsgesture-precut") is GESTURE_WINDOW
+    with pytest.raises(ValueError, match=r"mnist holds images of \(1, 28, 28\)"):
+        window_of("mnist")

@@ -162,18 +162,18 @@ def stream(
 
     _set_threads(1)
     with progress(stream_speed.STUDY, quiet=quiet) as show_progress:
-        found = stream_speed.run(seconds=seconds, minutes=minutes, repeats=repeats, progress=show_progress)
+        rows = stream_speed.run(seconds=seconds, minutes=minutes, repeats=repeats, progress=show_progress)
     if results is not None:
-        write(results, stream_speed.STUDY, found.rows)
+        write(results, stream_speed.STUDY, rows)
     if picture is not None:
         picture.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(picture, stream_speed.draw(found))
+        write_atomically(picture, stream_speed.draw(rows))
     if as_json:
-        typer.echo(json.dumps({"study": stream_speed.STUDY, "rows": found.rows}))
+        typer.echo(json.dumps({"study": stream_speed.STUDY, "rows": rows}))
         return
     from nsm.cli.tables import show
 
-    headings, cells = stream_speed.table(found.rows)
+    headings, cells = stream_speed.table(rows)
     show(headings, cells, texts=headings[:1])
 
 

@@ -2,13 +2,12 @@
 
 from nsm.streams.predictor import EVERY, Decision, StreamPredictor
 from nsm.streams.window import Counts, Moment, SlidingWindow
-from nsm.streams.windows import GESTURE_WINDOW, NMNIST_WINDOW, WINDOWS, window_of
+from nsm.streams.windows import GESTURE_WINDOW, NMNIST_WINDOW, window_of
 
 __all__ = [
     "EVERY",
     "GESTURE_WINDOW",
     "NMNIST_WINDOW",
-    "WINDOWS",
     "Counts",
     "Decision",
     "Moment",

@@ -213,4 +213,6 @@ def _check_fits(net: nn.Module | Program, x: Tensor) -> None:
         check_inputs(net, x, "frames")
     elif net.shape != x.shape[1:]:
         wanted = ", ".join(map(str, net.shape))
-        raise ValueError(f"frames must give images ({wanted}), which this program takes, got {x.shape[1:]}")
+        raise ValueError(
+            f"frames must give images ({wanted}), which this program takes, got {tuple(x.shape[1:])}"
+        )

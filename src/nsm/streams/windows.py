@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
+from nsm.data import describe
 from nsm.data.events import TimeFrames
 from nsm.data.events.representations import GESTURE_FRAMES, GESTURE_WINDOW_BINS, NMNIST_FRAMES
 
@@ -12,20 +12,16 @@ from nsm.data.events.representations import GESTURE_FRAMES, GESTURE_WINDOW_BINS,
 NMNIST_WINDOW = replace(NMNIST_FRAMES, width=30_000)
 GESTURE_WINDOW = replace(GESTURE_FRAMES, bins=GESTURE_WINDOW_BINS)
 
-WINDOWS: Mapping[str, TimeFrames] = {
-    "nmnist": NMNIST_WINDOW,
-    "nmnist-simulated": NMNIST_WINDOW,
-    "dvsgesture": GESTURE_WINDOW,
-    "dvsgesture-precut": GESTURE_WINDOW,
-}
-
 
 def window_of(name: str) -> TimeFrames:
     """The frames that networks trained on a data set see of a stream.
 
     Raises:
-        ValueError: if the set holds no recordings of events.
+        ValueError: if there is no set of this name, or it holds no recordings of events.
     """
-    if name not in WINDOWS:
-        raise ValueError(f"a stream needs a network for one of {', '.join(WINDOWS)}; this one is for {name}")
-    return WINDOWS[name]
+    image = describe(name).image
+    for window in (NMNIST_WINDOW, GESTURE_WINDOW):
+        polarities, height, width = window.shape
+        if image == (window.bins * polarities, height, width):
+            return window
+    raise ValueError(f"a stream needs a network for recordings of events; {name} holds images of {image}")

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
-from nsm import models, random
+from nsm import data, models, random
 from nsm.data import events as ev
-from nsm.data.events import Recordings, TimeFrames
-from nsm.inference import Reason
+from nsm.data.events import Events, Recordings, TimeFrames
+from nsm.data.sources import EventSource
+from nsm.inference import Reason, predict
 from nsm.report.drawing import NSM, SOFT, TWIN, picture
-from nsm.streams import EVERY, Decision, StreamPredictor, window_of
+from nsm.streams import EVERY, SlidingWindow, window_of
 from nsm.training import read_recipe
 
 STUDY = "stream-accuracy"
@@ -77,30 +80,68 @@ def summary(
         that was decided for, the mean number of ``samples``, ``settled_percent`` of the decisions, mean
         ``entropy`` in nats, and the number ``n`` of recordings.
     """
-    decided: dict[int, list[tuple[Decision, int]]] = defaultdict(list)
+    decided: dict[int, list[_Scores]] = defaultdict(list)
     for number, (events, target) in enumerate(recordings):
-        # Each its own seed: decisions of the same number would share their draws.
+        # Decisions of the same number would share their draws.
         own = random.derive(seed, "recording", number)
-        predictor = StreamPredictor(net, frames, confidence=confidence, max_samples=max_samples, seed=own)
-        for decision in predictor.decisions([events]):
-            decided[decision.number].append((decision, target))
+        for decision, scores in _decisions(net, frames, events, target, confidence, max_samples, own):
+            decided[decision].append(scores)
         if progress is not None:
             progress(number + 1, len(recordings))
-    return [_row(number, decided[number]) for number in sorted(decided)]
+    return [
+        {
+            "ms": number * EVERY / 1000,
+            "accuracy_percent": 100.0 * mean(scores.right for scores in decided[number]),
+            "probability": mean(scores.probability for scores in decided[number]),
+            "samples": mean(scores.samples for scores in decided[number]),
+            "settled_percent": 100.0 * mean(scores.settled for scores in decided[number]),
+            "entropy": mean(scores.entropy for scores in decided[number]),
+            "n": len(decided[number]),
+        }
+        for number in sorted(decided)
+    ]
 
 
-def _row(number: int, decided: Sequence[tuple[Decision, int]]) -> dict[str, Any]:
-    predictions = [decision.prediction for decision, _ in decided]
-    settled = [p.reasons is not None and int(p.reasons[0]) == Reason.SETTLED for p in predictions]
-    return {
-        "ms": number * EVERY / 1000,
-        "accuracy_percent": 100.0 * mean(decision.label == target for decision, target in decided),
-        "probability": mean(decision.probability for decision, _ in decided),
-        "samples": mean(int(p.samples_used[0]) for p in predictions),
-        "settled_percent": 100.0 * mean(settled),
-        "entropy": mean(float(p.entropy[0]) for p in predictions),
-        "n": len(decided),
-    }
+class _Scores(NamedTuple):
+    """Of one decision."""
+
+    right: float
+    probability: float
+    samples: float
+    settled: float
+    entropy: float
+
+
+def _decisions(
+    net: nn.Module,
+    frames: TimeFrames,
+    events: Events,
+    target: int,
+    confidence: float,
+    max_samples: int,
+    seed: int,
+) -> Iterator[tuple[int, _Scores]]:
+    """The decisions of a stream of these events, with their numbers: those of a predictor, all at once."""
+    window = SlidingWindow(frames, every=EVERY)
+    moments = [*window.feed(events), *window.finish()]
+    if not moments:
+        return
+    x = torch.from_numpy(np.stack([moment.frames for moment in moments])).float().flatten(1, 2)
+    numbers = torch.tensor([moment.number for moment in moments])
+    found = predict(net, x, confidence=confidence, max_samples=max_samples, seed=seed, inputs=numbers)
+    assert found.reasons is not None
+    probability, label = found.probabilities.max(1)
+    columns = (
+        label == target,
+        probability,
+        found.samples_used,
+        found.reasons == Reason.SETTLED,
+        found.entropy,
+    )
+    for number, row in zip(
+        numbers.tolist(), torch.stack([c.double() for c in columns], 1).tolist(), strict=True
+    ):
+        yield number, _Scores(*row)
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
@@ -161,8 +202,7 @@ def _line(
 
 
 def _recordings(name: str, root: Path | None) -> Recordings:
-    if name == "dvsgesture":
-        return ev.dvs_gesture("test", root)
-    if name == "dvsgesture-precut":
-        return ev.dvs_gesture_precut("test", root)
-    return ev.nmnist("test", root)
+    source = data.describe(name).source
+    readers = {"dvsgesture": ev.dvs_gesture, "dvsgesture-precut": ev.dvs_gesture_precut}
+    layout = source.layout if isinstance(source, EventSource) else "nmnist"
+    return readers.get(layout, ev.nmnist)("test", root)

@@ -5,43 +5,29 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from nsm import models, native, nn
 from nsm.data.events import Events, make
 from nsm.engine import compile  # noqa: A004
-from nsm.report.drawing import NSM, SOFT, TWIN, picture
+from nsm.report.drawing import CLASSES, NSM, SOFT, TWIN, picture
 from nsm.streams import EVERY, NMNIST_WINDOW, SlidingWindow, StreamPredictor
+from nsm.studies.timing import in_turn
 
 STUDY = "stream"
 RATE = 5_000_000  # events per second of the stream
 _ARRAY = 1000  # us of the stream that arrive at once
-_HOUR_RATE = 1000
-_HOUR_ARRAY = 100_000
+_HOUR_RATE, _HOUR_PERIOD = 10_000, 10  # something moves for one second in ten
 _NETWORK = "nmnist-cnn"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What was measured.
-
-    Attributes:
-        rows: one for each figure, ``name``, ``value`` and ``unit``, and what it was measured with.
-        latencies: milliseconds of each decision, by what decided.
-        memory: MiB of the process after each simulated minute; empty where it cannot be known.
-    """
-
-    rows: list[dict[str, Any]]
-    latencies: dict[str, list[float]]
-    memory: list[float]
+_STREAM, _DECISION = "stream with ", "decision by "
 
 
 def run(
@@ -52,7 +38,7 @@ def run(
     repeats: int = 5,
     rate: int = RATE,
     progress: Callable[[int, int], object] | None = None,
-) -> Measured:
+) -> list[dict[str, Any]]:
     """Measure the network for N-MNIST on random events, untrained: its speed does not depend on its weights.
 
     A load is the time that a stream takes over the time that it lasts: below 1 it is kept up with.
@@ -64,45 +50,46 @@ def run(
         repeats: measurements of each load; medians count.
         rate: events per second of the stream, >= 1000.
         progress: called with the number of parts done and of all.
+
+    Returns:
+        Rows with ``name``, ``value`` and ``unit``: loads, with ``events_per_second``; median latencies of
+        decisions in milliseconds, with ``percentiles`` 0 to 100; and on Linux the largest memory of the
+        process in MiB, with that after each minute.
     """
     stream = _arrays(rate, seconds, _ARRAY)
-    count, lasts = sum(map(len, stream)), seconds
     net = _network()
     program = compile(net)
-    deciders: dict[str, Callable[[], StreamPredictor]] = {
-        f"program, {samples} samples": _maker(program, samples) for samples in (10, 30, 100)
+    makers = {f"program, {samples} samples": _maker(program, samples) for samples in (10, 30, 100)}
+    makers |= {f"network, {samples} samples": _maker(net, samples) for samples in (1, 10)}
+    sides: dict[str, Callable[[], object]] = {
+        "window alone": partial(_window_alone, stream),
+        "window made anew for each decision": partial(_made_anew, stream),
+        **{f"{_STREAM}{name}": partial(_fed, maker, stream) for name, maker in makers.items()},
     }
-    deciders |= {f"network, {samples} samples": _maker(net, samples) for samples in (1, 10)}
-    parts = 3 + 2 * len(deciders)
-    done = 0
-    described: dict[str, Any] = {"rate": rate, "every_ms": EVERY / 1000, "threads": torch.get_num_threads()}
+    parts = len(sides) + len(makers) + 1
     rows: list[dict[str, Any]] = []
 
-    def tell(name: str, value: float, unit: str, **more: Any) -> None:
-        nonlocal done
-        rows.append({"name": name, "value": value, "unit": unit, **described, **more})
-        done += 1
+    def tell(name: str, value: float, unit: str, **described: Any) -> None:
+        rows.append({"name": name, "value": value, "unit": unit, "every_ms": EVERY / 1000, **described})
         if progress is not None:
-            progress(done, parts)
+            progress(len(rows), parts)
 
-    sides = {"window alone": _window_alone, "window made anew for each decision": _made_anew}
+    used: dict[str, Any] = {"rate": rate, "threads": torch.get_num_threads(), "kernels": native.active()}
+    count = sum(map(len, stream))
     for name, side in sides.items():
-        taken = _median(lambda side=side: side(stream), repeats)  # type: ignore[misc]
-        tell(name, taken / lasts, "load", events_per_second=count / taken, kernels=native.active())
-    latencies = {}
-    for name, maker in deciders.items():
-        taken = _median(lambda maker=maker: _fed(maker(), stream), repeats)  # type: ignore[misc]
-        tell(f"stream with {name}", taken / lasts, "load", events_per_second=count / taken)
-    for name, maker in deciders.items():
-        latencies[name] = found = _latencies(maker(), stream, decisions)
-        p50, p99 = (float(np.percentile(found, q)) for q in (50, 99))
-        tell(f"decision by {name}", p50, "ms", p99=p99, decisions=len(found))
+        (taken,) = in_turn([side], repeats)
+        tell(name, taken / seconds, "load", events_per_second=count / taken, repeats=repeats, **used)
+    for name, maker in makers.items():
+        found = _latencies(maker(), stream, decisions)
+        percentiles = np.percentile(found, range(101)).round(4).tolist()
+        p50, p99 = percentiles[50], percentiles[99]
+        described = {"p99": p99, "percentiles": percentiles, "decisions": len(found)}
+        tell(f"{_DECISION}{name}", p50, "ms", **described, **used)
     memory = _memory(_maker(program, 1)(), minutes)
     if memory:
-        growth = max(memory) - memory[0]
-        described["rate"] = _HOUR_RATE
-        tell("memory", max(memory), "MiB", after_first_minute=memory[0], growth=growth, minutes=minutes)
-    return Measured(rows, latencies, memory)
+        used["rate"] = _HOUR_RATE / _HOUR_PERIOD
+        tell("memory", max(memory), "MiB", after_first_minute=memory[0], by_minute=memory, **used)
+    return rows
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
@@ -122,53 +109,58 @@ def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]
     return ["what", "measured", "unit", "99 %", "M events/s"], cells
 
 
-def draw(measured: Measured) -> bytes:
+def draw(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Loads, latencies and memory, as PNG."""
 
     def panels(figure: Figure) -> None:
-        left, middle, right = figure.subplots(1, 3, width_ratios=(1.3, 1.2, 1.0))
-        _loads(left, measured.rows)
-        _distributions(middle, measured.latencies)
-        _over_time(right, measured.memory)
+        left, middle, right = figure.subplots(1, 3, width_ratios=(1.0, 1.5, 1.0))
+        _loads(left, [row for row in rows if row["unit"] == "load"][::-1])
+        _distributions(middle, [row for row in rows if row["unit"] == "ms"])
+        _over_time(right, [row for row in rows if row["unit"] == "MiB"])
 
-    return picture(panels, 10.0, 3.0, kind="png")
+    return picture(panels, 11.0, 3.0, kind="png")
 
 
-def _loads(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
-    loads = [row for row in rows if row["unit"] == "load"][::-1]
-    values = [row["value"] for row in loads]
-    colours = [NSM if value < 1.0 else TWIN for value in values]
-    axes.barh(range(len(loads)), values, 0.6, color=colours)
-    axes.set_yticks(range(len(loads)), [row["name"].removeprefix("stream with ") for row in loads])
-    axes.set_xscale("log")
+def _loads(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    values = [row["value"] for row in rows]
+    axes.barh(range(len(rows)), values, 0.6, color=[NSM if value < 1.0 else TWIN for value in values])
+    axes.set_yticks(range(len(rows)), [row["name"].removeprefix(_STREAM) for row in rows])
+    _logarithmic(axes)
     axes.axvline(1.0, color=SOFT, linewidth=1.0, linestyle="--")
     for place, value in enumerate(values):
         axes.annotate(f" {value:.2g}", (value, place), va="center", fontsize=7.5)
-    axes.set_xlim(right=4.0 * max(1.0, *values))
-    axes.set_title(f"Load of {loads[0]['rate'] / 1e6:g} M events/s")
+    axes.set_xlim(right=5.0 * max(1.0, *values))
+    axes.set_title(f"Load of {rows[0]['rate'] / 1e6:g} M events/s")
     axes.set_xlabel("time taken / time of the stream")
 
 
-def _distributions(axes: Axes, latencies: dict[str, list[float]]) -> None:
-    for name, found in latencies.items():
-        ordered = np.sort(found)
-        share = np.arange(1, len(found) + 1) / len(found)
+def _distributions(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    for colour, row in zip(CLASSES, rows, strict=False):
+        name = row["name"].removeprefix(_DECISION)
         style = "-" if name.startswith("program") else "--"
-        axes.plot(ordered, 100.0 * share, style, label=name, linewidth=1.5)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.axvline(EVERY / 1000, color=SOFT, linewidth=1.0, linestyle="--")
-    axes.set_title("Decisions faster than")
+        axes.plot(row["percentiles"], range(101), style, color=colour, label=name, linewidth=1.5)
+    _logarithmic(axes)
+    axes.axvline(EVERY / 1000, color=SOFT, linewidth=1.0, linestyle=":")
+    axes.set_title("Decisions that take less")
     axes.set_xlabel("ms")
     axes.set_ylabel("%")
-    axes.legend(fontsize=6.5, loc="lower right")
+    axes.legend(fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def _over_time(axes: Axes, memory: Sequence[float]) -> None:
-    axes.plot(range(1, len(memory) + 1), memory, color=NSM)
-    axes.set_ylim(bottom=0.0)
-    axes.set_title("Memory of the process (MiB)")
+def _over_time(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    for row in rows:
+        memory = row["by_minute"]
+        axes.plot(range(1, len(memory) + 1), memory, color=NSM)
+        axes.set_ylim(0.0, 1.3 * max(memory))
+    axes.set_title("Memory, whole process")
+    axes.set_ylabel("MiB")
     axes.set_xlabel("simulated minutes")
+
+
+def _logarithmic(axes: Axes) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _network() -> models.Network:
@@ -195,17 +187,8 @@ def _arrays(rate: int, seconds: float, span: int, *, seed: int = 0, start: int =
     return [part for part in parts if len(part)]
 
 
-def _median(measured: Callable[[], None], repeats: int) -> float:
-    taken = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        measured()
-        taken.append(time.perf_counter() - started)
-    return median(taken[1:])
-
-
-def _fed(predictor: StreamPredictor, stream: Sequence[Events]) -> None:
-    for _ in predictor.decisions(stream):
+def _fed(maker: Callable[[], StreamPredictor], stream: Sequence[Events]) -> None:
+    for _ in maker().decisions(stream):
         pass
 
 
@@ -267,15 +250,16 @@ def _again(stream: Sequence[Events]) -> Iterator[Events]:
 
 
 def _memory(predictor: StreamPredictor, minutes: int) -> list[float]:
-    """MiB of this process after each simulated minute of a stream of few events."""
+    """MiB of this process after each simulated minute of a stream in which something moves now and then."""
     pages = Path("/proc/self/statm")
     if not pages.exists():
         return []
     page = os.sysconf("SC_PAGE_SIZE") / 2**20
     found = []
     for minute in range(minutes):
-        start = minute * 60_000_000
-        for events in _arrays(_HOUR_RATE, 60.0, _HOUR_ARRAY, seed=1, start=start):
-            predictor.feed(events)
+        for burst in range(0, 60, _HOUR_PERIOD):
+            start = (60 * minute + burst) * 1_000_000
+            for events in _arrays(_HOUR_RATE, 1.0, _ARRAY, seed=1, start=start):
+                predictor.feed(events)
         found.append(int(pages.read_text().split()[1]) * page)
     return found

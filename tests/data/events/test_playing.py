@@ -120,3 +120,31 @@ def test_a_pipe_that_fails_is_a_broken_recording():
 
     with pytest.raises(DataError, match=r"^pipe: cannot be read"):
         list(ev.play(Failing(), "pipe"))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.sampled_from(["aedat", "bin"]),
+    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=3),
+    st.integers(0, 400),
+)
+def test_what_can_be_read_is_played_the_same(tmp_path_factory, kind, changes, length):
+    path = tmp_path_factory.getbasetemp() / f"changed.{kind}"
+    write, read = (ev.write_aedat, ev.read_aedat) if kind == "aedat" else (ev.write_nmnist, ev.read_nmnist)
+    write(path, random_events(30))
+    data = bytearray(path.read_bytes())
+    for place, value in changes:
+        data[place % len(data)] = value
+    data = bytes(data[: len(data) - max(0, length - 350)])
+    path.write_bytes(data)
+    parts, damage = [], None
+    try:
+        parts.extend(ev.play(Pipe(data, (50,)), "pipe"))
+    except DataError as error:
+        damage = error
+    try:
+        events = read(path)
+    except DataError:
+        return
+    assert damage is None
+    assert np.array_equal(np.concatenate(parts), events)
