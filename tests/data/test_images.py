@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
@@ -58,3 +61,19 @@ def test_what_is_no_image_set_is_refused(change, message):
     }
     with pytest.raises(ValueError, match=message):
         ImageSet(**{**fields, **change})
+
+
+def test_copies_are_kept_as_bits_and_shown_as_zeros_and_ones():
+    shown = torch.arange(48).reshape(2, 4, 6) % 3 == 0
+    bits = np.packbits(shown.numpy(), axis=2)
+    copied = replace(image_set(), copies=torch.from_numpy(bits))
+    images, targets = copied.batch(torch.tensor([3, 0]), torch.tensor([1, 0]))
+    assert images.dtype == torch.float32
+    assert torch.equal(images.flatten(1), torch.stack((shown[1, 3], shown[0, 0])).float())
+    assert targets.tolist() == [2, 0]
+    part = copied.subset(torch.tensor([3]))
+    assert torch.equal(part.batch(torch.tensor([0]), torch.tensor([1]))[0], images[:1])
+    with pytest.raises(
+        ValueError, match=r"copies must be uint8 of shape \(K, 4, 1\), got .*uint8.* \(2, 3, 1\)"
+    ):
+        replace(copied, copies=copied.copies[:, :3])

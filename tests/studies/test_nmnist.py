@@ -23,7 +23,7 @@ def test_simulated_recordings_are_learnt_first_and_every_part_is_held_out_once(s
     assert {nmnist.regime_of(job.config) for job in first} == {"simulated"}
     assert all(job.config.data.unrecorded for job in first)
     assert len(first) == 2 * 2
-    assert len(then) == 2 * 2 * 2 * (nmnist.FOLDS + 1)
+    assert len(then) == 2 * 2 * 2 * (nmnist.Size().folds + 1)
     assert len({job.folder for job in first + then}) == len(first + then)
     for regime in ("alone", "adapted"):
         for kind in nmnist.KINDS:
@@ -69,11 +69,16 @@ def test_a_network_and_its_twin_learn_the_same_with_the_same_effort(stages):
 def test_what_is_adapted_needs_what_is_simulated(tmp_path, regimes, counts):
     lay_out_nmnist(tmp_path)
     assert [len(jobs) for jobs in nmnist.stages(tmp_path, regimes=regimes, root=tmp_path)] == counts
+    (first, then) = nmnist.stages(tmp_path, regimes=regimes, kinds=["twin"], root=tmp_path)
+    assert [len(first), len(then)] == [count // 2 for count in counts]
+    assert {job.label for job in first + then} == {"twin"}
 
 
 def test_impossible_choices_are_refused(tmp_path):
     with pytest.raises(ValueError, match="regime must be one of alone, simulated, adapted, got 'real'"):
         nmnist.stages(tmp_path, regimes=["real"], root=tmp_path)
+    with pytest.raises(ValueError, match="kind must be one of bnsm, twin, got 'nsm'"):
+        nmnist.stages(tmp_path, kinds=["nsm"], root=tmp_path)
     with pytest.raises(ValueError, match="seeds must be at least 1, got 0"):
         nmnist.stages(tmp_path, seeds=0, root=tmp_path)
     with pytest.raises(data.DataError, match="has to be fetched by hand"):

@@ -266,7 +266,10 @@ def saccades(
 def nmnist(
     runs: Annotated[Path, typer.Option(help="Folder of runs, results and report.")] = Path("runs/nmnist"),
     regime: Annotated[
-        list[str] | None, typer.Option(help="Only this; may be repeated.", show_default="all")
+        list[str] | None, typer.Option(help="Only this regime; may be repeated.", show_default="all")
+    ] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Only this kind; may be repeated.", show_default="all")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to SEEDS - 1.")] = 1,
     epochs: Epochs = None,
@@ -290,7 +293,7 @@ def nmnist(
 
     Needs N-MNIST (a part will do) and MNIST in the data folder. An hour or two
     on one core. What was interrupted is continued, what is finished is used
-    again. Regimes: alone, simulated, adapted.
+    again. Regimes: alone, simulated, adapted; kinds: bnsm, twin.
 
     Examples:
         nsm reproduce nmnist --quick
@@ -306,17 +309,17 @@ def nmnist(
     from nsm.studies.results import write
 
     size = study.sized(quick=quick, epochs=epochs, simulated=simulated)
-    chosen = regime or list(study.REGIMES)
-    stages = study.stages(runs, regimes=chosen, seeds=seeds, size=size, root=data_dir)
+    regimes, kinds = regime or list(study.REGIMES), kind or list(study.KINDS)
+    stages = study.stages(runs, regimes=regimes, kinds=kinds, seeds=seeds, size=size, root=data_dir)
     path, count = results or runs / "results.json", sum(map(len, stages))
     found: list[Row] = []
     with progress(study.STUDY, quiet=quiet) as show:
         show(0, count)
-        for row in study.rows(stages, processes=processes, root=data_dir):
+        for row in study.rows(stages, size=size, processes=processes, root=data_dir):
             found.append(row)
             write(path, study.STUDY, table.ordered(found))
             show(len(found), count)
-    shown = collect(stages, found, data_dir)
+    shown = collect(stages, found, size, data_dir)
     write_atomically(runs / REPORT_FILE, regimes_report(shown).encode())
     if picture is not None:
         picture.parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ class Regime(NamedTuple):
 
     Attributes:
         name: what it is, in words.
-        errors: error in percent by the network's name.
+        errors: error in percent by the network's name, for every network that has a colour.
         courses: error on held-out recordings after each epoch, in percent, by the network's name; empty where
             nothing was held out.
     """
@@ -135,7 +135,7 @@ def _errors(axes: Axes, shown: Regimes) -> None:
     places = np.arange(len(shown.regimes))
     for i, (name, colour) in enumerate(shown.colours.items()):
         height = 0.8 / len(shown.colours)
-        values = [regime.errors.get(name, 0.0) for regime in shown.regimes]
+        values = [regime.errors[name] for regime in shown.regimes]
         bars = axes.barh(places - 0.4 + (i + 0.5) * height, values, height * 0.9, color=colour, label=name)
         axes.bar_label(bars, [f" {value:.2f}" for value in values], fontsize=7.5, color=INK)
     axes.set_yticks(places, [regime.name for regime in shown.regimes])

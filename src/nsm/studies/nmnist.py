@@ -24,9 +24,6 @@ from nsm.training import Config, load_recipe, with_overrides
 
 STUDY = "nmnist"
 NETWORK = "nmnist-cnn"
-SAMPLES = 100
-SIMULATED_SAMPLES = 20  # of each of the 10,000 simulated test recordings
-FOLDS = 4
 CLASSES = data.describe("nmnist").classes
 _SEED = 0
 
@@ -37,12 +34,12 @@ REGIMES: Mapping[Regime, str] = {
     "adapted": "simulated, then real",
 }
 # Epochs in each regime: of 600 recordings an epoch is six steps.
-EPOCHS: Mapping[Regime, int] = {"simulated": 6, "alone": 30, "adapted": 8}
+EPOCHS: Mapping[Regime, int] = {"simulated": 6, "alone": 30, "adapted": 4}
+SAMPLES: Mapping[Regime, int] = {"simulated": 20, "alone": 100, "adapted": 100}
 KINDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "bnsm": ("NSM, Bernoulli noise", ("model=nsm", "noise=bernoulli:0.5", "pooling=average")),
     "twin": ("conventional twin (ReLU)", ("model=twin",)),
 }
-PUBLISHED: Mapping[str, float] = {"bnsm": 0.689, "twin": 0.927}  # whole N-MNIST, by the paper [N19]
 
 
 class Size(NamedTuple):
@@ -52,14 +49,18 @@ class Size(NamedTuple):
         epochs: of each regime.
         simulated: recordings to simulate for training; None for one of each image.
         folds: parts of the cross-validation.
+        samples: with which the networks of each regime are scored; those of simulated recordings on ten times
+            as many as the others together.
     """
 
     epochs: Mapping[Regime, int] = EPOCHS
     simulated: int | None = None
-    folds: int = FOLDS
+    folds: int = 4
+    samples: Mapping[Regime, int] = SAMPLES
 
 
-QUICK = Size({"simulated": 1, "alone": 1, "adapted": 1}, simulated=1000, folds=2)
+_ONE: Mapping[Regime, int] = {"simulated": 1, "alone": 1, "adapted": 1}
+QUICK = Size(_ONE, simulated=500, folds=2, samples=dict.fromkeys(_ONE, 2))
 
 
 def sized(*, quick: bool = False, epochs: int | None = None, simulated: int | None = None) -> Size:
@@ -105,7 +106,7 @@ def configuration(
 _LEARNING: Mapping[Regime, tuple[str, ...]] = {
     "simulated": (),
     "alone": ("batch_size=25", "lr=1e-3", "averaging=0.99"),
-    "adapted": ("batch_size=25", "lr=3e-4", "averaging=0.98"),
+    "adapted": ("batch_size=25", "lr=1e-4", "averaging=0.98"),
 }
 
 
@@ -129,6 +130,7 @@ def stages(
     folder: Path,
     *,
     regimes: Sequence[str] = tuple(REGIMES),
+    kinds: Sequence[str] = tuple(KINDS),
     seeds: int = 1,
     size: Size | None = None,
     root: Path | None = None,
@@ -140,19 +142,21 @@ def stages(
     Args:
         folder: where the run folders lie.
         regimes: of :data:`REGIMES`; what is adapted needs what is simulated as well.
+        kinds: of :data:`KINDS`.
         seeds: seeds 0 .. seeds - 1.
         size: how much is learnt; None for :class:`Size`.
         root: data folder, see :func:`nsm.data.load`.
 
     Raises:
-        ValueError: for an unknown regime or an impossible number of seeds.
+        ValueError: for an unknown regime or kind, or an impossible number of seeds.
         DataError: if there are no real recordings in the data folder.
     """
     if seeds < 1:
         raise ValueError(f"seeds must be at least 1, got {seeds}")
-    for regime in regimes:
-        if regime not in REGIMES:
-            raise ValueError(f"regime must be one of {', '.join(REGIMES)}, got {regime!r}")
+    for name, asked, known in (("regime", regimes, REGIMES), ("kind", kinds, KINDS)):
+        for one in asked:
+            if one not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {one!r}")
     chosen = size or Size()
     data.fetch("nmnist", root)
     subset = len(ev.nmnist("train", root)) < data.describe("nmnist").train
@@ -164,7 +168,7 @@ def stages(
         config = configuration(regime, kind, seed=seed, size=chosen, fold=fold, folder=folder, subset=subset)
         return runs.Job(kind, config, run_folder(folder, regime, kind, seed=seed, size=chosen, fold=fold))
 
-    pairs = [(seed, kind) for seed in range(seeds) for kind in KINDS]
+    pairs = [(seed, kind) for seed in range(seeds) for kind in kinds]
     return [
         [job("simulated", kind, seed, None) for seed, kind in pairs] if needed else [],
         [
@@ -176,13 +180,15 @@ def stages(
     ]
 
 
-def rows(stages: Iterable[Sequence[runs.Job]], *, processes: int, root: Path | None) -> Iterator[Row]:
+def rows(
+    stages: Iterable[Sequence[runs.Job]], *, size: Size, processes: int, root: Path | None
+) -> Iterator[Row]:
     """The result row of each job of :func:`stages`, as :func:`nsm.studies.runs.rows` gives them."""
     for jobs in stages:
-        yield from runs.rows(jobs, partial(score, root=root), processes=processes, root=root)
+        yield from runs.rows(jobs, partial(score, size=size, root=root), processes=processes, root=root)
 
 
-def score(job: runs.Job, net: Network, splits: Splits, *, root: Path | None) -> dict[str, Any]:
+def score(job: runs.Job, net: Network, splits: Splits, *, size: Size, root: Path | None) -> dict[str, Any]:
     """Scores on what was held out: a fold, or the test set; of simulated recordings, on the real training
     recordings as well, whose images it has not seen.
 
@@ -190,11 +196,12 @@ def score(job: runs.Job, net: Network, splits: Splits, *, root: Path | None) -> 
         job: the run.
         net: what it left.
         splits: its images.
+        size: with how many samples.
         root: data folder, see :func:`nsm.data.load`.
     """
     wanted, regime, peak = job.config.data, regime_of(job.config), peak_mib()
     scored = splits.test if wanted.fold is None else splits.validation
-    samples = SIMULATED_SAMPLES if regime == "simulated" else SAMPLES
+    samples = size.samples[regime]
     row: dict[str, Any] = {
         "regime": regime,
         "fold": None if wanted.fold is None else wanted.fold[0],
@@ -204,6 +211,6 @@ def score(job: runs.Job, net: Network, splits: Splits, *, root: Path | None) -> 
     if regime == "simulated":
         recorded = data.load("nmnist", root, validation=0).train
         row["recorded_n"] = len(recorded)
-        row["recorded_error_percent"] = evaluate(net, recorded, samples=SAMPLES, seed=_SEED).error_percent
+        row["recorded_error_percent"] = evaluate(net, recorded, samples=samples, seed=_SEED).error_percent
         row["peak_mib"] = peak
     return row

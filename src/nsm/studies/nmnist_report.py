@@ -21,12 +21,15 @@ _ASKED = 12
 _SIDES: Mapping[str, tuple[str, str]] = {"bnsm": ("NSM", NSM), "twin": ("Twin", TWIN)}
 
 
-def collect(stages: Sequence[Sequence[Job]], rows: Sequence[Row], root: Path | None = None) -> Regimes:
+def collect(
+    stages: Sequence[Sequence[Job]], rows: Sequence[Row], size: nmnist.Size, root: Path | None = None
+) -> Regimes:
     """What the page shows of the first seed's runs.
 
     Args:
         stages: the runs, from :func:`nsm.studies.nmnist.stages`; all of them are over.
         rows: their rows.
+        size: how much they learnt.
         root: data folder, see :func:`nsm.data.load`.
     """
     jobs = [job for stage in stages for job in stage if job.config.training.seed == 0]
@@ -48,9 +51,9 @@ def collect(stages: Sequence[Sequence[Job]], rows: Sequence[Row], root: Path | N
             "event camera, recordings that are simulated from MNIST, or first these and then the real ones."
         ),
         regimes=regimes,
-        colours=dict(_SIDES.values()),
+        colours=dict(side for kind, side in _SIDES.items() if any(row["model"] == kind for row in rows)),
         judged=f"{learnt:,} real recordings",
-        asked=_asked(jobs, root),
+        asked=_asked(jobs, size.samples["adapted"], root),
         classes=nmnist.CLASSES,
         headings=nmnist_table.HEADINGS,
         cells=nmnist_table.cells(rows),
@@ -81,14 +84,14 @@ def _folds(jobs: Sequence[Job], kind: str) -> list[Job]:
     return [job for job in jobs if job.label == kind and job.config.data.fold is not None]
 
 
-def _asked(jobs: Sequence[Job], root: Path | None) -> list[Asked]:
+def _asked(jobs: Sequence[Job], samples: int, root: Path | None) -> list[Asked]:
     """What the networks of the first part say of it, which they were not taught; least sure ones first."""
     held_out = {kind: folds[0] for kind in _SIDES if (folds := _folds(jobs, kind))}
     if not held_out:
         return []
     images = load_splits(next(iter(held_out.values())).config, root).validation
     said = {
-        kind: evaluate(models.load(job.folder), images, samples=nmnist.SAMPLES).prediction
+        kind: evaluate(models.load(job.folder), images, samples=samples).prediction
         for kind, job in held_out.items()
     }
     first = next(iter(said.values()))

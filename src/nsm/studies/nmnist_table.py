@@ -26,7 +26,8 @@ def table(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
     ``recorded`` is the error on the real training recordings, each judged by a network that has not learnt it
     (nor, in its simulated form, its image); ``test`` that of the network that learnt all of them, on the real
-    test recordings; ``simulated`` that on the simulated ones. None where it was not measured.
+    test recordings; ``simulated`` that on the simulated ones, and ``peak_mib`` the most memory of a
+    process that learnt these. None where it was not measured.
     """
     order = {(regime, kind): i for i, (regime, kind) in enumerate(product(nmnist.REGIMES, nmnist.KINDS))}
     groups: dict[tuple[nmnist.Regime, str], list[Row]] = {}
@@ -54,6 +55,7 @@ def _summary(regime: nmnist.Regime, kind: str, rows: Sequence[Row]) -> dict[str,
         "recorded": _pooled(recorded),
         "test": None if regime == "simulated" else _pooled(tested),
         "simulated": _pooled(tested) if regime == "simulated" else None,
+        "peak_mib": max((row["peak_mib"] for row in whole if row.get("peak_mib")), default=None),
     }
 
 
@@ -63,7 +65,8 @@ def _pooled(scores: Sequence[tuple[float, int]]) -> float | None:
 
 
 HEADINGS = (
-    "learnt", "network", "recordings", "epochs", "real held out, %", "real test, %", "simulated test, %",
+    "learnt", "network", "recordings", "epochs",
+    "real held out, %", "real test, %", "simulated test, %", "peak, MiB",
 )  # fmt: skip
 NOTES = (
     (
@@ -74,7 +77,8 @@ NOTES = (
         "Real held out: all real training recordings, each left out in turn with others (cross-validation); "
         "for networks of simulated recordings, all at once. Real test: recordings of the test set, read once "
         "by the network that learnt all real training recordings. Simulated test: recordings simulated from "
-        "MNIST's test images."
+        "MNIST's test images. Peak: most memory of the process that learnt and scored. A Neural Sampling "
+        "Machine is asked 100 times, or 20 times where networks of simulated recordings are scored."
     ),
 )
 
@@ -88,6 +92,7 @@ def cells(rows: Iterable[Row]) -> list[list[str]]:
             f"{row['learnt']:,}",
             str(row["epochs"]),
             *("" if row[key] is None else f"{row[key]:.2f}" for key in ("recorded", "test", "simulated")),
+            "" if row["peak_mib"] is None else f"{row['peak_mib']:,.0f}",
         ]
         for row in table(rows)
     ]
