@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.cli.conftest import nsm, run, trained
 
@@ -33,10 +35,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def address(programs: tuple[str, str], folder: Path) -> Iterator[str]:
+def recorded(folder: Path) -> Path:
+    """A run folder of a network for recordings that has learnt nothing, which would take longer."""
+    from nsm import models, training
+    from nsm.files import write_atomically
+
+    run = folder / "recorded"
+    torch.manual_seed(0)
+    models.save(models.build("nmnist-cnn"), run)
+    config = models.files.read_config(run) | {"recipe": training.load_recipe("nmnist-cnn").to_dict()}
+    write_atomically(run / "config.json", json.dumps(config).encode())
+    return run
+
+
+@pytest.fixture(scope="session")
+def address(programs: tuple[str, str], folder: Path, recorded: Path) -> Iterator[str]:
     from tests.demo.browser import serving
 
-    with serving(folder) as url:
+    with serving(folder, str(recorded)) as url:
         yield url
 
 

@@ -18,7 +18,10 @@ pytest.importorskip("selenium", reason="selenium is not installed: it comes with
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
+from nsm import data
+from nsm.data.events import write_nmnist
 from nsm.demo.pictures import from_pad
+from nsm.demo.recording import from_drawing, moments
 from nsm.demo.sampling import answer, looks, percent
 from nsm.demo.subject import load_subject
 from nsm.demo.turning import turned
@@ -30,8 +33,8 @@ SEVEN = [(-50, -100), (60, -100), (-10, 110)]
 
 @pytest.fixture(scope="module")
 def subject(address, folder):
-    (run,) = (folder / "runs" / "demo").iterdir()
-    return load_subject(run)
+    found = map(load_subject, (folder / "runs" / "demo").iterdir())
+    return next(subject for subject in found if subject.set_name == "digits")
 
 
 def draw(page, points):
@@ -91,7 +94,8 @@ def test_a_digit_is_drawn_turned_and_its_numbers_are_the_librarys(page, subject)
     look = expected(subject, drawn(page))
     assert_shows(page, look)
     said = answer(look, subject.classes, least=0.5)
-    assert page.text("#nsm-answer .nsm-headline") == said.headline == "7"
+    assert page.text("#nsm-answer .nsm-headline") == said.headline
+    assert page.text("#nsm-answer .nsm-sentence") == said.sentence
     before = page.text("#nsm-turned .nsm-words")
     assert "50 samples at each angle" in before
 
@@ -127,8 +131,9 @@ def test_the_keyboard_is_enough(page, subject):
     pad.send_keys(Keys.ARROW_UP * 10, " ", Keys.ARROW_DOWN * 20, " ")
     page.until(lambda: page.text("#nsm-answer .nsm-samples"), "an answer")
     page.driver.execute_script("document.activeElement.blur()")  # the pen is drawn only while in focus
-    assert_shows(page, expected(subject, drawn(page)))
-    assert page.text("#nsm-answer .nsm-headline") == "1"
+    look = expected(subject, drawn(page))
+    assert_shows(page, look)
+    assert page.text("#nsm-answer .nsm-headline") == answer(look, subject.classes, least=0.5).headline
 
 
 def png(width, height):
@@ -142,19 +147,17 @@ def png(width, height):
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
 
 
-def upload(page, path):
-    page.find("#nsm-upload input[type=file], input#nsm-upload, #nsm-upload ~ input[type=file]").send_keys(
-        str(path)
-    )
+def upload(page, path, button="#nsm-upload"):
+    script = """const at = document.querySelector(arguments[0]);
+        return at.querySelector('input[type=file]') || at.parentElement.querySelector('input[type=file]')"""
+    page.driver.execute_script(script, button).send_keys(str(path))
 
 
 def test_a_picture_is_uploaded_and_wrong_files_are_refused(page, subject, tmp_path):
     path = tmp_path / "seven.png"
-    seven = np.full((60, 40), 250, np.uint8)
-    seven[10:16, 8:32] = 20
-    for row in range(16, 50):
-        seven[row, 28 - row // 3 : 33 - row // 3] = 20
-    Image.fromarray(seven).save(path)
+    images = data.load("digits").test
+    seven = images.images[int((images.targets == 7).nonzero()[0]), 0].numpy()
+    Image.fromarray(255 - np.kron(seven, np.ones((10, 10), np.uint8))).save(path)
     upload(page, path)
     page.until(lambda: page.text("#nsm-answer .nsm-headline") == "7", "a seven")
     assert_shows(page, expected(subject, drawn(page)))
@@ -179,6 +182,29 @@ def test_a_picture_is_uploaded_and_wrong_files_are_refused(page, subject, tmp_pa
     upload(page, tmp_path / "huge.png")
     page.until(lambda: "maximum allowed size" in page.text("body"), "a word on the size")
     assert page.text("#nsm-answer .nsm-headline") == "7"
+
+
+def open_events(page):
+    page.find("#nsm-events-tab-button, [role=tab]:nth-of-type(2)").click()
+    page.until(lambda: page.find("#nsm-recorded").is_displayed(), "the second tab")
+
+
+def test_a_recording_is_played_and_predicted_over_time(page, recorded, tmp_path):
+    events = from_drawing(from_pad(drawn(page), "mnist"), seed=0)
+    open_events(page)
+    page.find("#nsm-play-drawing").click()
+    page.until(lambda: re.search(r"\b(\d+) of \1 ms", page.text("#nsm-course")), "the end of the recording")
+    subject = load_subject(recorded)
+    *_, last = moments(subject.net, events, confidence=0.99, most=100, seed=0)
+    assert page.text("#nsm-course .nsm-samples") == str(len(last.look.votes))
+    assert page.text("#nsm-course .nsm-entropy") == f"{float(last.look.prediction.entropy[0]):.3f} nats"
+
+    write_nmnist(tmp_path / "short.bin", events[events["t"] < 50_000])
+    upload(page, tmp_path / "short.bin", "#nsm-upload-recording")
+    page.until(lambda: re.search(r"\b(4\d|50) of \1 ms", page.text("#nsm-course")), "the end of the file")
+    (tmp_path / "broken.bin").write_bytes(b"\0" * 7)
+    upload(page, tmp_path / "broken.bin", "#nsm-upload-recording")
+    page.until(lambda: "broken.bin" in page.text("#nsm-recording-message"), "a word on the file")
 
 
 def test_a_phone_needs_no_sideways_scrolling(page, address):

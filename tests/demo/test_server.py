@@ -2,9 +2,9 @@ import socket
 
 import pytest
 
-from nsm import demo
+from nsm import demo, models
 from nsm.demo import server
-from nsm.demo.subject import load_subject
+from nsm.demo.subject import Subject, Subjects, load_subject
 
 gradio = pytest.importorskip("gradio", reason="gradio is not installed: it comes with the extra 'demo'")
 
@@ -13,7 +13,8 @@ gradio = pytest.importorskip("gradio", reason="gradio is not installed: it comes
 def client(run, tmp_path_factory):
     from starlette.testclient import TestClient
 
-    app = server.application(load_subject(run), str(tmp_path_factory.mktemp("uploads")))
+    recordings = Subject(models.build("nmnist-cnn").eval(), "nmnist", "fresh")
+    app = server.application(Subjects(load_subject(run), recordings), str(tmp_path_factory.mktemp("uploads")))
     with TestClient(app, base_url="http://127.0.0.1") as client:
         yield client
 

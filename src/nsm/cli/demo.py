@@ -14,9 +14,9 @@ def demo(
     run: Annotated[
         Path | None,
         typer.Argument(
-            help="Run folder of nsm train, of digits or letters.",
+            help="Run folder of nsm train: of digits, letters or N-MNIST.",
             metavar="RUN",
-            show_default="a small network, trained in seconds",
+            show_default="small networks, trained at the first call",
         ),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any that is free.")] = 7860,
@@ -24,8 +24,9 @@ def demo(
 ) -> None:
     """Open a web page: draw a digit, turn it, and see the samples vote.
 
-    The page is served to this machine alone and loads nothing from elsewhere.
-    It needs the extra: pip install 'neural-sampling-machines[demo]'.
+    A second tab plays recordings of an event camera. The page is served to
+    this machine alone and loads nothing from elsewhere. It needs the extra:
+    pip install 'neural-sampling-machines[demo]'.
 
     Examples:
         nsm demo
@@ -34,9 +35,7 @@ def demo(
     from nsm import demo as room
 
     room.check_installed()
-    from nsm.demo.subject import bundled_subject, load_subject
+    from nsm.demo.subject import subjects
 
-    subject = bundled_subject(Path("runs/demo"), quiet=quiet) if run is None else load_subject(run)
-    room.serve(
-        subject, port=port, ready=lambda url: typer.echo(f"{subject.title}: {url} (stop it by Ctrl-C)")
-    )
+    found = subjects(run, Path("runs/demo"), quiet=quiet)
+    room.serve(found, port=port, ready=lambda url: typer.echo(f"{url} (stop it by Ctrl-C)"))

@@ -29,7 +29,8 @@ def load(name: str, root: str | Path | None = None, *, validation: int | None = 
     The division is a fixed one, whatever the seed of a run, and a larger validation set contains the smaller.
     Recordings of event cameras become the images that the published networks see; their validation set is
     made of whole users where the set knows them, and may be a little larger than asked for. Recordings of
-    ``"nmnist-simulated"`` are simulated from MNIST at the first call, which takes minutes.
+    ``"nmnist-simulated"`` are simulated from MNIST at the first call, which takes minutes, those of
+    ``"digits-simulated"`` from the bundled digits, which takes seconds.
 
     Args:
         name: one of :data:`SETS`.
@@ -64,7 +65,8 @@ class _Parts(NamedTuple):
 
 def _parts(info: SetInfo, name: str, root: str | Path | None) -> _Parts:
     if info.source is None:
-        return _bundled_digits(info, name)
+        bundled = _bundled_digits(info, "digits")
+        return bundled if name == "digits" else _simulated(bundled, name, root)
     if isinstance(info.source, EventSource):
         fetch(name, root)
         return _framed(info.source, name, root)

@@ -9,6 +9,7 @@ import gradio as gr
 
 from nsm.data.classes import DIGITS
 from nsm.demo import panels
+from nsm.demo.controls import panel, slider
 from nsm.demo.latest import Latest
 from nsm.demo.questions import Questions
 from nsm.demo.subject import Subject
@@ -45,8 +46,8 @@ class _Output(NamedTuple):
     chart: gr.HTML
 
 
-def drawing_tab(subject: Subject, page: gr.Blocks) -> None:
-    """Lay out the tab inside ``page``."""
+def drawing_tab(subject: Subject, page: gr.Blocks) -> gr.HTML:
+    """Lay out the tab inside ``page``; what is drawn on it is the value of the pad that is returned."""
     questions = Questions(subject)
     with gr.Row(elem_classes="nsm-grid"):
         with gr.Column(elem_classes="nsm-a"):
@@ -58,7 +59,7 @@ def drawing_tab(subject: Subject, page: gr.Blocks) -> None:
                 elem_id="nsm-pad",
                 pen=_PENS[subject.set_name],
             )
-            angle = _slider("Turn, in degrees", -HALF_TURN, HALF_TURN, 0, STEP, "nsm-angle")
+            angle = slider("Turn, in degrees", -HALF_TURN, HALF_TURN, 0, STEP, "nsm-angle")
             with gr.Row():
                 clear = gr.Button("Clear", min_width=80, elem_id="nsm-clear")
                 upload = gr.UploadButton(
@@ -83,15 +84,7 @@ def drawing_tab(subject: Subject, page: gr.Blocks) -> None:
             )
             settings = _settings()
     _connect(questions, _Input(pad, angle, clear, upload, digit, *settings), output, page)
-
-
-def panel(name: str, value: str = "") -> gr.HTML:
-    """A place for HTML."""
-    return gr.HTML(value, apply_default_css=False, elem_id=name)
-
-
-def _slider(label: str, low: float, high: float, value: float, step: float, name: str) -> gr.Slider:
-    return gr.Slider(low, high, value, step=step, label=label, buttons=[], elem_id=name)
+    return pad
 
 
 def _settings() -> tuple[gr.Radio, gr.Slider, gr.Slider, gr.Number]:
@@ -102,8 +95,8 @@ def _settings() -> tuple[gr.Radio, gr.Slider, gr.Slider, gr.Number]:
                 value=0.99,
                 label="Confidence that more samples would not change the class",
             ),
-            _slider("Least probability of an answer", 0, 0.99, 0.5, 0.01, "nsm-least"),
-            _slider("Most samples", 10, 1000, 200, 10, "nsm-most"),
+            slider("Least probability of an answer", 0, 0.99, 0.5, 0.01, "nsm-least"),
+            slider("Most samples", 10, 1000, 200, 10, "nsm-most"),
             gr.Number(0, label="Seed of the samples", minimum=0, maximum=2**32 - 1, precision=0),
         )
 

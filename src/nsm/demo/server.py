@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from nsm.demo.subject import Subject
+    from nsm.demo.subject import Subjects
 
 HOST = "127.0.0.1"
 UPLOAD_LIMIT = 16 * 2**20  # bytes: a large photograph
@@ -31,11 +31,11 @@ _HEADERS = (
 )
 
 
-def serve(subject: Subject, *, port: int, ready: Callable[[str], object]) -> None:
+def serve(subjects: Subjects, *, port: int, ready: Callable[[str], object]) -> None:
     """Serve the page until Ctrl-C.
 
     Args:
-        subject: the network.
+        subjects: the networks.
         port: in [0, 65535]; 0 for any that is free.
         ready: called with the page's address once it can be opened.
 
@@ -44,7 +44,7 @@ def serve(subject: Subject, *, port: int, ready: Callable[[str], object]) -> Non
         OSError: if the port is taken.
     """
     with bound(port) as listener, tempfile.TemporaryDirectory(prefix="nsm-demo-") as uploads:
-        app = application(subject, uploads)
+        app = application(subjects, uploads)
         import uvicorn
 
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
@@ -70,11 +70,11 @@ def bound(port: int) -> socket.socket:
     return listener
 
 
-def application(subject: Subject, uploads: str) -> FastAPI:
+def application(subjects: Subjects, uploads: str) -> FastAPI:
     """The page as a web application.
 
     Args:
-        subject: the network.
+        subjects: the networks.
         uploads: folder for what readers upload.
 
     Raises:
@@ -104,7 +104,7 @@ def application(subject: Subject, uploads: str) -> FastAPI:
     )
     mounted: FastAPI = gradio.mount_gradio_app(
         app,
-        build(subject),
+        build(subjects),
         path="/",
         server_name=HOST,
         footer_links=[],
