@@ -84,4 +84,5 @@ def _seen(frames: TimeFrames, events: Events) -> Tensor:
 def _counts(events: Events) -> NDArray[np.int64]:
     width, height, _ = NMNIST_FRAMES.sensor_size
     cells = (events["p"].astype(np.int64) * height + events["y"]) * width + events["x"]
-    return np.bincount(cells, minlength=2 * height * width).reshape(2, height, width)
+    counts: NDArray[np.int64] = np.bincount(cells, minlength=2 * height * width).astype(np.int64)
+    return counts.reshape(2, height, width)
