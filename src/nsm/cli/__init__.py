@@ -12,6 +12,7 @@ import typer
 
 from nsm.cli import bench, data, reproduce
 from nsm.cli.compile import compile  # noqa: A004
+from nsm.cli.demo import demo
 from nsm.cli.errors import Commands
 from nsm.cli.evaluate import evaluate
 from nsm.cli.predict import predict
@@ -31,6 +32,7 @@ app.command()(evaluate)
 app.command()(predict)
 app.command()(stream)
 app.command()(compile)
+app.command()(demo)
 app.add_typer(data.app, name="data")
 app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(bench.app, name="bench")

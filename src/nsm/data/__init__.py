@@ -5,7 +5,7 @@ from nsm.data.fetch import fetch
 from nsm.data.folder import data_root, is_present
 from nsm.data.images import ImageSet, Splits
 from nsm.data.load import event_images, load
-from nsm.data.picture import read_picture
+from nsm.data.picture import read_drawing, read_picture
 from nsm.data.sets import SETS, SetInfo, describe
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "fetch",
     "is_present",
     "load",
+    "read_drawing",
     "read_picture",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 from pathlib import Path
@@ -45,37 +46,58 @@ def read_picture(path: Path, image: tuple[int, int, int], *, invert: bool | None
     if channels not in (1, 3):
         raise ValueError(f"image must have 1 channel, grey, or 3, red, green and blue, got shape {image}")
     picture = Image.fromarray(_read(path, "L" if channels == 1 else "RGB"))
-    background = _background(np.atleast_3d(np.asarray(picture)))
-    fitted = ImageOps.pad(picture, (width, height), method=Image.Resampling.BOX, color=background)
-    dark_on_light = (channels == 1 and background[0] > 127) if invert is None else invert
+    paper = background(np.atleast_3d(np.asarray(picture)))
+    fitted = ImageOps.pad(picture, (width, height), method=Image.Resampling.BOX, color=paper)
+    dark_on_light = (channels == 1 and paper[0] > 127) if invert is None else invert
     pixels = np.atleast_3d(np.array(ImageOps.invert(fitted) if dark_on_light else fitted))
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
-def _read(path: Path, mode: Literal["L", "RGB"]) -> npt.NDArray[np.uint8]:
+def read_drawing(source: Path | bytes) -> npt.NDArray[np.uint8]:
+    """A picture at its own size, in grey, light on dark: inverted where its border is light.
+
+    Args:
+        source: a PNG or JPEG file of at most 64 MiB and 2^26 pixels, or what it holds.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    pixels = _read(source, "L")
+    return 255 - pixels if background(pixels[:, :, None])[0] > 127 else pixels
+
+
+def background(pixels: npt.NDArray[np.uint8]) -> tuple[int, ...]:
+    """The median (C values) of the border of an image (H, W, C)."""
+    border = np.concatenate((pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
+    return tuple(int(value) for value in np.median(border, axis=0))
+
+
+def _read(source: Path | bytes, mode: Literal["L", "RGB"]) -> npt.NDArray[np.uint8]:
+    name = source if isinstance(source, Path) else "the picture"
     try:
-        _check_size(path)
+        _check_size(name, source.stat().st_size if isinstance(source, Path) else len(source))
         with warnings.catch_warnings():
             # Pillow's own limit is replaced by a smaller one, checked before anything is decoded.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_FORMATS) as picture:
-                _check_pixels(path, picture)
+            file = source if isinstance(source, Path) else io.BytesIO(source)
+            with Image.open(file, formats=_FORMATS) as picture:
+                _check_pixels(name, picture)
                 return _pixels(ImageOps.exif_transpose(picture), mode)
     except DataError:
         raise
     except _BROKEN as error:
         system = error.strerror if isinstance(error, OSError) else None
-        raise DataError(f"{path}: cannot be read ({system or 'not a PNG or JPEG picture'})") from error
+        raise DataError(f"{name}: cannot be read ({system or 'not a PNG or JPEG picture'})") from error
 
 
-def _check_size(path: Path) -> None:
-    if path.stat().st_size > _FILE_LIMIT:
-        raise DataError(f"{path}: larger than {_FILE_LIMIT} bytes")
+def _check_size(name: Path | str, size: int) -> None:
+    if size > _FILE_LIMIT:
+        raise DataError(f"{name}: larger than {_FILE_LIMIT} bytes")
 
 
-def _check_pixels(path: Path, picture: Image.Image) -> None:
+def _check_pixels(name: Path | str, picture: Image.Image) -> None:
     if picture.width * picture.height > _PIXEL_LIMIT:
-        raise DataError(f"{path}: {picture.width} x {picture.height} is more than {_PIXEL_LIMIT} pixels")
+        raise DataError(f"{name}: {picture.width} x {picture.height} is more than {_PIXEL_LIMIT} pixels")
 
 
 def _pixels(picture: Image.Image, mode: Literal["L", "RGB"]) -> npt.NDArray[np.uint8]:
@@ -85,9 +107,3 @@ def _pixels(picture: Image.Image, mode: Literal["L", "RGB"]) -> npt.NDArray[np.u
         paper = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(paper, picture.convert("RGBA"))
     return np.asarray(picture.convert(mode))
-
-
-def _background(pixels: npt.NDArray[np.uint8]) -> tuple[int, ...]:
-    """The median (C values) of the border of an image (H, W, C)."""
-    border = np.concatenate((pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
-    return tuple(int(value) for value in np.median(border, axis=0))

@@ -129,6 +129,16 @@ def _gestures(
     )
 
 
+_DIGITS = SetInfo(
+    title="Digits (scikit-learn)",
+    classes=DIGITS,
+    train=1437,
+    test=360,
+    image=(1, 8, 8),
+    validation=300,
+    source=None,
+)
+
 _LETTERS = _pair("emnist-letters-train", 124_800), _pair("emnist-letters-test", 20_800)
 
 _MNIST = _mnist_like(
@@ -149,14 +159,9 @@ _MNIST = _mnist_like(
 
 SETS: Mapping[str, SetInfo] = MappingProxyType(
     {
-        "digits": SetInfo(
-            title="Digits (scikit-learn)",
-            classes=DIGITS,
-            train=1437,
-            test=360,
-            image=(1, 8, 8),
-            validation=300,
-            source=None,
+        "digits": _DIGITS,
+        "digits-simulated": replace(
+            _DIGITS, title="Digits (scikit-learn), simulated recordings", image=(10, 34, 34)
         ),
         "mnist": _MNIST,
         "fashion-mnist": _mnist_like(
