@@ -88,6 +88,20 @@ def _pooled() -> nn.Module:
     )
 
 
+def _wide() -> nn.Module:
+    """Sums of more units than 16 bits hold: every weight of some neurons is the largest."""
+    net = nn.Sequential(
+        nsm.nn.Linear(9, 1100),
+        nsm.nn.Linear(1100, 70, binary_input=True),
+        nsm.nn.Linear(70, 5, binary_input=True),
+        nn.Linear(5, 3),
+    )
+    with torch.no_grad():
+        net[1].product.weight[::3] = 0.1
+        net[1].product.weight[1::3] = -0.1
+    return net
+
+
 # Name: (network, shape of an input)
 NETS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "vectors": (_vectors, (20,)),
@@ -97,6 +111,7 @@ NETS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "grouped": (_grouped, (4, 5, 5)),
     "maximum": (_maximum, (2, 7, 10)),
     "pooled": (_pooled, (1, 10, 16)),
+    "wide": (_wide, (9,)),
     "published": (lambda: nsm.models.build("mnist-cnn"), (1, 28, 28)),
     "published-averages": (
         lambda: nsm.models.build("mnist-cnn", binarize=True, pooling="average"),

@@ -46,6 +46,18 @@ def test_kernels_are_the_plain_form_bit_for_bit(name):
     assert len(expected.flatten(0, 1).unique(dim=0)) > 20
 
 
+@pytest.mark.skipif("avx512" not in SETS, reason="this processor has no AVX512")
+@pytest.mark.parametrize("name", ["vectors", "digits", "maximum", "published", "wide"])
+def test_tables_give_the_samples_of_products(monkeypatch, name):
+    # As many samples as it takes for every layer to be read as bits; and no whole number of lines.
+    program, x = compiled(name), images(name, 3)
+    inputs, found = torch.tensor([5, 2**32 - 1, 0]), []
+    for choice in ("avx512", "avx2"):
+        monkeypatch.setenv("NSM_KERNELS", choice)
+        found.append(kernel_logits(program, x, inputs, 109))
+    assert torch.equal(*found)
+
+
 @pytest.mark.parametrize("name", ["vectors", "averaged"])
 def test_samples_do_not_depend_on_the_batch_or_on_how_many_there_are(name):
     program, x = compiled(name), images(name, 5)

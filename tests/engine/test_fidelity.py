@@ -9,7 +9,7 @@ import torch
 import nsm
 from nsm import data, engine, training
 from nsm.engine import plain
-from nsm.engine.steps import Classifier, First, Pool, Sampled, areas
+from nsm.engine.steps import Classifier, First, Pool, Sampled, stages
 from tests.engine.nets import images, made
 from tests.statistical.budget import assert_frequencies
 
@@ -45,9 +45,9 @@ def receives(net, image, samples):
     layers = iter(layer for _, layer in nsm.nn.stochastic_layers(exact))
     rows = torch.stack((torch.arange(samples), torch.zeros(samples, dtype=torch.int64)), dim=-1)
     codes, found = image[None], []
-    steps = list(zip(program.steps, areas(program.steps), strict=True))
-    while not isinstance(steps[0][0], Classifier):
-        step, area = steps.pop(0)
+    for step, area, window in stages(program.steps):
+        if isinstance(step, Classifier):
+            break
         if isinstance(step, Pool):
             codes = plain._pooled(step, codes)
             continue
@@ -59,9 +59,7 @@ def receives(net, image, samples):
         else:
             before = (codes.double() - area) / area
             argument = plain._argument(step, codes, area)
-        codes = plain._fired(argument, step.noise, step.geometry.groups, rows, seed=5)
-        if max(getattr(layer, "max_pool", (1,))) > 1:
-            codes = plain._pooled(steps.pop(0)[0], codes)
+        codes = plain._fired(argument, step.noise, step.geometry.groups, rows, 5, window)
         found.append((layer, before, codes.double() - 1.0))
     return found
 

@@ -58,6 +58,45 @@ def test_kernels_have_the_same_thresholds(instruction_set):
     assert torch.equal(side != 0, expected[1])
 
 
+def bound_of_maximum(error: np.ndarray, quiet: np.ndarray, members: int) -> float:
+    """The largest error of a product of ``members`` factors with these errors, found factor by factor."""
+    worst = 0.0
+    for sign in (1.0, -1.0):
+        # At first all factors alike; then each in turn what makes it worst, which it stays.
+        chosen = [int(np.argmax(sign * error * quiet ** (members - 1)))] * members
+        for turn in range(3 * members):
+            others = np.delete(chosen, turn % members)
+            rest = np.prod(quiet[others])
+            drift = sum(error[k] * np.prod(np.delete(quiet[others], i)) for i, k in enumerate(others))
+            total = sign * (error * rest + quiet * drift)
+            chosen[turn % members] = int(np.argmax(total))
+            worst = max(worst, float(total.max()))
+    return worst
+
+
+@pytest.mark.parametrize("members", [2, 3, 4, 6])
+def test_a_maximum_drawn_at_once_is_within_the_bound(members):
+    y = torch.arange(-(2**17), 2**17 + 1) / 2.0
+    quiet = ndtr(-y.double().numpy() / arguments.UNITS)
+    error = plain.silent(y).double().numpy() - quiet
+    assert np.abs(error).max() < 2e-5
+    # One rounding to 16 bits comes last.
+    assert bound_of_maximum(error, quiet, members) + 2.0**-17 < BOUND
+    # Pairs and their product as it is rounded, at every 16th argument.
+    few = slice(None, None, 2**9)
+    limit, side = plain.limits_of_maximum(
+        torch.stack(torch.broadcast_tensors(y[few, None], y[None, few]), -1)
+    )
+    share = torch.where(side, 2**16 - limit, limit).double().numpy() / 2**16
+    assert np.abs(share - (1 - quiet[few, None] * quiet[None, few])).max() < BOUND
+
+
+def test_a_maximum_of_sure_neurons_is_sure():
+    y = torch.tensor([[-4.4, -4.4, -5.0], [-4.4, 4.4, -4.4], [torch.inf, -1.0, 0.0], [-torch.inf] * 3])
+    limit, side = plain.limits_of_maximum(y * arguments.UNITS)
+    assert ((ALL[:, None] < limit) != side).double().mean(0).tolist() == [0.0, 1.0, 1.0, 0.0]
+
+
 def neuron(weights: np.ndarray, gain: float, bias: float, noise: nsm.NoiseLaw, eta: float = 0.0) -> Sampled:
     geometry = Geometry((weights.size, 1, 1), 1)
     numbers = Noise(

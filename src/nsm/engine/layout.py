@@ -18,19 +18,25 @@ from nsm.engine.steps import (
     Classifier,
     First,
     Geometry,
+    Pair,
     Pool,
     Sampled,
     Shape,
+    Stage,
     Step,
     area_behind,
-    areas,
     shapes,
     spacing,
+    stages,
 )
 
 _ALIGNMENT = 64
 _DONE, _NOT_FINITE = 0, 1
 _Fields = dict[str, Any]
+_ADDRESSES = ("weights", "squares", "kinds", "scale", "shift", "power", "floor", "subsets", "lines")
+_WORD = 16  # neurons in a number of bits
+_CUTS = ((0, 6), (6, 11), (11, 16))  # of a word: the bits that a table is for
+_BLOCKS = (32, 16)  # words whose sums are made in 16 bits: of 16 they always fit
 
 
 class Kernels:
@@ -45,10 +51,10 @@ class Kernels:
         self._arrays: list[NDArray[Any]] = []  # what the kernels have addresses of
         self._classes = shapes(steps[-1])[1][0]
         layers = []
-        for number, (step, area) in enumerate(zip(steps, areas(steps), strict=True)):
-            after = steps[number + 1] if number + 1 < len(steps) else None
-            before = self._image(shapes(step)[0], step)
-            layers.append(self._layer(step, area, before, after))
+        staged = stages(steps)
+        for stage, after in zip(staged, [*(later.step for later in staged[1:]), None], strict=True):
+            before = self._image(shapes(stage.step)[0], stage.step)
+            layers.append(self._layer(stage, before, after))
         self._program = extension.Program(layers, self._classes)
 
     def run(
@@ -103,18 +109,19 @@ class Kernels:
         self._arrays.append(memory)
         return int(memory.ctypes.data) + start
 
-    def _layer(self, step: Step, area: int, before: _Fields, after: Step | None) -> _Fields:
+    def _layer(self, stage: Stage, before: _Fields, after: Step | None) -> _Fields:
+        step, area, window = stage
         area_after = area_behind(step, area)
         # Squares are made by the last pooling before a layer that needs them.
         squares = isinstance(step, Pool) and isinstance(after, Sampled) and not after.pooled
         fields: _Fields = {
-            "output": self._image(shapes(step)[1], after) if after else self._image((1, 1, 1), None),
+            "output": self._image(shapes(after)[0], after) if after else self._image((1, 1, 1), None),
             "squares": int(squares),
             "margin": area_after,
         }
         if isinstance(step, Pool):
             return fields | {"kind": "pool", "pool": _pool(step, area_after)}
-        product = self._product(step, before)
+        product = self._product(step, before, window)
         if isinstance(step, First):
             numbers = arguments.of_first(step)
             product |= self._varying(step.geometry, numbers)
@@ -127,6 +134,8 @@ class Kernels:
             }
             return fields | {"kind": "first", "product": product, "input": first}
         product["weights"] = self._address(_packed(step.weights, step.geometry))
+        if area == 1 and step.geometry.groups == 1 and not any(step.geometry.padding):
+            product |= self._subsets(step)
         if isinstance(step, Classifier):
             scale, shift = arguments.of_classifier(step, area)
             return fields | {
@@ -137,14 +146,24 @@ class Kernels:
             fixed = arguments.of_signs(step, area)
             product |= self._rows(step.geometry, fixed.scale, fixed.shift)
             if len(fixed.scale) > 1:
-                product["kinds"] = self._address(fixed.kinds)
+                product["kinds"] = self._address(_by_window(fixed.kinds, step.geometry, window))
         else:
             averages = arguments.of_averages(step, area)
             product |= self._varying(step.geometry, averages)
             product["squares"] = self._address(_packed(averages.squares, step.geometry))
         return fields | {"kind": "sampled", "product": product}
 
-    def _product(self, step: First | Sampled | Classifier, before: _Fields) -> _Fields:
+    def _subsets(self, step: Sampled | Classifier) -> _Fields:
+        """Weights for activations that are bits, see native/tables.cpp."""
+        words = _words(step.weights, step.geometry)
+        return {
+            "subsets": self._address(_by_group(_cut(words), step.geometry)),
+            "words": words.shape[1],
+            "block": next(block for block in _BLOCKS if _fits(words, block)),
+            "lines": self._address(_lines(step.geometry)),
+        }
+
+    def _product(self, step: First | Sampled | Classifier, before: _Fields, window: Pair) -> _Fields:
         geometry = step.geometry
         _, height, width = geometry.outputs
         offsets, length = _runs(geometry, before)
@@ -155,16 +174,20 @@ class Kernels:
             "groups": geometry.groups,
             "panels": -(-geometry.neurons // geometry.groups // PANEL),
             "neurons": geometry.neurons // geometry.groups,
-            "height": height,
-            "width": width,
+            "height": height // window[0],
+            "width": width // window[1],
             "stride_y": geometry.stride[0],
             "stride_x": geometry.stride[1],
+            "window_y": window[0],
+            "window_x": window[1],
             "segments": len(offsets),
             "quads": -(-length // 4),
             "offsets": self._address(offsets),
             "group_units": geometry.weight_shape[1],
             "place": where,
-            **dict.fromkeys(("weights", "squares", "kinds", "scale", "shift", "power", "floor")),
+            "words": 0,
+            "block": 1,
+            **dict.fromkeys(_ADDRESSES),
         }
 
     def _rows(self, geometry: Geometry, scale: NDArray[Any], shift: NDArray[Any]) -> _Fields:
@@ -258,3 +281,49 @@ def _packed(weights: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
     by_run = weights.transpose(0, 2, 3, 1).reshape(len(weights), runs, -1)
     fours = np.pad(by_run, ((0, 0), (0, 0), (0, -by_run.shape[2] % 4))).reshape(len(weights), runs, -1, 4)
     return _by_group(fours, geometry).transpose(0, 2, 3, 1, 4)
+
+
+def _by_window(kinds: NDArray[np.int32], geometry: Geometry, window: Pair) -> NDArray[np.int32]:
+    """(positions,) to (windows, neurons of a window)."""
+    _, height, width = geometry.outputs
+    rows, columns = height // window[0], width // window[1]
+    whole = kinds.reshape(height, width)[: rows * window[0], : columns * window[1]]
+    return (
+        whole.reshape(rows, window[0], columns, window[1]).transpose(0, 2, 1, 3).reshape(rows * columns, -1)
+    )
+
+
+def _words(weights: NDArray[np.int8], geometry: Geometry) -> NDArray[np.int8]:
+    """(neurons, word, 16): the pixels of a field row by row, each pixel's channels in words."""
+    by_pixel = weights.transpose(0, 2, 3, 1).reshape(len(weights), -1, geometry.weight_shape[1])
+    return np.pad(by_pixel, ((0, 0), (0, 0), (0, -by_pixel.shape[2] % _WORD))).reshape(
+        len(weights), -1, _WORD
+    )
+
+
+def _cut(words: NDArray[np.int8]) -> NDArray[np.int8]:
+    """(neurons, word, 18): the parts of a word with 6 weights each, where there are 5 a 0 behind them."""
+    parts = [words[..., begin:end] for begin, end in _CUTS]
+    return np.concatenate([np.pad(part, ((0, 0), (0, 0), (0, 6 - part.shape[2]))) for part in parts], axis=2)
+
+
+def _fits(words: NDArray[np.int8], block: int) -> bool:
+    """Whether every partial sum of a block of words lies in [-2^15, 2^15)."""
+    whole = words.astype(np.int32)
+    starts = np.arange(0, words.shape[1], block)
+    largest = (
+        np.add.reduceat(sign.sum(axis=2), starts, axis=1).max()
+        for sign in (whole.clip(min=0), -whole.clip(max=0))
+    )
+    return all(size < 2**15 for size in largest)
+
+
+def _lines(geometry: Geometry) -> NDArray[np.int64]:
+    """Where each word of a field lies, in lines from the field's first pixel."""
+    (height, width), (down, across) = geometry.kernel, geometry.dilation
+    channels = geometry.inputs[0]
+    pixel = 2 * -(-channels // PANEL)
+    rows = np.arange(height, dtype=np.int64)[:, None, None] * down * geometry.inputs[2] * pixel
+    columns = np.arange(width, dtype=np.int64)[:, None] * across * pixel
+    words: NDArray[np.int64] = rows + columns + np.arange(-(-channels // _WORD), dtype=np.int64)
+    return words.reshape(-1)

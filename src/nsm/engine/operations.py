@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 from nsm.engine.program import Program
-from nsm.engine.steps import First, Pool, Sampled, areas
+from nsm.engine.steps import First, Pool, Sampled, stages
 
 
 class Operations(NamedTuple):
@@ -18,7 +17,8 @@ class Operations(NamedTuple):
         additions: of a weight to a sum, once for a sample: synapses on neurons that are +1 or -1.
         multiplications: of a weight or its square with a small whole number, once for a sample: synapses on
             averages, twice where the variance depends on them.
-        draws: uniform 16-bit numbers, each compared once, for a sample: one for every neuron.
+        draws: uniform 16-bit numbers, each compared once, for a sample: one for every neuron, or for
+            a window of neurons whose maximum is taken at once.
         weights: whole numbers that are kept.
     """
 
@@ -37,13 +37,14 @@ def count(program: Program) -> Operations:
     Operations(first=32768, additions=34048, multiplications=0, draws=384, weights=34048)
     """
     first = additions = multiplications = draws = weights = 0
-    for step, area in zip(program.steps, areas(program.steps), strict=True):
+    for step, area, window in stages(program.steps):
         if isinstance(step, Pool):
             continue
-        neurons = math.prod(step.geometry.outputs)
+        channels, height, width = step.geometry.outputs
+        neurons = channels * height * width
         synapses = neurons * step.geometry.fan_in
         drawing = step is not program.steps[-1]
-        draws += neurons if drawing else 0
+        draws += channels * (height // window[0]) * (width // window[1]) if drawing else 0
         if isinstance(step, First):
             first += 2 * synapses
             continue

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from nsm import random
 from nsm.engine import arguments
-from nsm.engine.steps import Classifier, First, Noise, Pool, Sampled, Step, areas, spacing
+from nsm.engine.steps import Classifier, First, Noise, Pair, Pool, Sampled, Step, spacing, stages
 
 PANEL = 32  # neurons of a group are numbered up to a multiple of it
 
@@ -30,6 +30,31 @@ _CURVE = (
     20, 13, 8, 6, 5, 3, 0, 2, 0, 0, 0,
 )  # fmt: skip
 _LARGEST = 65535.0
+
+# 1 - Phi(y / UNITS) in float32: the k-th level + f (fall + f bend).
+_LEVEL = (
+    0.500005245, 0.445704848, 0.39240545, 0.341053426, 0.292489976, 0.24741061, 0.206337035, 0.169603452,
+    0.137357116, 0.109571919, 0.0860722065, 0.0665635467, 0.0506667905, 0.0379521213, 0.027970124,
+    0.0202780142, 0.0144598056, 0.0101401573, 0.00699224137, 0.00474052737, 0.00315957493, 0.00207004417,
+    0.00133303041, 0.000843672256, 0.000524743868, 0.000320722902, 0.000192616382, 0.000113660819,
+    6.58958816e-05, 3.75329837e-05, 2.10016915e-05, 1.1544159e-05,
+)  # fmt: skip
+_FALL = (
+    -2.66423795e-05, -2.6393438e-05, -2.56623061e-05, -2.44890925e-05, -2.29365196e-05, -2.10843718e-05,
+    -1.9022722e-05, -1.68447277e-05, -1.46397988e-05, -1.24878152e-05, -1.0454869e-05, -8.59076499e-06,
+    -6.92830008e-06, -5.48407752e-06, -4.26052293e-06, -3.24866573e-06, -2.43125442e-06, -1.78582707e-06,
+    -1.28745592e-06, -9.10981782e-07, -6.32662022e-07, -4.3123984e-07, -2.88503713e-07, -1.8943912e-07,
+    -1.22088281e-07, -7.72262112e-08, -4.79448765e-08, -2.92150517e-08, -1.74726367e-08, -1.02564686e-08,
+    -5.90915183e-09, -3.34149375e-09,
+)  # fmt: skip
+_BEND = (
+    6.02982456e-11, 1.77614409e-10, 2.85216684e-10, 3.77610193e-10, 4.50642718e-10, 5.01802933e-10,
+    5.30324895e-10, 5.37101308e-10, 5.24431165e-10, 4.95651409e-10, 4.5470927e-10, 4.05735306e-10,
+    3.52666479e-10, 2.98955055e-10, 2.4738131e-10, 1.99970582e-10, 1.58002042e-10, 1.2208716e-10,
+    9.22923474e-11, 6.82809295e-11, 4.94536495e-11, 3.50728821e-11, 2.43619985e-11, 1.65769447e-11,
+    1.10514115e-11, 7.21964415e-12, 4.62225874e-12, 2.90056564e-12, 1.78420744e-12, 1.07592461e-12,
+    6.36103583e-13, 3.68736048e-13,
+)  # fmt: skip
 
 
 def limits(argument: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,6 +75,26 @@ def limits(argument: Tensor) -> tuple[Tensor, Tensor]:
     return (twice + 1) >> 1, argument >= 0
 
 
+def silent(argument: Tensor) -> Tensor:
+    """P(z = -1) in float32 for arguments UNITS x, within 7e-6 of 1 - Phi(x); 0 or 1 from |x| = 4.37 on."""
+    y = argument.abs().clamp(max=_LARGEST).round()
+    segment = y.long() >> 11
+    level, fall, bend = (torch.tensor(table)[segment] for table in (_LEVEL, _FALL, _BEND))
+    f = (y.long() & 0x7FF).float()
+    tail = torch.where(y < _LARGEST, (bend * f + fall) * f + level, 0.0)
+    return torch.where(argument >= 0, tail, 1.0 - tail)
+
+
+def limits_of_maximum(argument: Tensor) -> tuple[Tensor, Tensor]:
+    """As :func:`limits`, for the maximum over the last dimension: P = 1 - prod_k P(z_k = -1)."""
+    product = silent(argument[..., 0])
+    for k in range(1, argument.shape[-1]):
+        product = product * silent(argument[..., k])
+    limit = (65536.0 * product).round().long()
+    never = limit == 65536
+    return torch.where(never, 0, limit), ~never
+
+
 def logits(steps: Sequence[Step], x: Tensor, *, samples: Tensor, inputs: Tensor, seed: int) -> Tensor:
     """What every sample says of every input.
 
@@ -63,11 +108,12 @@ def logits(steps: Sequence[Step], x: Tensor, *, samples: Tensor, inputs: Tensor,
     Returns:
         float32 (N, S, classes).
     """
-    *layers, last = steps
+    *layers, top = stages(steps)
+    last = top.step
     assert isinstance(last, Classifier)
     rows = random.row_indices(samples.repeat(len(inputs)), inputs.repeat_interleave(len(samples)))
     codes = x
-    for step, area in zip(layers, areas(steps), strict=False):
+    for step, area, window in layers:
         if isinstance(step, Pool):
             codes = _pooled(step, codes)
             continue
@@ -76,9 +122,9 @@ def logits(steps: Sequence[Step], x: Tensor, *, samples: Tensor, inputs: Tensor,
             argument = _first(step, x).repeat_interleave(len(samples), dim=0)
         else:
             argument = _argument(step, codes, area)
-        codes = _fired(argument, step.noise, step.geometry.groups, rows, seed)
-    scale, shift = (torch.from_numpy(values) for values in arguments.of_classifier(last, areas(steps)[-1]))
-    sums = _sums(codes, last.weights, last, areas(steps)[-1]).flatten(1)
+        codes = _fired(argument, step.noise, step.geometry.groups, rows, seed, window)
+    scale, shift = (torch.from_numpy(values) for values in arguments.of_classifier(last, top.area))
+    sums = _sums(codes, last.weights, last, top.area).flatten(1)
     return (sums * scale + shift).view(len(inputs), len(samples), -1)
 
 
@@ -143,10 +189,15 @@ def _quotient(sums: Tensor, squares: Tensor, numbers: arguments.Varying) -> Tens
     return torch.where(variance > 0, mean / variance.sqrt(), sure)
 
 
-def _fired(argument: Tensor, noise: Noise, groups: int, rows: Tensor, seed: int) -> Tensor:
-    """Codes 0 and 2, int64 of the shape of ``argument`` (R, neurons, height, width)."""
-    count, neurons, height, width = argument.shape
-    limit, side = limits(argument)
+def _fired(
+    argument: Tensor, noise: Noise, groups: int, rows: Tensor, seed: int, window: Pair = (1, 1)
+) -> Tensor:
+    """Codes 0 and 2, int64, of ``argument`` (R, neurons, height, width) or of its windows' maxima."""
+    if window == (1, 1):
+        limit, side = limits(argument)
+    else:
+        limit, side = limits_of_maximum(_windows(argument, window, window).flatten(4))
+    count, neurons, height, width = limit.shape
     padded = -(-neurons // groups // PANEL) * PANEL
     where = random.place(noise.layer, purpose=random.Purpose.PROGRAM)
     drawn = random.halves(torch.tensor(seed), rows, height * width * groups * padded, where)
@@ -155,5 +206,10 @@ def _fired(argument: Tensor, noise: Noise, groups: int, rows: Tensor, seed: int)
 
 
 def _pooled(step: Pool, codes: Tensor) -> Tensor:
-    windows = codes.unfold(2, step.kernel[0], step.stride[0]).unfold(3, step.kernel[1], step.stride[1])
+    windows = _windows(codes, step.kernel, step.stride)
     return windows.sum((-1, -2)) if step.average else windows.amax((-1, -2))
+
+
+def _windows(values: Tensor, kernel: Pair, stride: Pair) -> Tensor:
+    """(R, channels, height, width, *kernel)."""
+    return values.unfold(2, kernel[0], stride[0]).unfold(3, kernel[1], stride[1])

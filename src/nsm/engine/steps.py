@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ LARGEST_VARIANCE = 1e30
 LARGEST_CODE = 128
 _LARGEST_PAIR = 2**15 - 1
 LARGEST_SQUARE = 127
+LARGEST_WINDOW = 6  # neurons that one number decides: errors of their probabilities add up
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,42 @@ def area_behind(step: Step, area: int) -> int:
     if not isinstance(step, Pool):
         return 1
     return area * math.prod(step.kernel) if step.average else area
+
+
+class Stage(NamedTuple):
+    """A step as it is run.
+
+    Attributes:
+        step: what is done.
+        area: A of the codes that it receives.
+        window: (height, width) of the neurons that are drawn as one, their maximum.
+    """
+
+    step: Step
+    area: int
+    window: Pair
+
+
+def stages(steps: Sequence[Step]) -> list[Stage]:
+    """The steps as they are run: a maximum over up to 6 neurons, in windows side by side, is drawn at once.
+
+    Given their inputs neurons are independent: P(max = 1) = 1 - prod_k (1 - P_k).
+    """
+    found: list[Stage] = []
+    for step, area in zip(steps, areas(steps), strict=True):
+        if (
+            found
+            and isinstance(step, Pool)
+            and isinstance(found[-1].step, First | Sampled)
+            and found[-1].window == (1, 1)
+            and not step.average
+            and step.kernel == step.stride
+            and math.prod(step.kernel) <= LARGEST_WINDOW
+        ):
+            found[-1] = found[-1]._replace(window=step.kernel)
+        else:
+            found.append(Stage(step, area, (1, 1)))
+    return found
 
 
 def spacing(area: int) -> int:

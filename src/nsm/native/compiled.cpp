@@ -11,6 +11,7 @@ namespace nsm {
 #if defined(NSM_X86)
 namespace avx512 {
 extern const ProgramKernels program_kernels;
+extern const BitKernels bit_kernels;
 }
 namespace avx2 {
 extern const ProgramKernels program_kernels;
@@ -25,7 +26,10 @@ namespace {
 using i64 = std::int64_t;
 
 constexpr i64 kCache = 512 * 1024;  // bytes of activations that stay near the core
-constexpr i64 kLongest = 128;       // samples in a chunk: more gain nothing
+constexpr i64 kLongest = 128;       // samples in a piece
+constexpr i64 kRows = 1024;         // samples in a chunk: more gain nothing
+constexpr i64 kLeastPlaces = 8;     // lines of samples that a table must be used for
+constexpr i64 kShares = 4;          // chunks for each thread, so that all end at about the same time
 constexpr i64 kAlignment = 64;
 constexpr i64 kWorthAThread = 4'000'000;  // multiplications; fewer take less time than starting a thread
 
@@ -40,40 +44,89 @@ const ProgramKernels& named(const std::string& name) {
     return portable::program_kernels;
 }
 
+const BitKernels* bit_kernels(const ProgramKernels& kernels) {
+#if defined(NSM_X86)
+    if (&kernels == &avx512::program_kernels) return &avx512::bit_kernels;
+#endif
+    (void)kernels;
+    return nullptr;
+}
+
 i64 multiplications(const Layer& layer) {
     const Product& product = layer.product;
     if (layer.kind == Layer::Kind::pool || layer.kind == Layer::Kind::first) return 0;
-    return product.elements() * product.segments * product.quads * 4 * (product.squares ? 2 : 1);
+    return product.elements() * product.members() * product.segments * product.quads * 4 * (product.squares ? 2 : 1);
 }
 
 double surprise(double p) { return p > 0.0 ? -p * std::log(p) : 0.0; }
 
 }  // namespace
 
-// What one thread works on: thresholds of one input, and a chunk's activations.
+// How a call is divided. A piece is some samples of one input, the same whatever else the call holds: sums over samples are
+// made piece by piece. A chunk is some pieces that go through all layers together.
+struct Compiled::Plan {
+    const ProgramKernels& kernels;
+    const BitKernels* bits;
+    std::vector<bool> as_bits;  // each layer's output
+    i64 pieces, together;       // of an input; in a chunk
+
+    Plan(const Compiled& self, const ProgramKernels& kernels, i64 count, i64 samples, i64 threads)
+        : kernels(kernels), bits(bit_kernels(kernels)), as_bits(self.layers_.size()) {
+        pieces = (samples + self.piece_ - 1) / self.piece_;
+        const i64 all = count * pieces, length = std::min(self.piece_, (samples + kQuad - 1) / kQuad * kQuad);
+        const i64 share = std::max<i64>(1, all / (threads * kShares));
+        together = std::min({self.rows_ / length, self.inputs_, threads > 1 ? share : all});
+        const i64 lines = (together * length + kLanes - 1) / kLanes;
+        for (std::size_t i = 0; bits && i + 1 < self.layers_.size(); ++i) {
+            const Product& reader = self.layers_[i + 1].product;
+            as_bits[i] = self.may_be_bits(i) && (i == 0 || as_bits[i - 1]) &&
+                         lines * reader.positions() * reader.members() >= kLeastPlaces;
+        }
+    }
+};
+
+bool Compiled::may_be_bits(std::size_t i) const {
+    const Layer &layer = layers_[i], &reader = layers_[i + 1];
+    const bool draws = layer.kind == Layer::Kind::first || layer.kind == Layer::Kind::sampled;
+    return draws && layer.product.panels.groups == 1 && reader.kind != Layer::Kind::pool && reader.product.subsets;
+}
+
+// What one thread works on: thresholds of some inputs, and a chunk's activations.
 struct Compiled::Scratch {
     std::unique_ptr<std::uint8_t[]> memory;
-    std::vector<Activations> outputs;  // of each layer
+    std::vector<Activations> outputs;  // of each layer, both as codes and as bits
     float *padded, *logits;
-    std::uint16_t *limit, *side;
-    i64 input = -1;
+    std::uint16_t* thresholds;
+    void* sums;
+    i64 slots, elements;  // inputs whose thresholds are kept; of each
+    i64 input = -1, slot = 0;  // the last one
+    std::vector<Quad> quads;
 
-    Scratch(const std::vector<Layer>& layers, i64 samples) {
+    explicit Scratch(const Compiled& self) : slots(self.inputs_ + 1) {
+        const std::vector<Layer>& layers = self.layers_;
         const Input& first = layers.front().input;
         const Product& last = layers.back().product;
+        const i64 rows = self.rows_;
+        elements = first.product.elements();
         std::vector<i64> places;
         i64 size = 0;
         const auto reserve = [&](i64 bytes) {
             places.push_back(size);
             size += aligned(bytes + kSlack);
         };
-        reserve(first.image.size * (i64)sizeof(float) + first.units * (i64)sizeof(Unit));
-        reserve(first.product.elements() * (i64)sizeof(std::uint16_t));
-        reserve(first.product.elements() * (i64)sizeof(std::uint16_t));
-        reserve(samples * last.panels.padded() * (i64)sizeof(float));
-        for (const Layer& layer : layers) {
-            reserve(samples * layer.output.size);
-            reserve(layer.squares ? samples * layer.output.size : 0);
+        reserve((first.image.size + first.product.panels.padded()) * (i64)sizeof(float) + first.units * (i64)sizeof(Unit));
+        reserve(slots * elements * 2 * (i64)sizeof(std::uint16_t));
+        reserve(rows * last.panels.padded() * (i64)sizeof(float));
+        i64 sums_size = 0;
+        for (const Layer& layer : layers)
+            if (layer.product.subsets) sums_size = std::max(sums_size, bit_scratch(layer.product));
+        reserve(sums_size);
+        for (std::size_t i = 0; i < layers.size(); ++i) {
+            reserve(rows * layers[i].output.size);
+            reserve(layers[i].squares ? rows * layers[i].output.size : 0);
+            reserve(i + 1 < layers.size() && self.may_be_bits(i)
+                        ? (rows + kLanes - 1) / kLanes * lines_of(layers[i].output) * kLanes * (i64)sizeof(std::uint16_t)
+                        : 0);
         }
         memory = std::make_unique<std::uint8_t[]>((std::size_t)(size + kAlignment));
         const std::uintptr_t address = reinterpret_cast<std::uintptr_t>(memory.get());
@@ -81,28 +134,44 @@ struct Compiled::Scratch {
         std::size_t next = 0;
         const auto take = [&] { return base + places[next++]; };
         padded = reinterpret_cast<float*>(take());
-        limit = reinterpret_cast<std::uint16_t*>(take());
-        side = reinterpret_cast<std::uint16_t*>(take());
+        thresholds = reinterpret_cast<std::uint16_t*>(take());
         logits = reinterpret_cast<float*>(take());
+        sums = take();
         for (const Layer& layer : layers) {
-            std::uint8_t *codes = take(), *squares = take();
-            std::fill_n(codes, samples * layer.output.size, layer.margin);
-            outputs.push_back({layer.output, codes, layer.squares ? squares : nullptr});
+            std::uint8_t *codes = take(), *squares = take(), *bits = take();
+            std::fill_n(codes, rows * layer.output.size, layer.margin);
+            outputs.push_back({layer.output, codes, layer.squares ? squares : nullptr,
+                               reinterpret_cast<std::uint16_t*>(bits)});
         }
     }
+
+    std::uint16_t* limit() const { return thresholds + slot * elements * 2; }
+    std::uint16_t* side() const { return limit() + elements; }
 };
 
 Compiled::Compiled(std::vector<Layer> layers, i64 classes) : layers_(std::move(layers)), classes_(classes) {
-    i64 bytes = 0;
-    for (const Layer& layer : layers_) bytes += layer.output.size * (layer.squares ? 2 : 1);
-    chunk_ = std::clamp(kCache / std::max<i64>(1, bytes) / kQuad * kQuad, kQuad, kLongest);
+    i64 codes = 0, fewest = 0;
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+        const Layer& layer = layers_[i];
+        const i64 bytes = layer.output.size * (layer.squares ? 2 : 1);
+        const bool bits = i + 1 < layers_.size() && may_be_bits(i);
+        codes += bytes;
+        fewest += bits ? lines_of(layer.output) * (i64)sizeof(std::uint16_t) : bytes;
+    }
+    const auto fitting = [](i64 bytes, i64 most) {
+        return std::clamp(kCache / std::max<i64>(1, bytes) / kQuad * kQuad, kQuad, most);
+    };
+    piece_ = fitting(codes, kLongest);
+    rows_ = std::max(piece_, fitting(fewest, kRows));
+    const i64 thresholds = layers_.front().product.elements() * 2 * (i64)sizeof(std::uint16_t);
+    inputs_ = std::clamp(kCache / thresholds, rows_ / piece_, rows_ / kQuad);
 }
 
 Compiled::~Compiled() = default;
 
 std::unique_ptr<Compiled::Scratch> Compiled::borrow() const {
     const std::lock_guard<std::mutex> lock(guard_);
-    if (idle_.empty()) return std::make_unique<Scratch>(layers_, chunk_);
+    if (idle_.empty()) return std::make_unique<Scratch>(*this);
     std::unique_ptr<Scratch> scratch = std::move(idle_.back());
     idle_.pop_back();
     scratch->input = -1;
@@ -114,68 +183,105 @@ void Compiled::give_back(std::unique_ptr<Scratch> scratch) const {
     idle_.push_back(std::move(scratch));
 }
 
+// All layers, for the scratch's quads.
+void Compiled::pass(const Plan& plan, Scratch& scratch, std::uint64_t seed) const {
+    const Chunk chunk{seed, scratch.quads.data(), (i64)scratch.quads.size()};
+    const auto output = [&](std::size_t i) {
+        Activations found = scratch.outputs[i];
+        if (!plan.as_bits[i]) found.bits = nullptr;
+        return found;
+    };
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+        const Layer& layer = layers_[i];
+        const Activations to = output(i), from = output(i > 0 ? i - 1 : 0);
+        switch (layer.kind) {
+            case Layer::Kind::first:
+                (to.bits ? plan.bits->draw : plan.kernels.draw)(layer.product, chunk, to);
+                break;
+            case Layer::Kind::sampled:
+                if (from.bits)
+                    plan.bits->fire(layer.product, chunk, from, to, scratch.sums);
+                else
+                    plan.kernels.fire(layer.product, chunk, from, to);
+                break;
+            case Layer::Kind::pool:
+                plan.kernels.pool(layer.pool, chunk, from, to);
+                break;
+            case Layer::Kind::classifier:
+                if (from.bits)
+                    plan.bits->classify(layer.product, chunk, from, scratch.logits, scratch.sums);
+                else
+                    plan.kernels.classify(layer.product, chunk, from, scratch.logits);
+        }
+    }
+}
+
 Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 samples, std::uint64_t seed,
                       const Results& results, const std::string& instruction_set, int threads, i64& failed) const {
     const ProgramKernels& kernels = named(instruction_set);
     const Image& image = layers_.front().input.image;
     const i64 units = image.height * image.width * image.channels, stride = layers_.back().product.panels.padded();
-    const i64 chunks = (samples + chunk_ - 1) / chunk_, width = classes_ + 1;
-    std::vector<double> sums((std::size_t)(count * chunks * width));
+    const i64 width = classes_ + 1;
+    i64 each = 0;
+    for (const Layer& layer : layers_) each += multiplications(layer);
+    const i64 useful = std::clamp<i64>(each * samples * count / kWorthAThread, 1, threads);
+    const Plan plan(*this, kernels, count, samples, useful);
+    const i64 all = count * plan.pieces;
+    std::vector<double> sums((std::size_t)(all * width));
     std::atomic<i64> next{0};
     std::atomic<i64> refused{count}, overflowed{count};
     const auto lower = [](std::atomic<i64>& least, i64 value) {
         for (i64 seen = least; value < seen && !least.compare_exchange_weak(seen, value);) continue;
     };
+    // Whether the thresholds of an input are there.
+    const auto prepared = [&](Scratch& scratch, i64 input) {
+        if (scratch.input == input) return true;
+        const float* values = x + input * units;
+        if (!std::all_of(values, values + units, [](float value) { return std::isfinite(value); })) {
+            lower(refused, input);
+            return false;
+        }
+        scratch.slot = (scratch.slot + 1) % scratch.slots;
+        if (!kernels.first(layers_.front().input, values, scratch.padded, scratch.limit(), scratch.side())) {
+            lower(overflowed, input);
+            return false;
+        }
+        scratch.input = input;
+        return true;
+    };
+    const auto length = [&](i64 piece) { return std::min(piece_, samples - piece % plan.pieces * piece_); };
     const auto work = [&] {
         std::unique_ptr<Scratch> borrowed = borrow();
         Scratch& scratch = *borrowed;
-        for (i64 item = next++; item < count * chunks; item = next++) {
-            const i64 input = item / chunks, first = item % chunks * chunk_, here = std::min(chunk_, samples - first);
-            const Chunk chunk{seed, (std::uint32_t)indices[input], (std::uint32_t)(first / kQuad),
-                              (here + kQuad - 1) / kQuad};
-            if (scratch.input != input) {
-                const float* values = x + input * units;
-                if (!std::all_of(values, values + units, [](float value) { return std::isfinite(value); })) {
-                    lower(refused, input);
-                    continue;
-                }
-                if (!kernels.first(layers_.front().input, values, scratch.padded, scratch.limit, scratch.side)) {
-                    lower(overflowed, input);
-                    continue;
-                }
-                scratch.input = input;
+        for (i64 begin = plan.together * next++; begin < all; begin = plan.together * next++) {
+            const i64 end = std::min(all, begin + plan.together);
+            scratch.quads.clear();
+            bool sound = true;
+            for (i64 piece = begin; piece < end && sound; ++piece) {
+                const i64 input = piece / plan.pieces, first = piece % plan.pieces * piece_;
+                sound = prepared(scratch, input);
+                for (i64 s = 0; s < length(piece); s += kQuad)
+                    scratch.quads.push_back({(std::uint32_t)indices[input], (std::uint32_t)((first + s) / kQuad),
+                                             scratch.limit(), scratch.side()});
             }
-            for (std::size_t i = 0; i < layers_.size(); ++i) {
-                const Layer& layer = layers_[i];
-                const Activations& to = scratch.outputs[i];
-                switch (layer.kind) {
-                    case Layer::Kind::first:
-                        kernels.draw(layer.product, chunk, scratch.limit, scratch.side, to);
-                        break;
-                    case Layer::Kind::sampled:
-                        kernels.fire(layer.product, chunk, scratch.outputs[i - 1], to);
-                        break;
-                    case Layer::Kind::pool:
-                        kernels.pool(layer.pool, chunk, scratch.outputs[i - 1], to);
-                        break;
-                    case Layer::Kind::classifier:
-                        kernels.classify(layer.product, chunk, scratch.outputs[i - 1], scratch.logits);
-                }
+            if (!sound) continue;
+            pass(plan, scratch, seed);
+            float* logits = scratch.logits;
+            for (i64 piece = begin; piece < end; ++piece) {
+                const i64 input = piece / plan.pieces, first = piece % plan.pieces * piece_;
+                if (results.logits)
+                    for (i64 s = 0; s < length(piece); ++s)
+                        std::copy_n(logits + s * stride, classes_,
+                                    results.logits + (input * samples + first + s) * classes_);
+                kernels.average(logits, stride, length(piece), classes_, sums.data() + piece * width);
+                logits += (length(piece) + kQuad - 1) / kQuad * kQuad * stride;
             }
-            if (results.logits)
-                for (i64 s = 0; s < here; ++s)
-                    std::copy_n(scratch.logits + s * stride, classes_,
-                                results.logits + (input * samples + first + s) * classes_);
-            kernels.average(scratch.logits, stride, here, classes_, sums.data() + item * width);
         }
         give_back(std::move(borrowed));
     };
-    i64 each = 0;
-    for (const Layer& layer : layers_) each += multiplications(layer);
-    const i64 useful = std::min({(i64)threads, count * chunks, each * samples * count / kWorthAThread});
     {
         std::vector<std::jthread> others;
-        for (i64 i = 1; i < useful; ++i) others.emplace_back(work);
+        for (i64 i = 1; i < std::min(useful, (all + plan.together - 1) / plan.together); ++i) others.emplace_back(work);
         work();
     }
     failed = std::min<i64>(refused, overflowed);
@@ -183,9 +289,10 @@ Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 samples
     for (i64 input = 0; input < count; ++input) {
         double entropy = 0.0, expected = 0.0;
         for (i64 c = 0; c < width; ++c) {
-            // Chunk by chunk: the order does not depend on who computed which.
+            // Piece by piece: the order does not depend on who computed which.
             double sum = 0.0;
-            for (i64 chunk = 0; chunk < chunks; ++chunk) sum += sums[(std::size_t)((input * chunks + chunk) * width + c)];
+            for (i64 piece = 0; piece < plan.pieces; ++piece)
+                sum += sums[(std::size_t)((input * plan.pieces + piece) * width + c)];
             const double mean = sum / (double)samples;
             if (c == classes_) {
                 expected = mean;

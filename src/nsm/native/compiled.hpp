@@ -39,13 +39,18 @@ public:
                 std::int64_t& failed) const;
 
 private:
+    struct Plan;
     struct Scratch;
 
+    bool may_be_bits(std::size_t layer) const;  // its output
+    void pass(const Plan& plan, Scratch& scratch, std::uint64_t seed) const;
     std::unique_ptr<Scratch> borrow() const;
     void give_back(std::unique_ptr<Scratch> scratch) const;
 
     std::vector<Layer> layers_;
-    std::int64_t classes_, chunk_;  // samples of an input that go through all layers together
+    std::int64_t classes_;
+    std::int64_t piece_;         // samples of an input whose sums are made together
+    std::int64_t rows_, inputs_;  // samples and inputs that a chunk has at most
     // Kept from one call to the next: fresh memory costs more than the work on it.
     mutable std::mutex guard_;
     mutable std::vector<std::unique_ptr<Scratch>> idle_;

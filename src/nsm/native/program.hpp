@@ -1,7 +1,8 @@
 // A compiled network's steps as the kernels see them, and the kernels' interface.
 //
 // Activations are bytes, "codes": z = step * (code - offset), a neuron that fired 2 and one that did not 0, an average of
-// k x k neurons the sum of their codes. Every loop is compiled once per instruction set (program.cpp) and gives the same
+// k x k neurons the sum of their codes. Where nothing but neurons is read they may be bits
+// (tables.cpp). Every loop is compiled once per instruction set (program.cpp) and gives the same
 // samples on each of them: what decides a sample is integer arithmetic, or float32 operations rounded one by one.
 #pragma once
 
@@ -46,18 +47,36 @@ struct Image {
 // A convolution's (or, over the whole image, a fully connected layer's) product.
 struct Product {
     Panels panels;
-    std::int64_t height, width, stride_y, stride_x;  // of positions
+    std::int64_t height, width;  // positions: of neurons, or of windows of neurons that are drawn as one, their maximum
+    std::int64_t stride_y, stride_x, window_y, window_x;  // of neurons; neurons in a window
     std::int64_t segments, quads;     // a neuron's field: runs of contiguous units, their length in fours of units
     const std::int64_t* offsets;      // of each run from the field's first unit
     std::int64_t group_units;         // from one group's first unit to the next group's
     const std::int8_t* weights;       // (panel, run, four, neuron, unit)
     const std::uint8_t* squares;      // w^2 in the same order, or null where the variance does not depend on the input
     const float *scale, *shift;       // argument = sum * scale + shift, one row of panels.padded() for each kind of place
-    const std::int32_t* kinds;        // row of scale and shift for each position, or null: row 0
+    const std::int32_t* kinds;        // row of scale and shift for each neuron of each position, or null: row 0
     const float *power, *floor;       // variance = sum of squares * power + floor, with `squares`
+    const std::int8_t* subsets;       // weights for bits: (neuron, word, 18), see tables.cpp; or null
+    std::int64_t words, block;         // of a field of bits; of those whose sums fit 16 bits
+    const std::int64_t* lines;        // where each lies, from the field's first
     std::uint32_t place;
 
     NSM_INLINE std::int64_t positions() const { return height * width; }
+    NSM_INLINE std::int64_t members() const { return window_y * window_x; }
+    NSM_INLINE std::int64_t kind(std::int64_t position, std::int64_t member) const {
+        return kinds ? kinds[position * members() + member] : 0;
+    }
+    // The pixel of `image` where the field of a window's member begins.
+    NSM_INLINE std::int64_t row(std::int64_t position, std::int64_t member) const {
+        return (position / width * window_y + member / window_x) * stride_y;
+    }
+    NSM_INLINE std::int64_t column(std::int64_t position, std::int64_t member) const {
+        return (position % width * window_x + member % window_x) * stride_x;
+    }
+    NSM_INLINE std::int64_t field(const Image& image, std::int64_t position, std::int64_t member) const {
+        return row(position, member) * image.row + column(position, member) * image.channels;
+    }
     NSM_INLINE std::int64_t elements() const { return positions() * panels.padded(); }
 };
 
@@ -83,10 +102,16 @@ struct Pool {
     std::int64_t offset, spacing;  // of the codes it makes: squares are ((code - offset) / spacing)^2, spacing 1 or 2
 };
 
-// Quads `first_quad` .. + `quads` of the samples of one input.
+// Four samples of an input: 4 number .. 4 number + 3.
+struct Quad {
+    std::uint32_t input, number;
+    const std::uint16_t *limit, *side;  // the thresholds of the input's first layer
+};
+
+// What goes through all layers together.
 struct Chunk {
     std::uint64_t seed;
-    std::uint32_t input, first_quad;
+    const Quad* list;
     std::int64_t quads;
 };
 
@@ -94,15 +119,36 @@ struct Activations {
     Image image;
     std::uint8_t* codes;    // of the first sample
     std::uint8_t* squares;  // or null
+    std::uint16_t* bits;    // instead of codes (tables.cpp), or null
 };
+
+// Loops over activations that are bits, where the instruction set has them.
+struct BitKernels {
+    void (*draw)(const Product& product, const Chunk& chunk, const Activations& to);
+    // scratch: bit_scratch() bytes.
+    void (*fire)(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to, void* scratch);
+    void (*classify)(const Product& product, const Chunk& chunk, const Activations& from, float* logits, void* scratch);
+};
+
+constexpr std::int64_t kLanes = 32;   // samples in a line of bits
+constexpr std::int64_t kPlaces = 32;  // lines of one word whose products are made before they are used
+
+// Lines of 32 samples and 16 neurons in one image.
+NSM_INLINE std::int64_t lines_of_pixel(const Image& image) { return 2 * ((image.channels + kPanel - 1) / kPanel); }
+NSM_INLINE std::int64_t lines_of(const Image& image) { return image.height * image.width * lines_of_pixel(image); }
+
+NSM_INLINE std::int64_t bit_scratch(const Product& product) {
+    const std::int64_t blocks = (product.words + product.block - 1) / product.block;
+    return (blocks * kPanel * kPlaces * kLanes + product.block * 16 * kLanes) * (std::int64_t)sizeof(std::uint16_t);
+}
 
 struct ProgramKernels {
     const char* name;
     // Thresholds of one input's first layer: fires where (uniform < limit) != side. Returns whether all are numbers.
-    // x: one input, (channels, height, width); scratch: the image with its margins, 0 there, and room for its units.
+    // x: one input, (channels, height, width); scratch: the image with its margins, 0 there, and room for a float for each
+    // of panels.padded() neurons and for its units.
     bool (*first)(const Input& input, const float* x, float* scratch, std::uint16_t* limit, std::uint16_t* side);
-    void (*draw)(const Product& product, const Chunk& chunk, const std::uint16_t* limit, const std::uint16_t* side,
-                 const Activations& to);
+    void (*draw)(const Product& product, const Chunk& chunk, const Activations& to);
     void (*fire)(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to);
     void (*pool)(const Pool& pool, const Chunk& chunk, const Activations& from, const Activations& to);
     void (*classify)(const Product& product, const Chunk& chunk, const Activations& from, float* logits);

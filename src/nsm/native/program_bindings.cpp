@@ -49,6 +49,8 @@ Product product_of(const Fields& f) {
         .width = f.number("width"),
         .stride_y = f.number("stride_y"),
         .stride_x = f.number("stride_x"),
+        .window_y = f.number("window_y"),
+        .window_x = f.number("window_x"),
         .segments = f.number("segments"),
         .quads = f.number("quads"),
         .offsets = f.address<i64>("offsets"),
@@ -60,6 +62,10 @@ Product product_of(const Fields& f) {
         .kinds = f.address<std::int32_t>("kinds"),
         .power = f.address<float>("power"),
         .floor = f.address<float>("floor"),
+        .subsets = f.address<std::int8_t>("subsets"),
+        .words = f.number("words"),
+        .block = f.number("block"),
+        .lines = f.address<i64>("lines"),
         .place = (std::uint32_t)f.number("place"),
     };
 }
