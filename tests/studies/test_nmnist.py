@@ -72,6 +72,11 @@ def test_what_is_adapted_needs_what_is_simulated(tmp_path, regimes, counts):
     (first, then) = nmnist.stages(tmp_path, regimes=regimes, kinds=["twin"], root=tmp_path)
     assert [len(first), len(then)] == [count // 2 for count in counts]
     assert {job.label for job in first + then} == {"twin"}
+    for job in first:
+        job.folder.mkdir(parents=True)
+        (job.folder / "model.safetensors").write_bytes(b"")
+    first, _ = nmnist.stages(tmp_path, regimes=regimes, kinds=["twin"], root=tmp_path)
+    assert len(first) == ("simulated" in regimes)
 
 
 def test_impossible_choices_are_refused(tmp_path):

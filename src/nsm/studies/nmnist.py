@@ -17,6 +17,7 @@ from nsm import data, evaluate
 from nsm.data import Splits
 from nsm.data import events as ev
 from nsm.models import Network
+from nsm.models.files import WEIGHTS_FILE
 from nsm.studies import runs
 from nsm.studies.memory import peak_mib
 from nsm.studies.results import Row
@@ -141,7 +142,7 @@ def stages(
 
     Args:
         folder: where the run folders lie.
-        regimes: of :data:`REGIMES`; what is adapted needs what is simulated as well.
+        regimes: of :data:`REGIMES`; what is adapted needs what is simulated as well, where that is missing.
         kinds: of :data:`KINDS`.
         seeds: seeds 0 .. seeds - 1.
         size: how much is learnt; None for :class:`Size`.
@@ -162,15 +163,17 @@ def stages(
     subset = len(ev.nmnist("train", root)) < data.describe("nmnist").train
     possible: tuple[Regime, ...] = ("adapted", "alone") if subset else ("alone",)
     small = [regime for regime in possible if regime in regimes]
-    needed = "simulated" in regimes or "adapted" in small
 
     def job(regime: Regime, kind: str, seed: int, fold: int | None) -> runs.Job:
         config = configuration(regime, kind, seed=seed, size=chosen, fold=fold, folder=folder, subset=subset)
         return runs.Job(kind, config, run_folder(folder, regime, kind, seed=seed, size=chosen, fold=fold))
 
     pairs = [(seed, kind) for seed in range(seeds) for kind in kinds]
+    first = [job("simulated", kind, seed, None) for seed, kind in pairs]
+    if "simulated" not in regimes:
+        first = [one for one in first if "adapted" in small and not (one.folder / WEIGHTS_FILE).exists()]
     return [
-        [job("simulated", kind, seed, None) for seed, kind in pairs] if needed else [],
+        first,
         [
             job(regime, kind, seed, fold)
             for regime in small
