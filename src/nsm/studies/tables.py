@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nsm.data import describe
 from nsm.files import write_atomically
-from nsm.studies import confidence, learning, mnist, results
+from nsm.studies import confidence, dvsgesture, learning, mnist, results
 
 _BLOCK = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
@@ -165,6 +166,27 @@ def _saccades(rows: Rows) -> Table:
     return ["statistic", *keys], cells
 
 
+def _gestures(rows: Rows) -> Table:
+    headings = [
+        "set", "kind", "epochs", "training windows", "samples", "window error, %", "gesture error, %",
+        "by majority, %", "seeds", "published, % of recorded windows",
+    ]  # fmt: skip
+    cells = [
+        [
+            describe(row["set"]).title,
+            row["title"],
+            str(row["epochs"]),
+            f"{row['train_windows']:,}",
+            f"{row['samples']:g}",
+            *(f"{row[key]:.2f}" for key in ("mean", "gesture_mean", "majority_mean")),
+            str(row["count"]),
+            f"{row['published']:.2f}",
+        ]
+        for row in dvsgesture.table(rows)
+    ]
+    return headings, cells
+
+
 def _mean(rows: Rows, key: str) -> float:
     return sum(float(row[key]) for row in rows) / len(rows)
 
@@ -182,6 +204,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "clt": ("clt", _clt),
     "events": ("events", _speed),
     "saccades": ("saccades", _saccades),
+    "dvsgesture": ("dvsgesture", _gestures),
     "confidence-samples": ("confidence", confidence.sample_table),
     "confidence-shift": ("confidence", confidence.shift_table),
     "confidence-unknown": ("confidence", confidence.unknown_table),
