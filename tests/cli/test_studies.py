@@ -122,3 +122,34 @@ def test_an_error_is_one_line(nsm, tmp_path, command, answer):
     assert result.stderr.startswith("nsm: error: ")
     assert result.stderr.count("\n") == 1
     assert answer in result.stderr
+
+
+@pytest.mark.slow
+def test_the_comparison_on_gestures_runs_and_continues(nsm, tmp_path):
+    picture = tmp_path / "gestures.png"
+    command = ("reproduce", "dvsgesture", "--quick", "--runs", tmp_path, "--picture", picture, "--json")
+    result = nsm(*command)
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)["rows"]
+    assert [row["model"] for row in rows] == ["bnsm", "twin"]
+    for row in rows:
+        assert row["set"] == "dvsgesture-simulated"
+        assert (row["train_windows"], row["n"], row["gestures"]) == (22 * 18, 11 * 18, 11)
+        assert 0.0 <= row["gesture_error_percent"] <= 100.0
+    assert json.loads((tmp_path / "quick" / "results.json").read_text())["rows"] == rows
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert json.loads(nsm(*command).stdout)["rows"] == rows
+
+
+def test_gestures_are_simulated_into_the_data_folder(nsm, tmp_path):
+    command = ("data", "simulate", "gestures", "--small", "--data-dir", tmp_path)
+    result = nsm(*command)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == f"3 recordings: {tmp_path / 'DvsGestureSimulated'}"
+    (known,) = (
+        row
+        for row in json.loads(nsm("data", "list", "--data-dir", tmp_path, "--json").stdout)["sets"]
+        if row["name"] == "dvsgesture-simulated"
+    )
+    assert known["present"] is True
+    assert nsm(*command, "--seed", 1).exit_code == 1

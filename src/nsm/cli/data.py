@@ -91,8 +91,11 @@ def simulate(
     what: Annotated[Simulation, typer.Argument(help="What to simulate.", metavar="gestures")],
     data_dir: DataDir = None,
     small: Annotated[
-        bool, typer.Option("--small", help="Three recordings in place of 116, to try things out.")
+        bool, typer.Option("--small", help="Three recordings in all, to try things out.")
     ] = False,
+    lightings: Annotated[
+        int, typer.Option(min=1, max=5, help="Recordings of each user, each under another light.")
+    ] = 4,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulation.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="Recordings that are made at a time.")] = 1,
     quiet: Quiet = False,
@@ -113,7 +116,7 @@ def simulate(
 
     assert what is Simulation.GESTURES
     folder = data.data_root(data_dir) / gestures.FOLDER
-    chosen = gestures.small_trials() if small else gestures.trials()
+    chosen = gestures.small_trials() if small else gestures.trials(lightings=lightings)
     with progress("simulating gestures", quiet=quiet) as show:
         gestures.write_gestures(folder, chosen, seed=seed, processes=processes, progress=show)
     typer.echo(f"{len(chosen)} recordings: {folder}")

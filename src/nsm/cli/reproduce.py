@@ -263,6 +263,75 @@ def saccades(
 
 
 @app.command()
+def dvsgesture(
+    runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/dvsgesture"),
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--set", help="Set to learn.", show_default="recordings in the data folder, else simulated"
+        ),
+    ] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Only this kind; may be repeated.", show_default="all")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to SEEDS - 1.")] = 1,
+    epochs: Epochs = None,
+    samples: Samples = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A few simulated gestures, one epoch: a minute or two.")
+    ] = False,
+    processes: Processes = 1,
+    data_dir: DataDir = None,
+    results: Results = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Also draw gestures of each class into this PNG.", show_default=False)
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Gestures: windows of 96 ms and the vote of a gesture, NSM beside twin.
+
+    Learns the release of DVS Gestures where it is in the data folder, else
+    simulated gestures, which are made first; the rows say which. Test users
+    are never learnt. Hours. Kinds: bnsm, gnsm, twin.
+
+    Examples:
+        nsm reproduce dvsgesture --quick
+        nsm reproduce dvsgesture --kind bnsm --kind twin --processes 2
+        nsm reproduce dvsgesture --set dvsgesture-simulated --picture gestures.png
+    """
+    import functools
+
+    from nsm.cli.progress import progress
+    from nsm.cli.tables import show as show_table
+    from nsm.studies import dvsgesture as study
+
+    if quick:
+        plan = study.quick(runs)
+    else:
+        chosen = study.chosen_set(name, data_dir)
+        plan = study.Plan(runs, chosen, data_dir, study.SAMPLES, epochs)
+    jobs = study.jobs(plan.runs, name=plan.set, kinds=kind or plan.kinds, seeds=seeds, epochs=plan.epochs)
+    with progress("simulating gestures", quiet=quiet) as show:
+        study.prepare(plan, processes=processes, progress=show)
+    score = functools.partial(study.score, root=plan.root, samples=samples or plan.samples)
+    path = results or plan.runs / "results.json"
+    rows = _measured(jobs, score, study.STUDY, path, processes, plan.root, quiet=quiet)
+    if picture is not None:
+        from nsm.files import write_atomically
+
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(picture, study.picture(plan))
+    if as_json:
+        typer.echo(json.dumps({"study": study.STUDY, "rows": rows}))
+        return
+    headings = ("set", "kind", "epochs", "window error, %", "gesture error, %", "runs", "published, %")
+    keys = ("set", "title", "epochs", "mean", "gesture_mean", "count", "published")
+    cells = [[_cell(row[key]) for key in keys] for row in study.table(rows)]
+    show_table(headings, cells, texts=headings[:2])
+
+
+@app.command()
 def nmnist(
     runs: Annotated[Path, typer.Option(help="Folder of runs, results and report.")] = Path("runs/nmnist"),
     regime: Annotated[

@@ -5,7 +5,6 @@ of training the same network.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +12,13 @@ from nsm import evaluate
 from nsm.data import Splits
 from nsm.models import Network
 from nsm.studies import results, runs
+from nsm.studies.kinds import Kind
 from nsm.studies.results import Row
 from nsm.training import Config, load_recipe, with_overrides
 
 STUDY = "mnist"
 SAMPLES = 100
 _SEED = 0
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of network in the comparison.
-
-    Attributes:
-        title: what it is, in words.
-        overrides: what makes it of the recipe, see :func:`nsm.training.with_overrides`.
-        published: test error in percent of the CNN in [N19], None where there is none.
-    """
-
-    title: str
-    overrides: tuple[str, ...]
-    published: float | None = None
 
 
 # Conventional networks as they are usually built: grey levels instead of binarized pixels, maximum pooling.

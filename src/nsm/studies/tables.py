@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nsm.data import describe
 from nsm.files import write_atomically
 from nsm.studies import (
     confidence_tables,
+    dvsgesture,
     learning,
     mnist,
     nmnist_table,
@@ -192,6 +194,27 @@ def _nmnist(rows: Rows) -> Table:
     return list(nmnist_table.HEADINGS), nmnist_table.cells(rows)
 
 
+def _gestures(rows: Rows) -> Table:
+    headings = [
+        "set", "kind", "epochs", "training windows", "samples", "window error, %", "gesture error, %",
+        "by majority, %", "seeds", "published, % of recorded windows",
+    ]  # fmt: skip
+    cells = [
+        [
+            describe(row["set"]).title,
+            row["title"],
+            str(row["epochs"]),
+            f"{row['train_windows']:,}",
+            f"{row['samples']:g}",
+            *(f"{row[key]:.2f}" for key in ("mean", "gesture_mean", "majority_mean")),
+            str(row["count"]),
+            f"{row['published']:.2f}",
+        ]
+        for row in dvsgesture.table(rows)
+    ]
+    return headings, cells
+
+
 def _mean(rows: Rows, key: str) -> float:
     return sum(float(row[key]) for row in rows) / len(rows)
 
@@ -211,6 +234,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "clt": ("clt", _clt),
     "events": ("events", _speed),
     "saccades": ("saccades", _saccades),
+    "dvsgesture": ("dvsgesture", _gestures),
     "nmnist": ("nmnist", _nmnist),
     "stream": ("stream", stream_speed.table),
     "stream-accuracy": ("stream-accuracy", stream_accuracy.table),

@@ -1,0 +1,20 @@
+"""What a comparison compares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of network in the comparison.
+
+    Attributes:
+        title: what it is, in words.
+        overrides: what makes it of the recipe, see :func:`nsm.training.with_overrides`.
+        published: test error in percent in [N19], None where there is none.
+    """
+
+    title: str
+    overrides: tuple[str, ...]
+    published: float | None = None
