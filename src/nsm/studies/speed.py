@@ -110,7 +110,7 @@ def _allconv(
         with torch.autocast("cpu", precision or torch.bfloat16, enabled=precision is not None):
             loss = torch.nn.functional.cross_entropy(forward(x).float(), y)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step
