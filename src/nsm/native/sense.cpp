@@ -43,6 +43,13 @@ inline void moments(const Job& job, const float* x, const float* weight, i64 lan
     for (; k < job.window; ++k) add_up<1>(job, x, k, weight, lanes, to);
 }
 
+// s of neuron k of a window.
+template <typename Job>
+inline void arguments(const Job& job, const Moments& found, i64 k, i64 c, float* __restrict s) {
+    for (i64 i = 0; i < kLanes; ++i)
+        s[i] = argument(found.u[k][i], found.power[k][i], job.gain[c + i], job.bias[c + i], job.variance, job.extra);
+}
+
 template <typename Job>
 constexpr i64 lanes_of(const Job& job) {
     return (job.channels + kLanes - 1) / kLanes * kLanes;
@@ -52,21 +59,19 @@ constexpr i64 lanes_of(const Job& job) {
 void maxima(const Sense& job, const float* x, i64 first, i64 count, float* threshold) {
     const i64 lanes = lanes_of(job);
     Moments found;
-    alignas(64) float limit[kLanes];
+    alignas(64) float s[kLanes], silent[kLanes];
     for (i64 p = first; p < first + count; ++p)
         for (i64 c = 0; c < job.channels; c += kLanes) {
             moments(job, x + job.origin[p], job.weight + c, lanes, found);
-            for (i64 k = 0; k < job.window; ++k)
-                for (i64 i = 0; i < kLanes; ++i) {
-                    const float s = argument(found.u[k][i], found.power[k][i], job.gain[c + i], job.bias[c + i],
-                                             job.variance, job.extra);
-                    const float silent = silence(s);
-                    limit[i] = k ? limit[i] * silent : silent;
-                }
-            for (i64 i = 0; i < kLanes; ++i) limit[i] = maximum_threshold(limit[i]);
+            for (i64 i = 0; i < kLanes; ++i) silent[i] = 1.0f;
+            for (i64 k = 0; k < job.window; ++k) {
+                arguments(job, found, k, c, s);
+                for (i64 i = 0; i < kLanes; ++i) silent[i] *= silence(s[i]);
+            }
             const i64 run = job.channels - c < kLanes ? job.channels - c : kLanes;
-            std::memcpy(threshold + (p - first) * job.channels + c, limit, (std::size_t)run * sizeof(float));
+            std::memcpy(threshold + (p - first) * job.channels + c, silent, (std::size_t)run * sizeof(float));
         }
+    for (i64 e = 0; e < count * job.channels; ++e) threshold[e] = maximum_threshold(threshold[e]);
 }
 
 template <typename T>
@@ -89,18 +94,18 @@ void sense_of(const Sense& job, i64 first_row, i64 last_row, float* scratch) {
 template <bool straight_through>
 inline void back(const SenseBackward& job, i64 c, const float* total, Moments& found, float* __restrict by_gain,
                  float* __restrict by_bias) {
-    alignas(64) float s[kLargestWindow][kLanes], before[kLargestWindow + 1][kLanes], after[kLanes];
-    for (i64 i = 0; i < kLanes; ++i) before[0][i] = after[i] = 1.0f;
-    for (i64 k = 0; k < job.window; ++k)
-        for (i64 i = 0; i < kLanes; ++i) {
-            s[k][i] = argument(found.u[k][i], found.power[k][i], job.gain[c + i], job.bias[c + i], job.variance,
-                               job.extra);
-            before[k + 1][i] = before[k][i] * silence(s[k][i]);
-        }
+    alignas(64) float s[kLargestWindow][kLanes], silent[kLargestWindow][kLanes], before[kLargestWindow][kLanes];
+    alignas(64) float product[kLanes], after[kLanes];
+    for (i64 i = 0; i < kLanes; ++i) product[i] = after[i] = 1.0f;
+    for (i64 k = 0; k < job.window; ++k) {
+        arguments(job, found, k, c, s[k]);
+        for (i64 i = 0; i < kLanes; ++i) silent[k][i] = silence(s[k][i]);
+        for (i64 i = 0; i < kLanes; ++i) before[k][i] = product[i], product[i] *= silent[k][i];
+    }
     for (i64 k = job.window; k-- > 0;)
         for (i64 i = 0; i < kLanes; ++i) {
             const float by_s = total[i] * (before[k][i] * after[i]) * slope(s[k][i], straight_through);
-            after[i] *= silence(s[k][i]);
+            after[i] *= silent[k][i];
             const float u = found.u[k][i], gain = job.gain[c + i], mean = u * gain + job.bias[c + i];
             const float all = found.power[k][i] * job.variance + job.extra, safe = all == 0.0f ? 1.0f : all;
             const float g = all == 0.0f ? 0.0f : by_s / __builtin_sqrtf(2.0f * safe);
