@@ -134,7 +134,7 @@ class Kernels:
             }
             return fields | {"kind": "first", "product": product, "input": first}
         product["weights"] = self._address(_packed(step.weights, step.geometry))
-        if area == 1 and step.geometry.groups == 1 and not any(step.geometry.padding):
+        if area == 1 and _has_words(step.geometry):
             product |= self._subsets(step)
         if isinstance(step, Classifier):
             scale, shift = arguments.of_classifier(step, area)
@@ -293,6 +293,11 @@ def _by_window(kinds: NDArray[np.int32], geometry: Geometry, window: Pair) -> ND
     )
 
 
+def _has_words(geometry: Geometry) -> bool:
+    """Whether sums can be made of words: of fewer channels most of a word would be empty."""
+    return geometry.groups == 1 and not any(geometry.padding) and geometry.inputs[0] >= _WORD // 2
+
+
 def _words(weights: NDArray[np.int8], geometry: Geometry) -> NDArray[np.int8]:
     """(neurons, word, 16): the pixels of a field row by row, each pixel's channels in words."""
     by_pixel = weights.transpose(0, 2, 3, 1).reshape(len(weights), -1, geometry.weight_shape[1])
@@ -309,11 +314,10 @@ def _cut(words: NDArray[np.int8]) -> NDArray[np.int8]:
 
 def _fits(words: NDArray[np.int8], block: int) -> bool:
     """Whether every partial sum of a block of words lies in [-2^15, 2^15)."""
-    whole = words.astype(np.int32)
     starts = np.arange(0, words.shape[1], block)
     largest = (
-        np.add.reduceat(sign.sum(axis=2), starts, axis=1).max()
-        for sign in (whole.clip(min=0), -whole.clip(max=0))
+        np.add.reduceat(np.abs(part.sum(axis=2, dtype=np.int32)), starts, axis=1).max()
+        for part in (words.clip(min=0), words.clip(max=0))
     )
     return all(size < 2**15 for size in largest)
 

@@ -75,7 +75,8 @@ struct Compiled::Plan {
         pieces = (samples + self.piece_ - 1) / self.piece_;
         const i64 all = count * pieces, length = std::min(self.piece_, (samples + kQuad - 1) / kQuad * kQuad);
         const i64 share = std::max<i64>(1, all / (threads * kShares));
-        together = std::min({self.rows_ / length, self.inputs_, threads > 1 ? share : all});
+        const i64 rows = bits && self.may_be_bits(0) ? self.rows_ : self.piece_;
+        together = std::min({rows / length, self.inputs_, threads > 1 ? share : all});
         const i64 lines = (together * length + kLanes - 1) / kLanes;
         for (std::size_t i = 0; bits && i + 1 < self.layers_.size(); ++i) {
             const Product& reader = self.layers_[i + 1].product;
