@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import socket
@@ -102,22 +103,27 @@ def application(subjects: Subjects, uploads: str) -> FastAPI:
     theme = gradio.themes.Default(
         primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
     )
-    mounted: FastAPI = gradio.mount_gradio_app(
-        app,
-        build(subjects),
-        path="/",
-        server_name=HOST,
-        footer_links=[],
-        run_history=False,
-        max_file_size=UPLOAD_LIMIT,
-        ssr_mode=False,
-        pwa=False,
-        mcp_server=False,
-        enable_monitoring=False,
-        theme=theme,
-        css_paths=[ASSETS / "style.css"],
-    )
-    return mounted
+
+    async def mounted() -> FastAPI:
+        whole: FastAPI = gradio.mount_gradio_app(
+            app,
+            build(subjects),
+            path="/",
+            server_name=HOST,
+            footer_links=[],
+            run_history=False,
+            max_file_size=UPLOAD_LIMIT,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            enable_monitoring=False,
+            theme=theme,
+            css_paths=[ASSETS / "style.css"],
+        )
+        return whole
+
+    # Where no event loop runs, gradio makes some that it never closes.
+    return asyncio.run(mounted())
 
 
 def check_installed() -> None:
