@@ -168,6 +168,7 @@ def test_data_sets_are_listed(nsm, tmp_path):
     assert listed["folder"] == str(tmp_path)
     assert {row["name"]: row["present"] for row in listed["sets"]} == {
         "digits": True,
+        "digits-simulated": True,
         "mnist": False,
         "fashion-mnist": False,
         "emnist-letters": False,
@@ -176,6 +177,7 @@ def test_data_sets_are_listed(nsm, tmp_path):
         "nmnist": False,
         "nmnist-simulated": False,
         "dvsgesture": False,
+        "dvsgesture-simulated": False,
         "dvsgesture-precut": False,
     }
     result = nsm("data", "list", "--data-dir", tmp_path)

@@ -1,7 +1,6 @@
 """The real MNIST."""
 
 import hashlib
-import time
 
 import pytest
 
@@ -38,9 +37,7 @@ def test_it_is_the_published_one(folder):
 
 
 def test_its_division_is_pinned(folder):
-    started = time.perf_counter()
     train, validation, test = data.load("mnist", folder)
-    assert time.perf_counter() - started < 5.0
     assert (len(train), len(validation), len(test)) == (55_000, 5000, 10_000)
     assert checksum(train).startswith("400a37dc37465c18")
     assert checksum(validation).startswith("2f51e329c7a2fe00")
