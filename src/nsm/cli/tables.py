@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+_WORD = 24  # letters of a word that stay together on a narrow terminal
+
 
 def show(
     columns: Sequence[str],
@@ -28,9 +30,17 @@ def show(
     if title:
         console.print(Text(title), soft_wrap=True)
     table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="left" if column in texts else "right", overflow="fold")
-    for row in rows:
+    cells = [[str(cell) for cell in row] for row in rows]
+    for number, column in enumerate(columns):
+        words = [word for text in (column, *(row[number] for row in cells)) for word in text.split()]
+        longest = max(map(len, words), default=0)
+        table.add_column(
+            column,
+            justify="left" if column in texts else "right",
+            overflow="fold",
+            min_width=min(longest, _WORD),
+        )
+    for row in cells:
         # Text: brackets in a file's name are no markup.
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*map(Text, row))
     console.print(table)
