@@ -143,7 +143,9 @@ def test_a_wrong_command_line_is_told_so(nsm, arguments):
 
 
 def test_control_c_ends_cleanly(top):
-    code = "from nsm.cli import main; main()"
+    # A shell makes what it runs in the background ignore Ctrl-C, this test with it.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "from nsm.cli import main; main()"
     command = [sys.executable, "-c", code, "stream", top / "run", "-", "--samples", "1", "--json"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE

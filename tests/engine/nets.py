@@ -93,8 +93,8 @@ def _wide() -> nn.Module:
     net = nn.Sequential(
         nsm.nn.Linear(9, 1100),
         nsm.nn.Linear(1100, 70, binary_input=True),
-        nsm.nn.Linear(70, 5, binary_input=True),
-        nn.Linear(5, 3),
+        nsm.nn.Linear(70, 20, binary_input=True),
+        nn.Linear(20, 3),
     )
     with torch.no_grad():
         net[1].product.weight[::3] = 0.1
