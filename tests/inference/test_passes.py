@@ -134,7 +134,7 @@ def test_a_larger_bound_means_fewer_passes(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_every_fidelity_keeps_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     net = nn.Sequential(nsm.nn.Linear(64, 20, fidelity="synapse"), nn.Linear(20, 5))
-    peaks, rows = peaks_and_rows(monkeypatch, net, 20, 20, 4.0)
+    peaks, rows = peaks_and_rows(monkeypatch, net, 20, 2000, 4.0)
     assert len(rows) > 3
     assert max(peaks) <= 4 * MIB
 
