@@ -1,0 +1,60 @@
+"""What the commands of ``nsm reproduce`` share: options, running the jobs behind a bar, drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from nsm.studies.results import Row
+    from nsm.studies.runs import Job, Score
+
+Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of each run.", show_default="the recipe's")]
+Results = Annotated[Path | None, typer.Option(help="Result file.", show_default="RUNS/results.json")]
+Processes = Annotated[
+    int,
+    typer.Option(min=1, help="Runs at a time, which share the cores; no figure depends on it."),
+]
+
+
+def measured(
+    jobs: Sequence[Job],
+    score: Score,
+    study: str,
+    path: Path,
+    processes: int,
+    data_dir: Path | None,
+    *,
+    quiet: bool,
+) -> list[Row]:
+    """Run the jobs behind a bar, and keep what is known so far in the result file."""
+    from nsm.cli.progress import progress
+    from nsm.studies.results import write
+    from nsm.studies.runs import rows
+
+    order = {job.label: i for i, job in reversed(list(enumerate(jobs)))}
+    found: list[Row] = []
+    with progress(study, quiet=quiet) as show:
+        show(0, len(jobs))
+        for row in rows(jobs, score, processes=processes, root=data_dir):
+            found.append(row)
+            found.sort(key=lambda row: (row["network"], row["seed"], order[row["model"]]))
+            write(path, study, found)
+            show(len(found), len(jobs))
+    return found
+
+
+def cell(value: object) -> str:
+    """A number to three digits, any other value as it is, nothing for None."""
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def draw(picture: Path, content: bytes) -> None:
+    """Write a picture into a folder that may not exist yet."""
+    from nsm.files import write_atomically
+
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(picture, content)
