@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +19,7 @@ __all__ = ["nsm", "run", "trained"]
 
 @pytest.fixture(scope="session")
 def programs() -> tuple[str, str]:
-    """Paths of Chromium and of its driver; tests that need them are skipped where one is missing.
-
-    They still lose races against the page on a fast machine, and so run only where they are asked for.
-    """
-    if "NSM_BROWSER" not in os.environ:
-        pytest.skip("a browser is driven only where NSM_BROWSER is set: these tests depend on timing")
+    """Paths of Chromium and of its driver; tests that need them are skipped where one is missing."""
     for module, extra in (("gradio", "demo"), ("selenium", "dev")):
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"{module} is not installed: it comes with the extra {extra!r}")

@@ -112,8 +112,8 @@ def test_a_digit_is_drawn_turned_and_its_numbers_are_the_librarys(page, subject)
 
 def test_it_is_not_sure_where_samples_do_not_settle_the_class(page, subject):
     page.find("#nsm-settings button").click()
+    page.until(lambda: page.find("#nsm-most input[type=number]").is_displayed(), "the settings")
     most = page.find("#nsm-most input[type=number]")
-    page.until(most.is_displayed, "the settings")
     most.send_keys(Keys.CONTROL, "a")
     most.send_keys("10", Keys.TAB)
     url = drawn(page)
@@ -172,6 +172,7 @@ def test_a_picture_is_uploaded_and_wrong_files_are_refused(page, subject, tmp_pa
         page.until(lambda name=name: name in page.text("#nsm-message"), f"a word on {name}")
         assert re.search(words, page.text("#nsm-message"))
         assert str(tmp_path) not in page.text("body")
+    page.settled()
     assert page.text("#nsm-answer .nsm-headline") == "7"
 
     (tmp_path / "words.txt").write_bytes(b"These are words.")
@@ -181,6 +182,7 @@ def test_a_picture_is_uploaded_and_wrong_files_are_refused(page, subject, tmp_pa
         file.truncate(17 * 2**20)
     upload(page, tmp_path / "huge.png")
     page.until(lambda: "maximum allowed size" in page.text("body"), "a word on the size")
+    page.settled()
     assert page.text("#nsm-answer .nsm-headline") == "7"
 
 
@@ -219,6 +221,7 @@ def test_a_phone_needs_no_sideways_scrolling(page, address):
 
 def test_every_control_has_a_name(page):
     page.find("#nsm-settings button").click()
+    page.until(lambda: page.find("#nsm-most input[type=number]").is_displayed(), "the settings")
     tree = page.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
     controls = [
         (node["role"]["value"], node.get("name", {}).get("value", ""))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import gradio as gr
 
 from nsm.demo.drawing import drawing_tab
@@ -10,6 +13,7 @@ from nsm.demo.subject import Subject, Subjects
 from nsm.report.page import Markup, element
 
 TITLE = "Neural Sampling Machine"
+_HEARTBEAT = 60.0  # seconds
 
 
 def build(subjects: Subjects) -> gr.Blocks:
@@ -22,7 +26,19 @@ def build(subjects: Subjects) -> gr.Blocks:
         with gr.Tab("Event camera", elem_id="nsm-events-tab"):
             _network(subjects.recordings)
             events_tab(subjects.recordings, pad)
+        page.load(_connected, show_progress="hidden", api_visibility="private", concurrency_limit=None)
     return page
+
+
+async def _connected() -> AsyncIterator[None]:
+    """A question that is never answered to its end, as long as the page is open.
+
+    The server closes its stream of answers when it owes none, and a question that is asked at that moment is
+    never answered.
+    """
+    while True:
+        yield
+        await asyncio.sleep(_HEARTBEAT)
 
 
 def _network(subject: Subject) -> None:

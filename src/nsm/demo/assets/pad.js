@@ -3,6 +3,8 @@ const canvas = element.querySelector("canvas");
 const context = canvas.getContext("2d", { willReadFrequently: true });
 const SIDE = canvas.width, PEN = props.pen, STEP = 8, PAUSE = 250;
 let strokes = false, down = false, last = null, timer = null;
+// What the pad itself gave out: it comes back as a change of the value, when more may have been drawn.
+let sent = null;
 // The keyboard's pen, seen while the pad has the focus; it is drawn over a copy of the picture.
 let pen = { x: SIDE / 2, y: SIDE / 2 }, writing = false, picture = null, shown = false;
 
@@ -25,7 +27,8 @@ function line(from, to) {
 
 function send() {
   clearTimeout(timer);
-  props.value = strokes ? canvas.toDataURL("image/png") : "";
+  sent = strokes ? canvas.toDataURL("image/png") : "";
+  props.value = sent;
   trigger("drawn");
 }
 
@@ -106,17 +109,21 @@ canvas.addEventListener("blur", () => {
 });
 
 // The page may put a picture on the pad: a digit to begin with, an uploaded one, or none.
-watch("value", () => {
-  lift();
+function put() {
   const url = props.value;
-  if (!url) return blank();
+  if (url === sent) return;
+  sent = null;
+  lift();
+  blank();
+  if (!url) return;
   const image = new Image();
   image.onload = () => {
-    blank();
     context.drawImage(image, 0, 0, SIDE, SIDE);
     strokes = true;
   };
   image.src = url;
-});
+}
+
+watch("value", put);
 blank();
-if (props.value) { const image = new Image(); image.onload = () => { context.drawImage(image, 0, 0, SIDE, SIDE); strokes = true; }; image.src = props.value; }
+put();
