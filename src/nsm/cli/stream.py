@@ -29,7 +29,7 @@ def stream(
         ),
     ] = None,
     simulate: Annotated[
-        bool, typer.Option("--simulate", help="Play ten simulated recordings in place of a file.")
+        bool, typer.Option("--simulate", help="Play simulated recordings in place of a file.")
     ] = False,
     every: Annotated[float, typer.Option(help="Milliseconds of the stream between decisions.")] = 10.0,
     samples: Samples = None,
@@ -56,6 +56,7 @@ def stream(
         nsm stream runs/nmnist-cnn NMNIST/Test/7/00018.bin
         nsm stream runs/dvsgesture-allconv user24_led.aedat --every 96 --confidence 0.99
         nsm stream runs/nmnist-cnn --simulate --program nmnist.nsm
+        nsm stream runs/dvsgesture-allconv --simulate --every 96
         camera | nsm stream runs/nmnist-cnn - --json
     """
     if (file is None) != simulate:

@@ -10,27 +10,40 @@ import torch
 from nsm import data, random
 from nsm.data.events import Events
 from nsm.data.simulated import NMNIST_LIKE, simulate
+from nsm.data.simulated.gestures import LIGHTINGS, simulate_gestures
 
 _RECORDINGS = 10
 _PAUSE = 300_000  # us: the window is empty again before the next one begins
+_DIGITS = ("nmnist", "nmnist-simulated")
+_GESTURES = ("dvsgesture", "dvsgesture-precut", "dvsgesture-simulated")
+_TEST_USERS = range(24, 30)
 
 
 def simulated(name: str, *, seed: int, root: Path | None = None) -> Iterator[Events]:
-    """Ten simulated recordings of MNIST's test digits, which the seed chooses, one after another.
+    """A simulated stream as a network for a data set of recordings expects it.
+
+    For N-MNIST ten recordings of MNIST's test digits, one after another; for DVS Gestures a user of the test
+    part who makes the 11 gestures. The seed chooses the digits, or the user and the light.
 
     Args:
-        name: data set of the network, ``"nmnist"`` or ``"nmnist-simulated"``.
+        name: data set of the network: ``"nmnist"``, ``"dvsgesture"``, or one of their other forms.
         seed: integer in [0, 2^63).
-        root: data folder with MNIST, see :func:`nsm.data.load`.
+        root: data folder with MNIST, see :func:`nsm.data.load`; gestures need none.
 
     Raises:
         ValueError: if there is no simulation for this set.
         DataError: if MNIST is missing and cannot be downloaded.
     """
-    if name not in ("nmnist", "nmnist-simulated"):
-        raise ValueError(f"streams are simulated for nmnist and nmnist-simulated only, not for {name}")
+    own = random.derive(seed, "stream")
+    if name in _GESTURES:
+        seen = [(user, light) for user in _TEST_USERS for light in LIGHTINGS]
+        user, light = seen[int(random.permutation(own, 0, len(seen))[0])]
+        # By a seed of its own: no recording that the network learned or is tested on.
+        return iter([simulate_gestures(user, light, seed=own).events])
+    if name not in _DIGITS:
+        raise ValueError(f"streams are simulated for {', '.join(_DIGITS + _GESTURES)}, not for {name}")
     images = data.load("mnist", root).test.images
-    chosen = random.permutation(random.derive(seed, "stream"), 0, len(images))[:_RECORDINGS]
+    chosen = random.permutation(own, 0, len(images))[:_RECORDINGS]
     return _one_after_another(images[chosen], seed)
 
 

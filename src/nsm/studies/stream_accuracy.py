@@ -203,6 +203,7 @@ def _line(
 
 def _recordings(name: str, root: Path | None) -> Recordings:
     source = data.describe(name).source
-    readers = {"dvsgesture": ev.dvs_gesture, "dvsgesture-precut": ev.dvs_gesture_precut}
-    layout = source.layout if isinstance(source, EventSource) else "nmnist"
-    return readers.get(layout, ev.nmnist)("test", root)
+    if not isinstance(source, EventSource) or source.layout == "nmnist":
+        return ev.nmnist("test", root)
+    read = ev.dvs_gesture if source.layout == "dvsgesture" else ev.dvs_gesture_precut
+    return read("test", root, folder=source.folder)
