@@ -244,6 +244,8 @@ def reference(net: nn.Module, images: ImageSet, count: int) -> torch.Tensor:
     leading = torch.zeros(len(pixels), dtype=torch.int64)
     doubtful = torch.arange(len(pixels))
     for samples in _REFERENCE:
+        if len(doubtful) == 0:
+            break
         still = []
         for places in torch.split(doubtful, _BATCH):
             said = predict(
@@ -251,7 +253,7 @@ def reference(net: nn.Module, images: ImageSet, count: int) -> torch.Tensor:
             )
             leading[places], sure = _leader(said)
             still.append(places[~sure])
-        doubtful = torch.cat(still) if still else doubtful
+        doubtful = torch.cat(still)
     return leading
 
 
