@@ -30,6 +30,7 @@ constexpr i64 kLongest = 128;       // samples in a piece
 constexpr i64 kRows = 1024;         // samples in a chunk: more gain nothing
 constexpr i64 kLeastPlaces = 8;     // lines of samples that a table must be used for
 constexpr i64 kShares = 4;          // chunks for each thread, so that all end at about the same time
+constexpr i64 kWave = 4096;         // pieces whose sums are kept at a time
 constexpr i64 kAlignment = 64;
 constexpr i64 kWorthAThread = 4'000'000;  // multiplications; fewer take less time than starting a thread
 
@@ -228,8 +229,10 @@ Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 samples
     const i64 useful = std::clamp<i64>(each * samples * count / kWorthAThread, 1, threads);
     const Plan plan(*this, kernels, count, samples, useful);
     const i64 all = count * plan.pieces;
-    std::vector<double> sums((std::size_t)(all * width));
+    // Sums of the samples of each input, and those of each piece of the wave of pieces that is at work.
+    std::vector<double> totals((std::size_t)(count * width)), sums((std::size_t)(std::min(all, kWave) * width));
     std::atomic<i64> next{0};
+    i64 wave = 0, wave_end = 0;
     std::atomic<i64> refused{count}, overflowed{count};
     const auto lower = [](std::atomic<i64>& least, i64 value) {
         for (i64 seen = least; value < seen && !least.compare_exchange_weak(seen, value);) continue;
@@ -254,8 +257,9 @@ Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 samples
     const auto work = [&] {
         std::unique_ptr<Scratch> borrowed = borrow();
         Scratch& scratch = *borrowed;
-        for (i64 begin = plan.together * next++; begin < all; begin = plan.together * next++) {
-            const i64 end = std::min(all, begin + plan.together);
+        const auto taken = [&] { return wave + plan.together * next++; };
+        for (i64 begin = taken(); begin < wave_end; begin = taken()) {
+            const i64 end = std::min(wave_end, begin + plan.together);
             scratch.quads.clear();
             bool sound = true;
             for (i64 piece = begin; piece < end && sound; ++piece) {
@@ -274,27 +278,33 @@ Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 samples
                     for (i64 s = 0; s < length(piece); ++s)
                         std::copy_n(logits + s * stride, classes_,
                                     results.logits + (input * samples + first + s) * classes_);
-                kernels.average(logits, stride, length(piece), classes_, sums.data() + piece * width);
+                kernels.average(logits, stride, length(piece), classes_, sums.data() + (piece - wave) * width);
                 logits += (length(piece) + kQuad - 1) / kQuad * kQuad * stride;
             }
         }
         give_back(std::move(borrowed));
     };
-    {
-        std::vector<std::jthread> others;
-        for (i64 i = 1; i < std::min(useful, (all + plan.together - 1) / plan.together); ++i) others.emplace_back(work);
-        work();
+    for (; wave < all; wave = wave_end) {
+        wave_end = std::min(all, wave + kWave);
+        next = 0;
+        std::fill(sums.begin(), sums.end(), 0.0);
+        {
+            std::vector<std::jthread> others;
+            const i64 chunks = (wave_end - wave + plan.together - 1) / plan.together;
+            for (i64 i = 1; i < std::min(useful, chunks); ++i) others.emplace_back(work);
+            work();
+        }
+        failed = std::min<i64>(refused, overflowed);
+        if (failed < count) return failed == refused ? Outcome::not_finite : Outcome::overflow;
+        // Piece by piece: the order does not depend on who computed which.
+        for (i64 piece = wave; piece < wave_end; ++piece)
+            for (i64 c = 0; c < width; ++c)
+                totals[(std::size_t)(piece / plan.pieces * width + c)] += sums[(std::size_t)((piece - wave) * width + c)];
     }
-    failed = std::min<i64>(refused, overflowed);
-    if (failed < count) return failed == refused ? Outcome::not_finite : Outcome::overflow;
     for (i64 input = 0; input < count; ++input) {
         double entropy = 0.0, expected = 0.0;
         for (i64 c = 0; c < width; ++c) {
-            // Piece by piece: the order does not depend on who computed which.
-            double sum = 0.0;
-            for (i64 piece = 0; piece < plan.pieces; ++piece)
-                sum += sums[(std::size_t)((input * plan.pieces + piece) * width + c)];
-            const double mean = sum / (double)samples;
+            const double mean = totals[(std::size_t)(input * width + c)] / (double)samples;
             if (c == classes_) {
                 expected = mean;
             } else {
