@@ -324,4 +324,16 @@ void limits(const float* argument, i64 count, std::uint16_t* limit, std::uint16_
     named(instruction_set).limits(argument, count, limit, side);
 }
 
+i64 multiply_adds(i64 least, const std::string& instruction_set, int threads) {
+    const ProgramKernels& kernels = named(instruction_set);
+    std::atomic<i64> done{0};
+    const auto work = [&] { done += kernels.multiply_adds(least); };
+    {
+        std::vector<std::jthread> others;
+        for (int i = 1; i < threads; ++i) others.emplace_back(work);
+        work();
+    }
+    return done;
+}
+
 }  // namespace nsm

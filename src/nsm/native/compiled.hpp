@@ -60,4 +60,7 @@ private:
 void limits(const float* argument, std::int64_t count, std::uint16_t* limit, std::uint16_t* side,
             const std::string& instruction_set);
 
+// At least so many multiply-adds on each thread, by the instructions of a product on registers; how many in all.
+std::int64_t multiply_adds(std::int64_t least, const std::string& instruction_set, int threads);
+
 }  // namespace nsm

@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "peak.hpp"
 #include "products.hpp"
 #include "thresholds.hpp"
 
@@ -250,6 +251,7 @@ void average(float* logits, i64 stride, i64 samples, i64 classes, double* sums) 
 #define NSM_TEXT(x) #x
 #define NSM_NAME(x) NSM_TEXT(x)
 extern const ProgramKernels program_kernels;
-const ProgramKernels program_kernels{NSM_NAME(NSM_INSTRUCTION_SET), first, draw, fire, pool, classify, average, limits};
+const ProgramKernels program_kernels{
+    NSM_NAME(NSM_INSTRUCTION_SET), first, draw, fire, pool, classify, average, limits, multiply_adds};
 
 }  // namespace nsm::NSM_INSTRUCTION_SET

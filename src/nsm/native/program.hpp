@@ -156,6 +156,8 @@ struct ProgramKernels {
     void (*average)(float* logits, std::int64_t stride, std::int64_t samples, std::int64_t classes, double* sums);
     // P(z = 1) = (limit or, where side, 65536 - limit) / 65536 for arguments in units of 1 / kArgument.
     void (*limits)(const float* argument, std::int64_t count, std::uint16_t* limit, std::uint16_t* side);
+    // At least so many products of a code and a weight, added up, as fast as the instructions go; returns how many.
+    std::int64_t (*multiply_adds)(std::int64_t least);
 };
 
 }  // namespace nsm

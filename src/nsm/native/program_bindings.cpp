@@ -147,6 +147,7 @@ void bind_program(nb::module_& m) {
                    reinterpret_cast<std::uint16_t*>(side), instruction_set);
         },
         nb::kw_only(), "argument"_a, "count"_a, "limit"_a, "side"_a, "instruction_set"_a);
+    m.def("multiply_adds", &multiply_adds, nb::kw_only(), "least"_a, "instruction_set"_a, "threads"_a, Unlocked());
 }
 
 }  // namespace nsm
