@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nsm.engine.checks import check
 from nsm.engine.steps import (
     Classifier,
     First,
@@ -21,7 +22,6 @@ from nsm.engine.steps import (
     Sampled,
     Step,
     Weights,
-    check,
 )
 from nsm.files import write_atomically
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from nsm import random
 from nsm.engine import files, plain
+from nsm.engine.checks import check
 from nsm.engine.layout import Kernels
-from nsm.engine.steps import Shape, Step, check, shapes
+from nsm.engine.steps import Shape, Step, shapes
 from nsm.inference import Prediction, Reason
 from nsm.inference.checks import check_indices, check_samples
 from nsm.inference.prediction import over_inputs, over_samples, part_of
