@@ -14,6 +14,7 @@ from nsm.engine.steps import (
     First,
     Noise,
     Pool,
+    Real,
     Sampled,
     Shape,
     Step,
@@ -36,21 +37,29 @@ def check(steps: Sequence[Step]) -> None:
     Raises:
         ValueError: naming the step and what is wrong with it.
     """
-    if len(steps) < 2 or not isinstance(steps[0], First) or not isinstance(steps[-1], Classifier):
-        raise ValueError("a program must begin with a stochastic layer and end in a linear classifier")
+    entry = next((n for n, step in enumerate(steps) if not isinstance(step, Real)), 0)
+    if len(steps) < 2 or not isinstance(steps[entry], First) or not isinstance(steps[-1], Classifier):
+        raise ValueError(
+            "a program must begin with a stochastic layer, real ones in front of it or none, and end in a "
+            "linear classifier"
+        )
     before: Shape | None = None
     for number, (step, area) in enumerate(zip(steps, areas(steps), strict=True)):
         try:
-            _check_place(step, before, last=number == len(steps) - 1)
+            wanted = Real if number < entry else First if number == entry else None
+            _check_place(step, before, wanted, last=number == len(steps) - 1)
             _check_step(step, area)
         except ValueError as error:
             raise ValueError(f"step {number}: {error}") from error
         before = shapes(step)[1]
 
 
-def _check_place(step: Step, before: Shape | None, *, last: bool) -> None:
-    if isinstance(step, First) != (before is None) or isinstance(step, Classifier) != last:
+def _check_place(step: Step, before: Shape | None, wanted: type[Real | First] | None, *, last: bool) -> None:
+    entering = isinstance(step, Real | First)
+    if (not isinstance(step, wanted) if wanted else entering) or isinstance(step, Classifier) != last:
         raise ValueError(f"a {type(step).__name__} step cannot stand here")
+    if isinstance(step, Real | First) and step.binarize and before is not None:
+        raise ValueError("binarize belongs to the first step")
     if before is not None and shapes(step)[0] != before:
         raise ValueError(f"must take {before}, takes {shapes(step)[0]}")
 
@@ -65,13 +74,13 @@ def _check_step(step: Step, area: int) -> None:
     step.geometry.check()
     neurons = step.geometry.neurons
     _check_array("weights", step.weights, step.geometry.weight_shape)
-    if isinstance(step, Classifier):
-        if step.geometry.outputs[1:] != (1, 1):
-            raise ValueError(f"the classifier must have one position, got {step.geometry.outputs}")
+    if isinstance(step, Classifier) and step.geometry.outputs[1:] != (1, 1):
+        raise ValueError(f"the classifier must have one position, got {step.geometry.outputs}")
+    if isinstance(step, Classifier | Real):
         _check_array("bias", step.bias, (neurons,))
     else:
         _check_noise(step.noise, neurons)
-    if isinstance(step, First):
+    if isinstance(step, Real | First):
         return
     if step.weights.size and int(step.weights.min()) < -127:
         raise ValueError("weights must be in [-127, 127], got -128")

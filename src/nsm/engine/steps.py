@@ -119,6 +119,25 @@ class Noise:
 
 
 @dataclass(frozen=True, eq=False)
+class Real:
+    """A deterministic layer on real inputs, in front of the first stochastic one: once for all samples.
+
+    Attributes:
+        geometry: its connections.
+        weights: float32 of ``geometry.weight_shape``.
+        bias: float32, shape (neurons,).
+        rectified: whether negative outputs become 0.
+        binarize: whether inputs become sgn(2 x - 1) first; of a program's first step alone.
+    """
+
+    geometry: Geometry
+    weights: Floats
+    bias: Floats
+    rectified: bool = False
+    binarize: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class First:
     """The first stochastic layer: real inputs and weights; its thresholds are shared by all samples.
 
@@ -126,7 +145,7 @@ class First:
         geometry: its connections.
         weights: float32 of ``geometry.weight_shape``.
         noise: what is added.
-        binarize: whether inputs become sgn(2 x - 1) first.
+        binarize: whether inputs become sgn(2 x - 1) first; of a program's first step alone.
     """
 
     geometry: Geometry
@@ -203,7 +222,7 @@ class Classifier:
     bias: Floats
 
 
-Step = First | Sampled | Pool | Classifier
+Step = Real | First | Sampled | Pool | Classifier
 
 
 def shapes(step: Step) -> tuple[Shape, Shape]:
@@ -213,7 +232,7 @@ def shapes(step: Step) -> tuple[Shape, Shape]:
 
 
 def areas(steps: Sequence[Step]) -> list[int]:
-    """A of the codes that each step receives; 1 for the first, which receives none."""
+    """A of the codes that each step receives; 1 where it receives none."""
     found, area = [], 1
     for step in steps:
         found.append(area)

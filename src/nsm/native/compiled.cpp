@@ -97,9 +97,10 @@ bool Compiled::may_be_bits(std::size_t i) const {
 struct Compiled::Scratch {
     std::unique_ptr<std::uint8_t[]> memory;
     std::vector<Activations> outputs;  // of each layer, both as codes and as bits
-    float *padded, *logits;
+    std::vector<float*> images;        // what each real layer and the first one receive
+    float* logits;
     std::uint16_t* thresholds;
-    void* sums;
+    void *sums, *work;
     i64 slots, elements;  // inputs whose thresholds are kept; of each
     i64 input = -1, slot = 0;  // the last one
     std::vector<Quad> quads;
@@ -116,7 +117,13 @@ struct Compiled::Scratch {
             places.push_back(size);
             size += aligned(bytes + kSlack);
         };
-        reserve((first.image.size + first.product.panels.padded()) * (i64)sizeof(float) + first.units * (i64)sizeof(Unit));
+        i64 work_size = first.scratch();
+        for (const Layer& layer : self.reals_) {
+            reserve(layer.input.image.size * (i64)sizeof(float));
+            work_size = std::max(work_size, layer.input.scratch());
+        }
+        reserve(first.image.size * (i64)sizeof(float));
+        reserve(work_size);
         reserve(slots * elements * 2 * (i64)sizeof(std::uint16_t));
         reserve(rows * last.panels.padded() * (i64)sizeof(float));
         i64 sums_size = 0;
@@ -135,7 +142,8 @@ struct Compiled::Scratch {
         std::uint8_t* base = memory.get() + (kAlignment - address % kAlignment) % kAlignment;
         std::size_t next = 0;
         const auto take = [&] { return base + places[next++]; };
-        padded = reinterpret_cast<float*>(take());
+        for (std::size_t i = 0; i <= self.reals_.size(); ++i) images.push_back(reinterpret_cast<float*>(take()));
+        work = take();
         thresholds = reinterpret_cast<std::uint16_t*>(take());
         logits = reinterpret_cast<float*>(take());
         sums = take();
@@ -151,7 +159,8 @@ struct Compiled::Scratch {
     std::uint16_t* side() const { return limit() + elements; }
 };
 
-Compiled::Compiled(std::vector<Layer> layers, i64 classes) : layers_(std::move(layers)), classes_(classes) {
+Compiled::Compiled(const std::vector<Layer>& layers, i64 classes) : classes_(classes) {
+    for (const Layer& layer : layers) (layer.kind == Layer::Kind::real ? reals_ : layers_).push_back(layer);
     i64 codes = 0, fewest = 0;
     for (std::size_t i = 0; i < layers_.size(); ++i) {
         const Layer& layer = layers_[i];
@@ -185,6 +194,15 @@ void Compiled::give_back(std::unique_ptr<Scratch> scratch) const {
     idle_.push_back(std::move(scratch));
 }
 
+// Thresholds of an input in the scratch's slot. Returns whether all are numbers.
+bool Compiled::prepare(const ProgramKernels& kernels, const float* x, Scratch& scratch) const {
+    const Input& entry = (reals_.empty() ? layers_ : reals_).front().input;
+    kernels.spread(entry.image, entry.binarize, x, scratch.images.front());
+    for (std::size_t i = 0; i < reals_.size(); ++i)
+        kernels.real(reals_[i].input, scratch.images[i], scratch.work, reals_[i].output, scratch.images[i + 1]);
+    return kernels.first(layers_.front().input, scratch.images.back(), scratch.work, scratch.limit(), scratch.side());
+}
+
 // All layers, for the scratch's quads.
 void Compiled::pass(const Plan& plan, Scratch& scratch, std::uint64_t seed) const {
     const Chunk chunk{seed, scratch.quads.data(), (i64)scratch.quads.size()};
@@ -197,6 +215,8 @@ void Compiled::pass(const Plan& plan, Scratch& scratch, std::uint64_t seed) cons
         const Layer& layer = layers_[i];
         const Activations to = output(i), from = output(i > 0 ? i - 1 : 0);
         switch (layer.kind) {
+            case Layer::Kind::real:
+                break;  // done with the thresholds
             case Layer::Kind::first:
                 (to.bits ? plan.bits->draw : plan.kernels.draw)(layer.product, chunk, to);
                 break;
@@ -221,7 +241,7 @@ void Compiled::pass(const Plan& plan, Scratch& scratch, std::uint64_t seed) cons
 Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 samples, std::uint64_t seed,
                       const Results& results, const std::string& instruction_set, int threads, i64& failed) const {
     const ProgramKernels& kernels = named(instruction_set);
-    const Image& image = layers_.front().input.image;
+    const Image& image = (reals_.empty() ? layers_ : reals_).front().input.image;
     const i64 units = image.height * image.width * image.channels, stride = layers_.back().product.panels.padded();
     const i64 width = classes_ + 1;
     i64 each = 0;
@@ -246,7 +266,7 @@ Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 samples
             return false;
         }
         scratch.slot = (scratch.slot + 1) % scratch.slots;
-        if (!kernels.first(layers_.front().input, values, scratch.padded, scratch.limit(), scratch.side())) {
+        if (!prepare(kernels, values, scratch)) {
             lower(overflowed, input);
             return false;
         }
