@@ -3,26 +3,77 @@ import json
 import pytest
 import torch
 
-from nsm import data
-from nsm.studies import draw_speed, mnist, nmnist_table
+from nsm import data, native
+from nsm.studies import ceiling, draw_speed, mnist, nmnist_table, predict_scaling, predict_speed
 from tests.report.html import Page, assert_self_contained
 
 
-def test_sampling_is_measured_beside_its_rivals(nsm, tmp_path):
+@pytest.fixture
+def small_ceilings(monkeypatch):
+    monkeypatch.setattr(ceiling, "COPIED", 2**10)
+    monkeypatch.setattr(ceiling, "MULTIPLY_ADDS", 10**4)
+
+
+@pytest.mark.usefixtures("small_ceilings")
+def test_sampling_is_measured_beside_its_rivals(nsm, tmp_path, monkeypatch):
+    # Compiling takes a minute; what is timed in its place is plain torch once more.
+    monkeypatch.setattr(torch, "compile", lambda passes, **options: passes)
     path = tmp_path / "speed.json"
-    chosen = ("--network", "mlp", "--network", "mnist-cnn", "--batch", 1, "--batch", 2)
-    result = nsm("bench", "predict", *chosen, "--samples", 4, "--repeats", 1, "--results", path, "--json")
+    chosen = ("--network", "mlp", "--network", "mnist-cnn", "--batch", 1)
+    used = ("--samples", 4, "--repeats", 1, "--threads", 1, "--threads", 2)
+    result = nsm("bench", "predict", *chosen, *used, "--results", path, "--json")
     assert result.exit_code == 0, result.output
-    rows = json.loads(result.stdout)["rows"]
-    assert [row["name"] for row in rows] == ["mlp-1", "mlp-2", "mnist-cnn-1", "mnist-cnn-2"]
-    assert all(row["ratio"] == pytest.approx(row["ours"] / row["fastest_rival"]) for row in rows)
-    for row in rows:
-        assert len(row["all"]) == 7
+    found = json.loads(result.stdout)["rows"]
+    names = ["mlp-1", "decision", "mnist-cnn-1"]
+    assert [row["name"] for row in found] == [*names, *(f"{name}-threads-2" for name in names)]
+    assert all(row["ratio"] == pytest.approx(row["ours"] / row["fastest_rival"]) for row in found)
+    for row in found:
+        assert row["threads"] == (2 if row["name"].endswith("threads-2") else 1)
+        if row["name"].startswith("decision"):
+            assert row["ours"] == pytest.approx(1e6 / row["microseconds"])
+            assert row["microseconds"] <= row["microseconds_95"]
+            continue
+        assert set(row["all"]) == {"program", *predict_speed.RIVALS}
+        assert not row["skipped"]
         assert row["ours"] == row["all"]["program"]
         assert row["fastest_rival"] == row["all"][row["rival"]]
+        assert row["memory_share"] > 0.0
+        if native.active() == "native":
+            most = row["multiply_adds_per_second"] / row["multiply_adds_per_sample"]
+            assert row["share"] == pytest.approx(row["ours"] / most)
     stored = json.loads(path.read_text())
-    assert stored["rows"] == rows
+    assert stored["rows"] == found
     assert {"study", "command", "commit", "machine", "versions"} < set(stored)
+
+
+@pytest.mark.usefixtures("small_ceilings")
+def test_speed_is_measured_as_batch_samples_width_and_threads_grow(nsm, tmp_path, monkeypatch):
+    for name, few in (("BATCHES", (1, 2)), ("SAMPLES", (2, 4)), ("WIDTHS", (16, 32)), ("MEMORY", (4, 400))):
+        monkeypatch.setattr(predict_scaling, name, few)
+    monkeypatch.setattr(predict_scaling, "_LARGE", 2)
+    monkeypatch.setattr(predict_scaling, "_SAMPLES", 4)
+    # What is passed to another process is not patched there.
+    monkeypatch.setattr(predict_scaling, "_in_a_process", predict_scaling._added_memory)
+    monkeypatch.setattr(torch, "compile", lambda passes, **options: passes)
+    picture = tmp_path / "pictures" / "speed.png"
+    chosen = ("--network", "mlp", "--batch", 2, "--samples", 4, "--repeats", 1)
+    result = nsm("bench", "predict", *chosen, "--scaling", "--picture", picture, "--json")
+    assert result.exit_code == 0, result.output
+    found = {row["name"]: row for row in json.loads(result.stdout)["rows"]}
+    assert {"batch-1", "batch-2", "samples-2", "samples-4", "width-16", "width-32", "threads-1"} < set(found)
+    assert found["samples-4"]["of_reference"] == found["batch-2"]["of_reference"] == 1.0
+    assert found["samples-2"]["of_reference"] == pytest.approx(
+        found["samples-2"]["ours"] / found["samples-4"]["ours"]
+    )
+    if "memory-samples-400" in found:
+        assert found["memory-samples-400"]["unit"] == "MiB"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_of_nothing_is_refused(nsm, tmp_path):
+    result = nsm("bench", "predict", "--picture", tmp_path / "speed.png")
+    assert result.exit_code == 2
+    assert "--picture needs --scaling" in result.stderr
 
 
 def test_a_run_is_scored_beside_its_programs(nsm, run, tmp_path):
@@ -37,10 +88,10 @@ def test_a_run_is_scored_beside_its_programs(nsm, run, tmp_path):
     assert abs(rows[1]["error_percent"] - rows[0]["error_percent"]) < 3.0
 
 
+@pytest.mark.usefixtures("small_ceilings")
 def test_drawing_is_measured_beside_plain_torch(nsm, tmp_path, monkeypatch):
     monkeypatch.setattr(draw_speed, "_SHAPE", (2, 16, 32))
     monkeypatch.setattr(draw_speed, "_SYNAPSES", (2, 8, 100))
-    monkeypatch.setattr(draw_speed, "_COPIED", 2**10)
     path = tmp_path / "speed.json"
     result = nsm("bench", "draw", "--repeats", 1, "--results", path, "--json")
     assert result.exit_code == 0, result.output

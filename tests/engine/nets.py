@@ -6,19 +6,25 @@ import torch
 from torch import Tensor, nn
 
 import nsm
+from nsm.models.networks import Architecture, Convolution, assemble
 
 Shape = tuple[int, ...]
 
 
 def perturbed(net: nn.Module, seed: int = 1) -> nn.Module:
-    """The network with gains and biases that differ from neuron to neuron."""
+    """The network with gains, biases and normalizations that differ from neuron to neuron, in evaluation."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
+        for norm in net.modules():
+            if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+                for values in (norm.running_mean, *norm.parameters()):
+                    values.add_(0.3 * torch.randn(values.shape, generator=generator))
+                norm.running_var.mul_(0.2 + torch.rand(norm.running_var.shape, generator=generator))
         for _, layer in nsm.nn.stochastic_layers(net):
             layer.beta.add_(0.4 * torch.randn(layer.beta.shape, generator=generator))
             if layer.bias is not None:
                 layer.bias.add_(0.2 * torch.randn(layer.bias.shape, generator=generator))
-    return net
+    return net.eval()
 
 
 def _vectors() -> nn.Module:
@@ -102,6 +108,48 @@ def _wide() -> nn.Module:
     return net
 
 
+def _features() -> nn.Module:
+    """Vectors through fully connected deterministic layers."""
+    return nn.Sequential(
+        nn.BatchNorm1d(20),
+        nn.Linear(20, 35),
+        nn.ReLU(),
+        nn.BatchNorm1d(35),
+        nn.Sequential(nn.Dropout(0.5), nn.Linear(35, 6, bias=False)),
+        nn.BatchNorm1d(6, affine=False),
+        nsm.nn.Linear(6, 40),
+        nn.BatchNorm1d(40),
+        nn.Linear(40, 3),
+    )
+
+
+def _stem() -> nn.Module:
+    """The published network for CIFAR in small."""
+    layers = (
+        Convolution(10, 3, padded=True),
+        Convolution(12, 3, padded=True, pooled=True),
+        Convolution(33, 3, padded=True),
+        Convolution(33, 1),
+    )
+    shape = Architecture((3, 12, 10), layers, classes=5, stem=6, average=5, normalized=True, bias=False)
+    return assemble(shape, "nsm", nsm.Bernoulli(0.5), binarize=False, pooling="max", dropout=0.0)
+
+
+def _strided() -> nn.Module:
+    """Deterministic convolutions of every geometry, on signs."""
+    return nn.Sequential(
+        nsm.nn.Binarize(),
+        nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding="valid", groups=2, bias=False),
+        nn.ReLU(),
+        nn.Conv2d(6, 40, 3, padding="same", dilation=(1, 2)),
+        nn.BatchNorm2d(40),
+        nsm.nn.Conv2d(40, 20, 2, groups=2, eta=0.2, max_pool=2, noise=nsm.Gaussian(0.6)),
+        nn.BatchNorm2d(20),
+        nn.Flatten(),
+        nn.Linear(20 * 2 * 4, 3),
+    )
+
+
 # Name: (network, shape of an input)
 NETS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "vectors": (_vectors, (20,)),
@@ -112,6 +160,9 @@ NETS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "maximum": (_maximum, (2, 7, 10)),
     "pooled": (_pooled, (1, 10, 16)),
     "wide": (_wide, (9,)),
+    "features": (_features, (20,)),
+    "stem": (_stem, (3, 12, 10)),
+    "strided": (_strided, (4, 11, 10)),
     "published": (lambda: nsm.models.build("mnist-cnn"), (1, 28, 28)),
     "published-averages": (
         lambda: nsm.models.build("mnist-cnn", binarize=True, pooling="average"),

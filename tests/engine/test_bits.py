@@ -82,6 +82,17 @@ def test_samples_do_not_depend_on_threads():
         assert torch.equal(one, three)
 
 
+def test_sums_do_not_depend_on_what_is_kept_at_a_time():
+    # More pieces of an input than are summed up together, and in a batch the border lies elsewhere.
+    program, x = compiled("vectors"), images("vectors", 3)
+    inputs, samples = torch.tensor([3, 5, 7]), 190_000
+    together = program.predict(x, samples=samples, seed=3, inputs=inputs)
+    for i in range(3):
+        alone = program.predict(x[i : i + 1], samples=samples, seed=3, inputs=inputs[i : i + 1])
+        assert torch.equal(alone.probabilities[0], together.probabilities[i])
+        assert torch.equal(alone.expected_entropy[0], together.expected_entropy[i])
+
+
 @pytest.mark.parametrize("name", ["vectors", "averaged"])
 def test_without_kernels_the_prediction_is_the_same(monkeypatch, name):
     program, x = compiled(name), images(name, 2)

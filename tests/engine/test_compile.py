@@ -37,10 +37,10 @@ def linear(width=4, **options):
 @pytest.mark.parametrize(
     ("modules", "message"),
     [
-        (
-            [linear(), nn.BatchNorm1d(4), nn.Linear(4, 2)],
-            r"1 \(BatchNorm1d\) cannot be compiled: a program has",
-        ),
+        ([nn.ReLU(), linear(), nn.Linear(4, 2)], r"0 \(ReLU\) .* must stand behind a deterministic layer"),
+        ([linear(), nn.ReLU(), nn.Linear(4, 2)], r"1 \(ReLU\) .* behind its first stochastic layer"),
+        ([nn.Linear(4, 4), nn.Tanh(), linear(), nn.Linear(4, 2)], r"1 \(Tanh\) .* in front of its first"),
+        ([nn.Linear(4, 4), nsm.nn.Binarize(), linear()], r"1 \(Binarize\) .* must be the first module"),
         (
             [linear(fidelity="synapse"), nn.Linear(4, 2)],
             r'0 \(Linear\) .* fidelity must be "moment", got "synapse"',
@@ -48,9 +48,9 @@ def linear(width=4, **options):
         ([nsm.nn.Conv1d(1, 2, 2), nn.Linear(4, 2)], r"0 \(Conv1d\) .* Linear and Conv2d can be compiled"),
         ([linear(), linear(3), nn.Linear(3, 2)], r"1 \(Linear\) .* takes 3 inputs and would receive 4"),
         ([linear(), nn.Linear(4, 2), nn.Linear(2, 2)], r"2 \(Linear\) .* behind the classifier"),
-        ([linear(), nsm.nn.Binarize(), nn.Linear(4, 2)], r"1 \(Binarize\) .* must be the first module"),
-        ([nn.Linear(4, 2)], r"0 \(Linear\) .* must stand behind a stochastic layer"),
-        ([linear()], "must begin with a stochastic layer and end in a linear classifier"),
+        ([linear(), nsm.nn.Binarize(), nn.Linear(4, 2)], r"1 \(Binarize\) .* behind its first stochastic"),
+        ([nn.Linear(4, 2)], "must begin with a stochastic layer, real ones in front of it or none"),
+        ([linear()], "and end in a linear classifier"),
         ([linear(), nn.Sequential(nn.Tanh()), nn.Linear(4, 2)], r"1\.0 \(Tanh\) cannot be compiled"),
     ],
 )
@@ -62,7 +62,32 @@ def test_what_cannot_be_compiled_is_named(modules, message):
 @pytest.mark.parametrize(
     ("modules", "message"),
     [
+        (
+            [linear(), nn.BatchNorm1d(4), linear(), nn.Linear(4, 2)],
+            r"2 \(Linear\) .* behind a batch normalization of neurons only the classifier can stand",
+        ),
+        (
+            [linear(), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 2)],
+            r"1 \(BatchNorm1d\) .* must keep running statistics",
+        ),
+        ([linear(), nn.BatchNorm1d(3), nn.Linear(4, 2)], r"takes 3 features and would receive 4"),
+    ],
+)
+def test_a_normalization_that_cannot_be_compiled_is_named(modules, message):
+    with pytest.raises(CompileError, match=message):
+        nsm.compile(nn.Sequential(*modules))
+
+
+@pytest.mark.parametrize(
+    ("modules", "message"),
+    [
         ([nn.MaxPool2d(2)], r"0 \(MaxPool2d\) .* must stand behind a stochastic layer"),
+        ([nn.Conv2d(2, 3, 3), nn.AvgPool2d(2)], r"1 \(AvgPool2d\) .* must stand behind a stochastic layer"),
+        ([nn.Conv2d(3, 3, 3)], r"0 \(Conv2d\) .* takes 3 channels and would receive 2"),
+        ([nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular")], r"0 \(Conv2d\) .* got \"circular\""),
+        ([nn.Flatten(), nn.BatchNorm1d(128)], r"1 \(BatchNorm1d\) .* must normalize channels"),
+        ([nn.BatchNorm1d(2)], r"0 \(BatchNorm1d\) .* receives images"),
+        ([nn.Flatten(), nn.BatchNorm2d(2)], r"1 \(BatchNorm2d\) .* receives a flat vector"),
         ([nsm.nn.Conv2d(2, 3, 3), nn.MaxPool2d(2, padding=1)], r"1 \(MaxPool2d\) .* padding=0"),
         ([nsm.nn.Conv2d(2, 3, 3), nn.MaxPool2d(2, dilation=2)], r"1 \(MaxPool2d\) .* dilation=1"),
         ([nsm.nn.Conv2d(2, 3, 3), nn.AvgPool2d(9)], r"1 \(AvgPool2d\) .* kernel \(9, 9\) must fit"),
@@ -93,11 +118,46 @@ def test_what_an_image_cannot_go_through_is_named(modules, message):
 
 
 def test_broken_weights_are_named():
-    net = nn.Sequential(linear(), nn.Linear(4, 2))
+    net = nn.Sequential(nn.BatchNorm1d(4), linear(), nn.Linear(4, 2))
     with torch.no_grad():
-        net[0].product.weight[1, 2] = torch.nan
-    with pytest.raises(CompileError, match=r"0 \(Linear\) .* not finite"):
+        net[1].product.weight[1, 2] = torch.nan
+    with pytest.raises(CompileError, match=r"1 \(Linear\) .* not finite"):
         nsm.compile(net)
+    net[0].running_var[2] = torch.inf
+    net[0].bias.data[1] = torch.nan
+    with pytest.raises(CompileError, match=r"0 \(BatchNorm1d\) .* not finite"):
+        nsm.compile(net)
+
+
+def test_normalization_costs_no_step_beside_a_layer():
+    program = compiled("stem")
+    kinds = [type(step).__name__ for step in program.steps]
+    # The image's own normalization has a padded convolution behind it.
+    assert kinds == ["Real", "Real", "First", "Sampled", "Pool", "Sampled", "Sampled", "Pool", "Classifier"]
+    assert [step.geometry.groups for step in program.steps[:2]] == [3, 1]
+    first = 3 * 120 + 6 * 27 * 120 + 2 * 10 * 54 * 120
+    assert nsm.engine.count(program).first == first
+
+
+@pytest.mark.parametrize("name", ["cifar10-allconv", "cifar100-allconv", "dvsgesture-allconv", "nmnist-cnn"])
+def test_published_networks_compile(name):
+    net = nsm.models.build(name).eval()
+    x = torch.rand(1, *net.image, generator=torch.Generator().manual_seed(0))
+    program = nsm.compile(net)
+    assert program.image == net.image
+    predicted = program.predict(x, samples=8).probabilities
+    assert predicted.shape == (1, program.classes)
+    torch.testing.assert_close(predicted.sum(), torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("kernels", ["auto", "off"])
+def test_inputs_that_overflow_in_front_are_refused(monkeypatch, kernels):
+    monkeypatch.setenv("NSM_KERNELS", kernels)
+    net = nn.Sequential(nn.Linear(2, 2, bias=False), linear(2), nn.Linear(2, 2))
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([[3e38, 3e38], [0.0, 1.0]]))
+    with pytest.raises(ValueError, match="input 1 is too large: the first layer overflows"):
+        nsm.compile(net).predict(torch.tensor([[0.0, 0.0], [2.0, 2.0]]))
 
 
 def test_arguments_of_compile():

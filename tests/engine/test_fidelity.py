@@ -9,7 +9,8 @@ import torch
 import nsm
 from nsm import data, engine, training
 from nsm.engine import plain
-from nsm.engine.steps import Classifier, First, Pool, Sampled, stages
+from nsm.engine.compiler import _chain
+from nsm.engine.steps import Classifier, First, Pool, Real, Sampled, stages
 from tests.engine.nets import images, made
 from tests.statistical.budget import assert_frequencies
 
@@ -41,20 +42,27 @@ def receives(net, image, samples):
     """What every stochastic layer of a network receives and gives when the network runs as a program: its
     samples by the plain form, as (layer, z before, z behind), (S, channels, height, width) each.
     """
-    program, exact = whole_numbers(net, tuple(image.shape))
+    program, exact = whole_numbers(net, tuple(image.shape) if image.dim() == 3 else None)
     layers = iter(layer for _, layer in nsm.nn.stochastic_layers(exact))
     rows = torch.stack((torch.arange(samples), torch.zeros(samples, dtype=torch.int64)), dim=-1)
-    codes, found = image[None], []
+    codes, found = image.view(1, *program.image), []
+    in_front = image[None].double()
+    for _, module in _chain(exact, ""):
+        if isinstance(module, nsm.nn.StochasticLayer):
+            break
+        in_front = module(in_front)
     for step, area, window in stages(program.steps):
         if isinstance(step, Classifier):
             break
         if isinstance(step, Pool):
             codes = plain._pooled(step, codes)
             continue
+        if isinstance(step, Real):
+            codes = plain._real(step, codes)
+            continue
         layer = next(layers)
         if isinstance(step, First):
-            before = codes.double()
-            before = torch.where(before >= 0.5, 1.0, -1.0).double() if step.binarize else before
+            before = in_front
             argument = plain._first(step, codes).expand(samples, -1, -1, -1)
         else:
             before = (codes.double() - area) / area
@@ -89,7 +97,7 @@ def test_firing_frequencies_are_those_of_the_law(trained):
             assert_the_law_of(layer, before, behind)
 
 
-@pytest.mark.parametrize("name", ["maximum", "pooled", "averaged", "padded"])
+@pytest.mark.parametrize("name", ["maximum", "pooled", "averaged", "padded", "features", "stem", "strided"])
 def test_firing_frequencies_of_convolutions_are_those_of_the_law(name):
     net, _ = made(name)
     for image in images(name, 2):

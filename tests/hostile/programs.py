@@ -32,7 +32,7 @@ _NAMES = [
     "groups",
     "bits",
     "layer",
-    "binarize",
+    "flags",
     "pooled",
 ]
 RECORD_FIELDS = {name: (4 * i, "<I") for i, name in enumerate(_NAMES)}

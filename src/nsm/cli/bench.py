@@ -67,27 +67,51 @@ def predict(
         typer.Option(min=1, help="Inputs in a call; may be repeated.", show_default="1, 256"),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Monte Carlo samples of each input.")] = 100,
+    threads: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Threads; may be repeated.", show_default="torch's own choice"),
+    ] = None,
+    scaling: Annotated[
+        bool, typer.Option(help="Also over batches, samples, widths and threads, and memory.")
+    ] = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw that into this PNG file.", show_default=False)
+    ] = None,
     repeats: Repeats = 7,
-    threads: Threads = None,
     results: Results = None,
     as_json: Json = False,
 ) -> None:
     """Samples per second of a compiled network over its fastest rival's.
 
-    Rivals: the network in plain torch; its twin with dropout in torch and
-    in onnxruntime (needs the extra "bench"), float32 and int8.
+    Rivals: the network in plain torch; its twin with dropout in torch, by
+    torch.compile (needs a C++ compiler) and in onnxruntime (needs the extra
+    "bench"), float32 and int8. Beside them the machine's own limits.
 
     Examples:
         nsm bench predict --threads 1 --json
         nsm bench predict --network mlp --batch 1
+        nsm bench predict --threads 1 --threads 2 --scaling --picture speed.png
     """
-    from nsm.studies import speed
+    import torch
 
-    _set_threads(threads)
-    rows = speed.predict_rows(
-        network or tuple(speed.PREDICTORS), batches=batch or (1, 256), repeats=repeats, samples=samples
+    from nsm.files import write_atomically
+    from nsm.studies import predict_picture, predict_scaling, predict_speed
+
+    if picture is not None and not scaling:
+        raise typer.BadParameter("--picture needs --scaling: it shows speed over batches, samples and widths")
+    rows = predict_speed.rows(
+        network or tuple(predict_speed.PREDICTORS),
+        batches=batch or (1, 256),
+        threads=threads or (torch.get_num_threads(),),
+        repeats=repeats,
+        samples=samples,
     )
-    _report("speed-predict", rows, results, as_json=as_json)
+    if scaling:
+        rows += predict_scaling.rows(repeats)
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(picture, predict_picture.draw(rows))
+    _report(predict_speed.STUDY, rows, results, as_json=as_json)
 
 
 @app.command()

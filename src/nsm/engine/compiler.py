@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nsm.engine.normalization import Affine, BatchNorm, affine, alone, behind, in_front
 from nsm.engine.program import Program
 from nsm.engine.steps import (
     Classifier,
@@ -18,6 +20,7 @@ from nsm.engine.steps import (
     Geometry,
     Noise,
     Pool,
+    Real,
     Sampled,
     Shape,
     Step,
@@ -25,6 +28,7 @@ from nsm.engine.steps import (
     area_behind,
 )
 from nsm.nn import Binarize, Conv2d, Drawing, Linear, StochasticLayer
+from nsm.nn.conv import margins
 
 Precision = Literal["int8", "int4", "ternary", "binary"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -42,11 +46,14 @@ def compile(  # noqa: A001 (as in torch.compile)
 ) -> Program:
     """A program of small integers that samples a trained network, see ``docs/engine.md``.
 
-    The network is a chain of modules: an optional :class:`nsm.nn.Binarize`; stochastic layers
+    The network is a chain of modules: an optional :class:`nsm.nn.Binarize`; deterministic layers
+    (``torch.nn.Linear``, ``Conv2d``, ``BatchNorm1d``, ``BatchNorm2d``, ``ReLU``) or none; stochastic layers
     (:class:`nsm.nn.Linear`, :class:`nsm.nn.Conv2d` with zero padding) at fidelity ``"moment"``, between them
-    ``torch.nn.MaxPool2d``, ``AvgPool2d`` and ``Flatten``; a ``torch.nn.Linear`` on top. Dropout is left out,
-    as in evaluation. The first layer keeps its weights and its real inputs in float32; the others get weights
-    of the precision asked for, with a scale of their own for every neuron.
+    ``torch.nn.MaxPool2d``, ``AvgPool2d`` and ``Flatten``; a ``torch.nn.Linear`` on top, with a batch
+    normalization in front of it or without. Dropout is left out and batch normalization uses its running
+    statistics, as in evaluation. All layers up to the first stochastic one keep float32 weights and real
+    inputs, and run once for all samples; the others get weights of the precision asked for, with a scale of
+    their own for every neuron.
 
     Args:
         net: the network; it is not changed.
@@ -97,8 +104,9 @@ def _input_shape(
     """(channels, height, width), and whether inputs are vectors."""
     given = getattr(net, "image", None) if image is None else image
     if given is None:
-        widths = [m.product.in_features for _, m in modules if isinstance(m, Linear)]
-        convolutions = any(isinstance(m, Conv2d) for _, m in modules)
+        products = [m.product if isinstance(m, Linear) else m for _, m in modules]
+        widths = [product.in_features for product in products if isinstance(product, nn.Linear)]
+        convolutions = any(isinstance(m, Conv2d | nn.Conv2d) for _, m in modules)
         if not widths or convolutions:
             raise ValueError("image must be given, (channels, height, width) of an input, for this network")
         return (widths[0], 1, 1), True
@@ -118,38 +126,90 @@ class _Walk:
         self.steps: list[Step] = []
         self._shape, self._flat, self._precision, self._numbers = shape, flat, precision, numbers
         self._binarize, self._area = False, 1
+        self._normalization: Affine | None = None  # of neurons, which the classifier has to take in
 
     def add(self, module: nn.Module) -> None:
         if self.steps and isinstance(self.steps[-1], Classifier):
             raise CompileError("it stands behind the classifier")
         if isinstance(module, _IGNORED):
             return
-        if isinstance(module, Binarize):
-            self._add_binarize()
-        elif isinstance(module, nn.Flatten):
+        if isinstance(module, nn.Flatten):
             if (module.start_dim, module.end_dim) != (1, -1):
                 raise CompileError("it must flatten everything behind the batch dimension")
             self._flat = True
+        elif self._normalization is not None and not isinstance(module, nn.Linear):
+            raise CompileError("behind a batch normalization of neurons only the classifier can stand")
         elif isinstance(module, StochasticLayer):
             self._add_stochastic(module)
         elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
             self._add_pool(module)
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            self._add_normalization(module)
+        elif self._is_real():
+            self._add_real(module)
         elif isinstance(module, nn.Linear):
             self._add_classifier(module)
         else:
             raise CompileError(
-                "a program has stochastic layers (nsm.nn.Linear, nsm.nn.Conv2d), maximum and average "
-                "pooling, Flatten, Dropout, a Binarize in front and a torch.nn.Linear on top"
+                "behind its first stochastic layer a program has stochastic layers (nsm.nn.Linear, "
+                "nsm.nn.Conv2d), maximum and average pooling, Flatten, Dropout and a torch.nn.Linear on top"
             )
+
+    def _is_real(self) -> bool:
+        """Whether all layers so far are deterministic."""
+        return all(isinstance(step, Real) for step in self.steps)
 
     def _append(self, step: Step, outputs: Shape) -> None:
         self.steps.append(step)
         self._shape, self._area = outputs, area_behind(step, self._area)
+        self._binarize = False
 
-    def _add_binarize(self) -> None:
-        if self.steps or self._binarize:
-            raise CompileError("it must be the first module")
-        self._binarize = True
+    def _add_real(self, module: nn.Module) -> None:
+        """A module in front of the first stochastic layer."""
+        if isinstance(module, Binarize):
+            if self.steps or self._binarize:
+                raise CompileError("it must be the first module")
+            self._binarize = True
+        elif isinstance(module, nn.Linear | nn.Conv2d):
+            geometry = self._connected(module) if isinstance(module, nn.Linear) else self._convolution(module)
+            weights, bias = _float32(module.weight), _bias(module.bias, geometry)
+            self._append_real(Real(geometry, weights.reshape(geometry.weight_shape), bias))
+        elif isinstance(module, nn.ReLU):
+            if not self.steps:
+                raise CompileError("it must stand behind a deterministic layer")
+            before = self.steps[-1]
+            assert isinstance(before, Real)
+            self.steps[-1] = replace(before, rectified=True)
+        else:
+            raise CompileError(
+                "in front of its first stochastic layer (nsm.nn.Linear, nsm.nn.Conv2d) a program has "
+                "Binarize, Conv2d, Linear, batch normalization, ReLU, Flatten and Dropout"
+            )
+
+    def _append_real(self, step: Real) -> None:
+        self._append(replace(step, binarize=self._binarize), step.geometry.outputs)
+
+    def _add_normalization(self, norm: BatchNorm) -> None:
+        channels, height, width = self._shape
+        spread = isinstance(norm, nn.BatchNorm1d) and (height, width) != (1, 1)
+        if isinstance(norm, nn.BatchNorm2d) == self._flat:
+            raise CompileError(f"it receives {'a flat vector' if self._flat else 'images'}")
+        features = channels * height * width if spread else channels
+        if norm.num_features != features:
+            raise CompileError(f"it takes {norm.num_features} features and would receive {features}")
+        try:
+            by = affine(norm)
+        except ValueError as error:
+            raise CompileError(str(error)) from error
+        if not self._is_real():
+            shape = (channels, height, width) if spread else (channels, 1, 1)
+            self._normalization = Affine(by.scale.reshape(shape), by.shift.reshape(shape))
+        elif spread:
+            raise CompileError("in front of the first stochastic layer it must normalize channels")
+        elif self.steps and isinstance(self.steps[-1], Real) and not self.steps[-1].rectified:
+            self.steps[-1] = behind(self.steps[-1], by)
+        else:
+            self._append_real(alone(by, self._shape))
 
     def _add_stochastic(self, layer: StochasticLayer) -> None:
         if layer.fidelity != "moment":
@@ -163,7 +223,7 @@ class _Walk:
             additive=layer.eta**2,
             layer=self._numbers[layer],
         )
-        if not self.steps:
+        if self._is_real():
             if layer.pooled > 1:
                 raise CompileError("its inputs are averages, but it stands behind no neurons")
             self._append(First(geometry, weights, noise, self._binarize), geometry.outputs)
@@ -182,15 +242,18 @@ class _Walk:
         if not isinstance(layer, Conv2d):
             raise CompileError("of the stochastic layers, Linear and Conv2d can be compiled")
         conv = layer.product
+        assert isinstance(conv, nn.Conv2d)
+        return self._convolution(conv)
+
+    def _convolution(self, conv: nn.Conv2d) -> Geometry:
         if self._flat:
             raise CompileError("it receives a flat vector")
         if conv.in_channels != self._shape[0]:
             raise CompileError(f"it takes {conv.in_channels} channels and would receive {self._shape[0]}")
-        assert isinstance(conv, nn.Conv2d)
-        margins = layer._margins()  # noqa: SLF001 (of the same library)
-        if conv.padding_mode != "zeros" and any(map(any, margins)):
+        around = margins(conv)
+        if conv.padding_mode != "zeros" and any(map(any, around)):
             raise CompileError(f'its padding_mode must be "zeros", got "{conv.padding_mode}"')
-        (top, bottom), (left, right) = margins
+        (top, bottom), (left, right) = around
         return _checked(
             Geometry(
                 self._shape,
@@ -213,7 +276,7 @@ class _Walk:
         return _checked(Geometry(self._shape, linear.out_features, self._shape[1:]))
 
     def _add_pool(self, pool: nn.MaxPool2d | nn.AvgPool2d) -> None:
-        if not self.steps:
+        if self._is_real():
             raise CompileError("it must stand behind a stochastic layer")
         if self._flat:
             raise CompileError("it receives a flat vector")
@@ -235,13 +298,13 @@ class _Walk:
         self._append(step, step.outputs)
 
     def _add_classifier(self, linear: nn.Linear) -> None:
-        if not self.steps:
-            raise CompileError("it must stand behind a stochastic layer")
         geometry = self._connected(linear)
         weights = _float32(linear.weight).reshape(geometry.weight_shape)
+        bias = _bias(linear.bias, geometry)
+        if self._normalization is not None:
+            weights, bias = in_front(weights, bias, self._normalization)
         whole, scale = quantized(weights, "int8")
-        bias: Tensor | None = linear.bias  # torch's annotation denies None
-        self._append(Classifier(geometry, whole, scale, _bias(bias, geometry)), geometry.outputs)
+        self._append(Classifier(geometry, whole, scale, bias), geometry.outputs)
 
 
 def quantized(weights: Floats, precision: Precision) -> tuple[Weights, Floats]:
@@ -282,7 +345,7 @@ def _float32(values: Tensor) -> Floats:
     return array
 
 
-def _bias(values: Tensor | None, geometry: Geometry) -> Floats:
+def _bias(values: Tensor | None, geometry: Geometry) -> Floats:  # torch's annotations deny None
     return np.zeros(geometry.neurons, np.float32) if values is None else _float32(values)
 
 

@@ -12,28 +12,31 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nsm.engine.checks import check
 from nsm.engine.steps import (
     Classifier,
     First,
     Geometry,
     Noise,
     Pool,
+    Real,
     Sampled,
     Step,
     Weights,
-    check,
 )
 from nsm.files import write_atomically
 
 MAGIC = b"\x89NSM\r\n\x1a\n"
-VERSION = 1
+VERSION = 2
 LARGEST_FILE = 2**31
 _MOST_STEPS = 1024
 _HEADER = struct.Struct("<8sIIQII32s")
 _RECORD = struct.Struct("<I3II2I2I4I2IIIIIIddQQQQ")
 _ALIGNMENT = 64
-_FIRST, _SAMPLED, _MAXIMUM, _AVERAGE, _CLASSIFIER = 1, 2, 3, 4, 5
-_FLOATS = {_FIRST: 2, _SAMPLED: 3, _CLASSIFIER: 2}  # numbers of a neuron
+_FIRST, _SAMPLED, _MAXIMUM, _AVERAGE, _CLASSIFIER, _REAL = 1, 2, 3, 4, 5, 6
+_FLOATS = {_REAL: 1, _FIRST: 2, _SAMPLED: 3, _CLASSIFIER: 2}  # numbers of a neuron
+_BINARIZE, _RECTIFIED = 1, 2
+_FLAGS = {_REAL: _BINARIZE | _RECTIFIED, _FIRST: _BINARIZE}  # that a kind may have
 _LARGEST_WEIGHT = {8: 127, 4: 7, 2: 1}
 
 
@@ -46,7 +49,7 @@ class _Record(NamedTuple):
     geometry: Geometry
     bits: int
     layer: int
-    binarize: int
+    flags: int
     pooled: int
     variance: float
     additive: float
@@ -201,10 +204,14 @@ def _described(step: Step) -> tuple[_Record, list[bytes]]:
         bits, weights = packed(step.weights)
         record = _Record(_CLASSIFIER, step.geometry, bits, 0, 0, 0, 0.0, 0.0, (0, 0, 0, 0))
         return record, [weights, _floats(step.scale, step.bias)]
+    if isinstance(step, Real):
+        flags = _BINARIZE * step.binarize | _RECTIFIED * step.rectified
+        record = _Record(_REAL, step.geometry, 32, 0, flags, 0, 0.0, 0.0, (0, 0, 0, 0))
+        return record, [_floats(step.weights), _floats(step.bias)]
     noise = step.noise
     law = (noise.variance, noise.additive, (0, 0, 0, 0))
     if isinstance(step, First):
-        record = _Record(_FIRST, step.geometry, 32, noise.layer, int(step.binarize), 0, *law)
+        record = _Record(_FIRST, step.geometry, 32, noise.layer, _BINARIZE * step.binarize, 0, *law)
         return record, [_floats(step.weights), _floats(noise.gain, noise.bias)]
     bits, weights = packed(step.weights)
     record = _Record(_SAMPLED, step.geometry, bits, noise.layer, 0, step.pooled, *law)
@@ -230,7 +237,7 @@ def _write_record(body: bytearray, at: int, record: _Record, places: tuple[int, 
         g.groups,
         record.bits,
         record.layer,
-        record.binarize,
+        record.flags,
         record.pooled,
         record.variance,
         record.additive,
@@ -241,18 +248,18 @@ def _write_record(body: bytearray, at: int, record: _Record, places: tuple[int, 
 def _read_record(data: bytes, at: int, end: int) -> tuple[_Record, int]:
     """A record whose arrays lie where they must, behind ``end``; and their end."""
     fields: tuple[Any, ...] = _RECORD.unpack_from(data, at)
-    kind, (bits, layer, binarize, pooled) = fields[0], fields[16:20]
+    kind, (bits, layer, flags, pooled) = fields[0], fields[16:20]
     geometry = Geometry(
         fields[1:4], fields[4], fields[5:7], fields[7:9], fields[9:13], fields[13:15], fields[15]
     )
-    record = _Record(kind, geometry, bits, layer, binarize, pooled, fields[20], fields[21], fields[22:26])
-    if kind not in (_FIRST, _SAMPLED, _MAXIMUM, _AVERAGE, _CLASSIFIER):
-        raise ValueError(f"kind must be 1 to 5, got {kind}")
-    allowed = (0,) if record.pools else (32,) if kind == _FIRST else (8, 4, 2, 1)
+    record = _Record(kind, geometry, bits, layer, flags, pooled, fields[20], fields[21], fields[22:26])
+    if not _FIRST <= kind <= _REAL:
+        raise ValueError(f"kind must be {_FIRST} to {_REAL}, got {kind}")
+    allowed = (0,) if record.pools else (32,) if kind in (_REAL, _FIRST) else (8, 4, 2, 1)
     if bits not in allowed:
         raise ValueError(f"bits of a weight must be one of {allowed}, got {bits}")
-    if binarize > (kind == _FIRST) or (pooled and kind != _SAMPLED):
-        raise ValueError(f"flags must be 0, got {binarize} and {pooled}")
+    if flags & ~_FLAGS.get(kind, 0) or (pooled and kind != _SAMPLED):
+        raise ValueError(f"flags {flags} or pooled {pooled} do not belong to this kind of step")
     if kind not in (_FIRST, _SAMPLED) and (layer, record.variance, record.additive) != (0, 0.0, 0.0):
         raise ValueError("a step that draws nothing must have neither layer nor variance")
     if record.pools:
@@ -284,11 +291,12 @@ def _step(data: bytes, record: _Record) -> Step:
     start, size, numbers, count = record.arrays
     floats = np.frombuffer(data, "<f4", count // 4, numbers).astype(np.float32)
     rows = floats.reshape(_FLOATS[record.kind], geometry.neurons)
-    if record.kind == _FIRST:
+    if record.kind in (_REAL, _FIRST):
         weights = np.frombuffer(data, "<f4", size // 4, start).astype(np.float32)
-        return First(
-            geometry, weights.reshape(geometry.weight_shape), _noise(record, *rows), bool(record.binarize)
-        )
+        shaped, binarize = weights.reshape(geometry.weight_shape), bool(record.flags & _BINARIZE)
+        if record.kind == _FIRST:
+            return First(geometry, shaped, _noise(record, *rows), binarize)
+        return Real(geometry, shaped, rows[0], bool(record.flags & _RECTIFIED), binarize)
     total = math.prod(geometry.weight_shape)
     whole = unpacked(data[start : start + size], record.bits, total).reshape(geometry.weight_shape)
     if record.kind == _SAMPLED:

@@ -20,6 +20,7 @@ from nsm.engine.steps import (
     Geometry,
     Pair,
     Pool,
+    Real,
     Sampled,
     Shape,
     Stage,
@@ -122,17 +123,15 @@ class Kernels:
         if isinstance(step, Pool):
             return fields | {"kind": "pool", "pool": _pool(step, area_after)}
         product = self._product(step, before, window)
+        if isinstance(step, Real):
+            product["shift"] = self._address(_padded(step.bias[None], step.geometry))
+            inputs = self._input(step, step.weights, before)
+            return fields | {"kind": "real", "product": product, "input": inputs}
         if isinstance(step, First):
             numbers = arguments.of_first(step)
             product |= self._varying(step.geometry, numbers)
-            first = {
-                "weights": self._address(_panels(numbers.weights, step.geometry)),
-                "units": step.geometry.fan_in,
-                "offsets": self._address(_unit_offsets(step.geometry, before)),
-                "image": before,
-                "binarize": int(step.binarize),
-            }
-            return fields | {"kind": "first", "product": product, "input": first}
+            inputs = self._input(step, numbers.weights, before)
+            return fields | {"kind": "first", "product": product, "input": inputs}
         product["weights"] = self._address(_packed(step.weights, step.geometry))
         if area == 1 and _has_words(step.geometry):
             product |= self._subsets(step)
@@ -153,6 +152,17 @@ class Kernels:
             product["squares"] = self._address(_packed(averages.squares, step.geometry))
         return fields | {"kind": "sampled", "product": product}
 
+    def _input(self, step: Real | First, weights: NDArray[Any], before: _Fields) -> _Fields:
+        """What a layer on real inputs has beside its product."""
+        return {
+            "weights": self._address(_panels(weights, step.geometry)),
+            "units": step.geometry.fan_in,
+            "offsets": self._address(_unit_offsets(step.geometry, before)),
+            "image": before,
+            "binarize": int(step.binarize),
+            "rectified": int(isinstance(step, Real) and step.rectified),
+        }
+
     def _subsets(self, step: Sampled | Classifier) -> _Fields:
         """Weights for activations that are bits, see native/tables.cpp."""
         words = _words(step.weights, step.geometry)
@@ -163,12 +173,12 @@ class Kernels:
             "lines": self._address(_lines(step.geometry)),
         }
 
-    def _product(self, step: First | Sampled | Classifier, before: _Fields, window: Pair) -> _Fields:
+    def _product(self, step: Real | First | Sampled | Classifier, before: _Fields, window: Pair) -> _Fields:
         geometry = step.geometry
         _, height, width = geometry.outputs
         offsets, length = _runs(geometry, before)
         where = 0
-        if not isinstance(step, Classifier):
+        if isinstance(step, First | Sampled):
             where = random.place(step.noise.layer, purpose=random.Purpose.PROGRAM)
         return {
             "groups": geometry.groups,

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from nsm.engine.program import Program
-from nsm.engine.steps import First, Pool, Sampled, stages
+from nsm.engine.steps import First, Pool, Real, Sampled, stages
 
 
 class Operations(NamedTuple):
     """Counts by kind; units that padding adds are counted, lanes that the kernels leave idle are not.
 
     Attributes:
-        first: multiplications and additions of real numbers in the first layer, once for an input: one for
-            the mean and one for the variance of every synapse and position.
+        first: multiplications and additions of real numbers up to the first stochastic layer, once for an
+            input: one for every weight and position, in the stochastic layer one for the mean and one for
+            the variance.
         additions: of a weight to a sum, once for a sample: synapses on neurons that are +1 or -1.
         multiplications: of a weight or its square with a small whole number, once for a sample: synapses on
             averages, twice where the variance depends on them.
@@ -43,10 +44,10 @@ def count(program: Program) -> Operations:
         channels, height, width = step.geometry.outputs
         neurons = channels * height * width
         synapses = neurons * step.geometry.fan_in
-        drawing = step is not program.steps[-1]
-        draws += channels * (height // window[0]) * (width // window[1]) if drawing else 0
-        if isinstance(step, First):
-            first += 2 * synapses
+        if isinstance(step, First | Sampled):
+            draws += channels * (height // window[0]) * (width // window[1])
+        if isinstance(step, Real | First):
+            first += synapses if isinstance(step, Real) else 2 * synapses
             continue
         weights += step.weights.size
         if area == 1:

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from nsm import random
 from nsm.engine import arguments
-from nsm.engine.steps import Classifier, First, Noise, Pair, Pool, Sampled, Step, spacing, stages
+from nsm.engine.steps import (
+    Classifier,
+    First,
+    Noise,
+    Pair,
+    Pool,
+    Real,
+    Sampled,
+    Step,
+    spacing,
+    stages,
+)
 
 PANEL = 32  # neurons of a group are numbered up to a multiple of it
 
@@ -107,6 +120,9 @@ def logits(steps: Sequence[Step], x: Tensor, *, samples: Tensor, inputs: Tensor,
 
     Returns:
         float32 (N, S, classes).
+
+    Raises:
+        FloatingPointError: if an input is so large that the first layer overflows.
     """
     *layers, top = stages(steps)
     last = top.step
@@ -117,9 +133,14 @@ def logits(steps: Sequence[Step], x: Tensor, *, samples: Tensor, inputs: Tensor,
         if isinstance(step, Pool):
             codes = _pooled(step, codes)
             continue
+        if isinstance(step, Real):
+            codes = _real(step, codes)
+            continue
         assert isinstance(step, First | Sampled)
         if isinstance(step, First):
-            argument = _first(step, x).repeat_interleave(len(samples), dim=0)
+            argument = _first(step, codes).repeat_interleave(len(samples), dim=0)
+            if argument.isnan().any():
+                raise FloatingPointError("the first layer overflows")
         else:
             argument = _argument(step, codes, area)
         codes = _fired(argument, step.noise, step.geometry.groups, rows, seed, window)
@@ -128,32 +149,45 @@ def logits(steps: Sequence[Step], x: Tensor, *, samples: Tensor, inputs: Tensor,
     return (sums * scale + shift).view(len(inputs), len(samples), -1)
 
 
+def _real(step: Real, x: Tensor) -> Tensor:
+    """What a deterministic layer makes of real inputs, (N, neurons, height, width)."""
+    y = _in_order(step, step.weights, _real_fields(step, x)) + torch.from_numpy(step.bias)[:, None, None]
+    return torch.where(y < 0, 0.0, y) if step.rectified else y
+
+
 def _first(step: First, x: Tensor) -> Tensor:
     """UNITS x of a first layer, (N, neurons, height, width)."""
     numbers = arguments.of_first(step)
+    fields = _real_fields(step, x)
+    mean = _in_order(step, numbers.weights, fields)
+    variance = _in_order(step, numbers.squares, fields * fields)
+    return _quotient(mean, variance, numbers)
+
+
+def _real_fields(step: Real | First, x: Tensor) -> Tensor:
+    """Receptive fields of real inputs, (N, groups, channels of a group, cells of the kernel, positions)."""
     if step.binarize:
         x = torch.where(x >= 0.5, 1.0, -1.0)
     geometry = step.geometry
     top, left, bottom, right = geometry.padding
-    x = F.pad(x, (left, right, top, bottom))
-    groups, (_, height, width) = geometry.groups, geometry.outputs
-    fields = F.unfold(x, geometry.kernel, geometry.dilation, 0, geometry.stride)
-    fields = fields.view(len(x), groups, geometry.weight_shape[1], -1, height * width)
+    padded = F.pad(x, (left, right, top, bottom))
+    fields = F.unfold(padded, geometry.kernel, geometry.dilation, 0, geometry.stride)
+    return fields.view(len(x), geometry.groups, geometry.weight_shape[1], -1, fields.shape[-1])
 
-    def in_order(weights: np.ndarray) -> Tensor:
-        return torch.from_numpy(weights).reshape(groups, -1, *geometry.weight_shape[1:])
 
-    weights, squares = in_order(numbers.weights), in_order(numbers.squares)
-    mean = x.new_zeros(len(x), groups, weights.shape[1], height * width)
-    variance = torch.zeros_like(mean)
-    # Added up unit by unit, channels innermost: the order that the kernels keep.
+def _in_order(step: Real | First, weights: NDArray[Any], fields: Tensor) -> Tensor:
+    """Sums (N, neurons, height, width), added up unit by unit, channels innermost: the order that the kernels
+    keep.
+    """
+    geometry = step.geometry
+    grouped = torch.from_numpy(weights).reshape(geometry.groups, -1, *geometry.weight_shape[1:])
+    sums = fields.new_zeros(len(fields), geometry.groups, grouped.shape[1], fields.shape[-1])
     for ky in range(geometry.kernel[0]):
         for kx in range(geometry.kernel[1]):
             for channel in range(geometry.weight_shape[1]):
                 value = fields[:, :, channel, ky * geometry.kernel[1] + kx][:, :, None]
-                mean = mean + weights[:, :, channel, ky, kx, None] * value
-                variance = variance + squares[:, :, channel, ky, kx, None] * (value * value)
-    return _quotient(mean.view(len(x), -1, height, width), variance.view(len(x), -1, height, width), numbers)
+                sums = sums + grouped[:, :, channel, ky, kx, None] * value
+    return sums.view(len(fields), *geometry.outputs)
 
 
 def _argument(step: Sampled, codes: Tensor, area: int) -> Tensor:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from nsm import random
 from nsm.engine import files, plain
+from nsm.engine.checks import check
 from nsm.engine.layout import Kernels
-from nsm.engine.steps import Shape, Step, check, shapes
+from nsm.engine.steps import Shape, Step, shapes
 from nsm.inference import Prediction, Reason
 from nsm.inference.checks import check_indices, check_samples
 from nsm.inference.prediction import over_inputs, over_samples, part_of
@@ -122,11 +123,15 @@ class Program:
             first = int((~x.isfinite().flatten(1).all(1)).nonzero()[0])
             raise ValueError(f"x must be finite, but input {first} holds NaN or infinity")
         parts = []
-        for image, index in zip(x.view(len(x), 1, *self.image), inputs.view(-1, 1), strict=True):
+        images = x.view(len(x), 1, *self.image)
+        for number, (image, index) in enumerate(zip(images, inputs.view(-1, 1), strict=True)):
             passes = []
             for first in range(0, samples, _PLAIN_SAMPLES):
                 part = torch.arange(first, min(samples, first + _PLAIN_SAMPLES))
-                logits = plain.logits(self.steps, image, samples=part, inputs=index, seed=seed)
+                try:
+                    logits = plain.logits(self.steps, image, samples=part, inputs=index, seed=seed)
+                except FloatingPointError as error:
+                    raise ValueError(f"x must be finite, but input {number} is too large: {error}") from error
                 passes.append(part_of(logits, votes=votes))
             parts.append(over_samples(passes))
         return over_inputs(parts, samples, Reason.SAMPLES, votes=votes)

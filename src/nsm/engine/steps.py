@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,7 @@ Weights = NDArray[np.int8]
 LARGEST_SIDE = 2**15
 LARGEST_IMAGE = 2**24  # activations of one layer, margins included
 LARGEST_WEIGHTS = 2**27  # of one layer
-LARGEST_SUM = 2**31 - 1
-LARGEST_VARIANCE = 1e30
-# Two products of a code or a square fit 16 bits, which the kernels for AVX2 count on.
-LARGEST_CODE = 128
-_LARGEST_PAIR = 2**15 - 1
-LARGEST_SQUARE = 127
+_LARGEST_PAIR = 2**15 - 1  # two products of squares, which the kernels for AVX2 add up in 16 bits
 LARGEST_WINDOW = 6  # neurons that one number decides: errors of their probabilities add up
 
 
@@ -124,6 +119,25 @@ class Noise:
 
 
 @dataclass(frozen=True, eq=False)
+class Real:
+    """A deterministic layer on real inputs, in front of the first stochastic one: once for all samples.
+
+    Attributes:
+        geometry: its connections.
+        weights: float32 of ``geometry.weight_shape``.
+        bias: float32, shape (neurons,).
+        rectified: whether negative outputs become 0.
+        binarize: whether inputs become sgn(2 x - 1) first; of a program's first step alone.
+    """
+
+    geometry: Geometry
+    weights: Floats
+    bias: Floats
+    rectified: bool = False
+    binarize: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class First:
     """The first stochastic layer: real inputs and weights; its thresholds are shared by all samples.
 
@@ -131,7 +145,7 @@ class First:
         geometry: its connections.
         weights: float32 of ``geometry.weight_shape``.
         noise: what is added.
-        binarize: whether inputs become sgn(2 x - 1) first.
+        binarize: whether inputs become sgn(2 x - 1) first; of a program's first step alone.
     """
 
     geometry: Geometry
@@ -208,7 +222,7 @@ class Classifier:
     bias: Floats
 
 
-Step = First | Sampled | Pool | Classifier
+Step = Real | First | Sampled | Pool | Classifier
 
 
 def shapes(step: Step) -> tuple[Shape, Shape]:
@@ -218,7 +232,7 @@ def shapes(step: Step) -> tuple[Shape, Shape]:
 
 
 def areas(steps: Sequence[Step]) -> list[int]:
-    """A of the codes that each step receives; 1 for the first, which receives none."""
+    """A of the codes that each step receives; 1 where it receives none."""
     found, area = [], 1
     for step in steps:
         found.append(area)
@@ -282,91 +296,3 @@ def largest_square(area: int) -> int:
 def largest_squared_weight(area: int) -> int:
     """The largest value of a squared weight, whose products with squared codes must fit 16 bits in pairs."""
     return min(255, _LARGEST_PAIR // (2 * largest_square(area)))
-
-
-def check(steps: Sequence[Step]) -> None:
-    """Refuse steps that do not make a program: order, shapes, sizes, values.
-
-    Raises:
-        ValueError: naming the step and what is wrong with it.
-    """
-    if len(steps) < 2 or not isinstance(steps[0], First) or not isinstance(steps[-1], Classifier):
-        raise ValueError("a program must begin with a stochastic layer and end in a linear classifier")
-    before: Shape | None = None
-    for number, (step, area) in enumerate(zip(steps, areas(steps), strict=True)):
-        try:
-            _check_place(step, before, last=number == len(steps) - 1)
-            _check_step(step, area)
-        except ValueError as error:
-            raise ValueError(f"step {number}: {error}") from error
-        before = shapes(step)[1]
-
-
-def _check_place(step: Step, before: Shape | None, *, last: bool) -> None:
-    if isinstance(step, First) != (before is None) or isinstance(step, Classifier) != last:
-        raise ValueError(f"a {type(step).__name__} step cannot stand here")
-    if before is not None and shapes(step)[0] != before:
-        raise ValueError(f"must take {before}, takes {shapes(step)[0]}")
-
-
-def _check_step(step: Step, area: int) -> None:
-    if isinstance(step, Pool):
-        step.check()
-        largest = 2 * area * (math.prod(step.kernel) if step.average else 1)
-        if largest > LARGEST_CODE:
-            raise ValueError(f"averages must be over at most {LARGEST_CODE // 2} neurons, got {largest // 2}")
-        return
-    step.geometry.check()
-    neurons = step.geometry.neurons
-    _check_array("weights", step.weights, step.geometry.weight_shape)
-    if isinstance(step, Classifier):
-        if step.geometry.outputs[1:] != (1, 1):
-            raise ValueError(f"the classifier must have one position, got {step.geometry.outputs}")
-        _check_array("bias", step.bias, (neurons,))
-    else:
-        _check_noise(step.noise, neurons)
-    if isinstance(step, First):
-        return
-    if step.weights.size and int(step.weights.min()) < -127:
-        raise ValueError("weights must be in [-127, 127], got -128")
-    _check_array("scale", step.scale, (neurons,))
-    if not (step.scale > 0).all():
-        raise ValueError(f"scale must be positive, got {step.scale.min()}")
-    if step.geometry.fan_in * 2 * area * 127 > LARGEST_SUM:
-        raise ValueError(f"sums must stay below 2^31, got a fan-in of {step.geometry.fan_in}")
-    if isinstance(step, Sampled):
-        _check_variance(step, area)
-
-
-def _check_variance(step: Sampled, area: int) -> None:
-    if not 0 <= step.pooled <= LARGEST_SIDE:
-        raise ValueError(f"pooled must be in [0, {LARGEST_SIDE}], got {step.pooled}")
-    if step.pooled:
-        return
-    if area == 1:
-        raise ValueError("pooled must be at least 1 behind neurons, got 0")
-    if largest_square(area) > LARGEST_SQUARE:
-        raise ValueError(
-            f"a layer whose variance depends on its inputs takes averages of at most 22 neurons (an even "
-            f"number) or 11, got {area}"
-        )
-    if step.geometry.fan_in * largest_square(area) * 255 > LARGEST_SUM:
-        raise ValueError(f"sums must stay below 2^31, got a fan-in of {step.geometry.fan_in}")
-
-
-def _check_noise(noise: Noise, neurons: int) -> None:
-    _check_array("gain", noise.gain, (neurons,))
-    _check_array("bias", noise.bias, (neurons,))
-    if not 1.0 / LARGEST_VARIANCE <= noise.variance <= LARGEST_VARIANCE:
-        raise ValueError(f"variance must be in [1e-30, 1e30], got {noise.variance}")
-    if not 0.0 <= noise.additive <= LARGEST_VARIANCE:
-        raise ValueError(f"additive must be in [0, 1e30], got {noise.additive}")
-    if not 0 <= noise.layer < 2**16:
-        raise ValueError(f"layer must be in [0, 2^16), got {noise.layer}")
-
-
-def _check_array(name: str, values: NDArray[Any], shape: tuple[int, ...]) -> None:
-    if values.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {values.shape}")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} must be finite")

@@ -30,6 +30,7 @@ constexpr i64 kLongest = 128;       // samples in a piece
 constexpr i64 kRows = 1024;         // samples in a chunk: more gain nothing
 constexpr i64 kLeastPlaces = 8;     // lines of samples that a table must be used for
 constexpr i64 kShares = 4;          // chunks for each thread, so that all end at about the same time
+constexpr i64 kWave = 4096;         // pieces whose sums are kept at a time
 constexpr i64 kAlignment = 64;
 constexpr i64 kWorthAThread = 4'000'000;  // multiplications; fewer take less time than starting a thread
 
@@ -96,9 +97,10 @@ bool Compiled::may_be_bits(std::size_t i) const {
 struct Compiled::Scratch {
     std::unique_ptr<std::uint8_t[]> memory;
     std::vector<Activations> outputs;  // of each layer, both as codes and as bits
-    float *padded, *logits;
+    std::vector<float*> images;        // what each real layer and the first one receive
+    float* logits;
     std::uint16_t* thresholds;
-    void* sums;
+    void *sums, *work;
     i64 slots, elements;  // inputs whose thresholds are kept; of each
     i64 input = -1, slot = 0;  // the last one
     std::vector<Quad> quads;
@@ -115,7 +117,13 @@ struct Compiled::Scratch {
             places.push_back(size);
             size += aligned(bytes + kSlack);
         };
-        reserve((first.image.size + first.product.panels.padded()) * (i64)sizeof(float) + first.units * (i64)sizeof(Unit));
+        i64 work_size = first.scratch();
+        for (const Layer& layer : self.reals_) {
+            reserve(layer.input.image.size * (i64)sizeof(float));
+            work_size = std::max(work_size, layer.input.scratch());
+        }
+        reserve(first.image.size * (i64)sizeof(float));
+        reserve(work_size);
         reserve(slots * elements * 2 * (i64)sizeof(std::uint16_t));
         reserve(rows * last.panels.padded() * (i64)sizeof(float));
         i64 sums_size = 0;
@@ -134,7 +142,8 @@ struct Compiled::Scratch {
         std::uint8_t* base = memory.get() + (kAlignment - address % kAlignment) % kAlignment;
         std::size_t next = 0;
         const auto take = [&] { return base + places[next++]; };
-        padded = reinterpret_cast<float*>(take());
+        for (std::size_t i = 0; i <= self.reals_.size(); ++i) images.push_back(reinterpret_cast<float*>(take()));
+        work = take();
         thresholds = reinterpret_cast<std::uint16_t*>(take());
         logits = reinterpret_cast<float*>(take());
         sums = take();
@@ -150,7 +159,8 @@ struct Compiled::Scratch {
     std::uint16_t* side() const { return limit() + elements; }
 };
 
-Compiled::Compiled(std::vector<Layer> layers, i64 classes) : layers_(std::move(layers)), classes_(classes) {
+Compiled::Compiled(const std::vector<Layer>& layers, i64 classes) : classes_(classes) {
+    for (const Layer& layer : layers) (layer.kind == Layer::Kind::real ? reals_ : layers_).push_back(layer);
     i64 codes = 0, fewest = 0;
     for (std::size_t i = 0; i < layers_.size(); ++i) {
         const Layer& layer = layers_[i];
@@ -184,6 +194,15 @@ void Compiled::give_back(std::unique_ptr<Scratch> scratch) const {
     idle_.push_back(std::move(scratch));
 }
 
+// Thresholds of an input in the scratch's slot. Returns whether all are numbers.
+bool Compiled::prepare(const ProgramKernels& kernels, const float* x, Scratch& scratch) const {
+    const Input& entry = (reals_.empty() ? layers_ : reals_).front().input;
+    kernels.spread(entry.image, entry.binarize, x, scratch.images.front());
+    for (std::size_t i = 0; i < reals_.size(); ++i)
+        kernels.real(reals_[i].input, scratch.images[i], scratch.work, reals_[i].output, scratch.images[i + 1]);
+    return kernels.first(layers_.front().input, scratch.images.back(), scratch.work, scratch.limit(), scratch.side());
+}
+
 // All layers, for the scratch's quads.
 void Compiled::pass(const Plan& plan, Scratch& scratch, std::uint64_t seed) const {
     const Chunk chunk{seed, scratch.quads.data(), (i64)scratch.quads.size()};
@@ -196,6 +215,8 @@ void Compiled::pass(const Plan& plan, Scratch& scratch, std::uint64_t seed) cons
         const Layer& layer = layers_[i];
         const Activations to = output(i), from = output(i > 0 ? i - 1 : 0);
         switch (layer.kind) {
+            case Layer::Kind::real:
+                break;  // done with the thresholds
             case Layer::Kind::first:
                 (to.bits ? plan.bits->draw : plan.kernels.draw)(layer.product, chunk, to);
                 break;
@@ -220,7 +241,7 @@ void Compiled::pass(const Plan& plan, Scratch& scratch, std::uint64_t seed) cons
 Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 samples, std::uint64_t seed,
                       const Results& results, const std::string& instruction_set, int threads, i64& failed) const {
     const ProgramKernels& kernels = named(instruction_set);
-    const Image& image = layers_.front().input.image;
+    const Image& image = (reals_.empty() ? layers_ : reals_).front().input.image;
     const i64 units = image.height * image.width * image.channels, stride = layers_.back().product.panels.padded();
     const i64 width = classes_ + 1;
     i64 each = 0;
@@ -228,8 +249,10 @@ Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 samples
     const i64 useful = std::clamp<i64>(each * samples * count / kWorthAThread, 1, threads);
     const Plan plan(*this, kernels, count, samples, useful);
     const i64 all = count * plan.pieces;
-    std::vector<double> sums((std::size_t)(all * width));
+    // Sums of the samples of each input, and those of each piece of the wave of pieces that is at work.
+    std::vector<double> totals((std::size_t)(count * width)), sums((std::size_t)(std::min(all, kWave) * width));
     std::atomic<i64> next{0};
+    i64 wave = 0, wave_end = 0;
     std::atomic<i64> refused{count}, overflowed{count};
     const auto lower = [](std::atomic<i64>& least, i64 value) {
         for (i64 seen = least; value < seen && !least.compare_exchange_weak(seen, value);) continue;
@@ -243,7 +266,7 @@ Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 samples
             return false;
         }
         scratch.slot = (scratch.slot + 1) % scratch.slots;
-        if (!kernels.first(layers_.front().input, values, scratch.padded, scratch.limit(), scratch.side())) {
+        if (!prepare(kernels, values, scratch)) {
             lower(overflowed, input);
             return false;
         }
@@ -254,8 +277,9 @@ Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 samples
     const auto work = [&] {
         std::unique_ptr<Scratch> borrowed = borrow();
         Scratch& scratch = *borrowed;
-        for (i64 begin = plan.together * next++; begin < all; begin = plan.together * next++) {
-            const i64 end = std::min(all, begin + plan.together);
+        const auto taken = [&] { return wave + plan.together * next++; };
+        for (i64 begin = taken(); begin < wave_end; begin = taken()) {
+            const i64 end = std::min(wave_end, begin + plan.together);
             scratch.quads.clear();
             bool sound = true;
             for (i64 piece = begin; piece < end && sound; ++piece) {
@@ -274,27 +298,33 @@ Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 samples
                     for (i64 s = 0; s < length(piece); ++s)
                         std::copy_n(logits + s * stride, classes_,
                                     results.logits + (input * samples + first + s) * classes_);
-                kernels.average(logits, stride, length(piece), classes_, sums.data() + piece * width);
+                kernels.average(logits, stride, length(piece), classes_, sums.data() + (piece - wave) * width);
                 logits += (length(piece) + kQuad - 1) / kQuad * kQuad * stride;
             }
         }
         give_back(std::move(borrowed));
     };
-    {
-        std::vector<std::jthread> others;
-        for (i64 i = 1; i < std::min(useful, (all + plan.together - 1) / plan.together); ++i) others.emplace_back(work);
-        work();
+    for (; wave < all; wave = wave_end) {
+        wave_end = std::min(all, wave + kWave);
+        next = 0;
+        std::fill(sums.begin(), sums.end(), 0.0);
+        {
+            std::vector<std::jthread> others;
+            const i64 chunks = (wave_end - wave + plan.together - 1) / plan.together;
+            for (i64 i = 1; i < std::min(useful, chunks); ++i) others.emplace_back(work);
+            work();
+        }
+        failed = std::min<i64>(refused, overflowed);
+        if (failed < count) return failed == refused ? Outcome::not_finite : Outcome::overflow;
+        // Piece by piece: the order does not depend on who computed which.
+        for (i64 piece = wave; piece < wave_end; ++piece)
+            for (i64 c = 0; c < width; ++c)
+                totals[(std::size_t)(piece / plan.pieces * width + c)] += sums[(std::size_t)((piece - wave) * width + c)];
     }
-    failed = std::min<i64>(refused, overflowed);
-    if (failed < count) return failed == refused ? Outcome::not_finite : Outcome::overflow;
     for (i64 input = 0; input < count; ++input) {
         double entropy = 0.0, expected = 0.0;
         for (i64 c = 0; c < width; ++c) {
-            // Piece by piece: the order does not depend on who computed which.
-            double sum = 0.0;
-            for (i64 piece = 0; piece < plan.pieces; ++piece)
-                sum += sums[(std::size_t)((input * plan.pieces + piece) * width + c)];
-            const double mean = sum / (double)samples;
+            const double mean = totals[(std::size_t)(input * width + c)] / (double)samples;
             if (c == classes_) {
                 expected = mean;
             } else {
@@ -312,6 +342,18 @@ Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 samples
 void limits(const float* argument, i64 count, std::uint16_t* limit, std::uint16_t* side,
             const std::string& instruction_set) {
     named(instruction_set).limits(argument, count, limit, side);
+}
+
+i64 multiply_adds(i64 least, const std::string& instruction_set, int threads) {
+    const ProgramKernels& kernels = named(instruction_set);
+    std::atomic<i64> done{0};
+    const auto work = [&] { done += kernels.multiply_adds(least); };
+    {
+        std::vector<std::jthread> others;
+        for (int i = 1; i < threads; ++i) others.emplace_back(work);
+        work();
+    }
+    return done;
 }
 
 }  // namespace nsm

@@ -11,11 +11,11 @@
 namespace nsm {
 
 struct Layer {
-    enum class Kind { first, sampled, pool, classifier } kind;
-    Input input;      // first
-    Product product;  // first, sampled, classifier
+    enum class Kind { real, first, sampled, pool, classifier } kind;
+    Input input;      // real, first
+    Product product;  // all but pool
     Pool pool;        // pool
-    Image output;     // of codes; with `squares` a second image of the same shape
+    Image output;     // of real numbers or of codes; with `squares` a second image of the same shape
     bool squares;
     std::uint8_t margin;  // the code of 0 in the output's margins
 };
@@ -29,7 +29,8 @@ enum class Outcome { done, not_finite, overflow };
 
 class Compiled {
 public:
-    Compiled(std::vector<Layer> layers, std::int64_t classes);
+    // Layers: any number of real ones, a first one, sampled ones and poolings, a classifier.
+    Compiled(const std::vector<Layer>& layers, std::int64_t classes);
     ~Compiled();
 
     // Runs `count` inputs x, each with its index in the random streams. Stops at an input that is not finite or whose
@@ -43,11 +44,12 @@ private:
     struct Scratch;
 
     bool may_be_bits(std::size_t layer) const;  // its output
+    bool prepare(const ProgramKernels& kernels, const float* x, Scratch& scratch) const;
     void pass(const Plan& plan, Scratch& scratch, std::uint64_t seed) const;
     std::unique_ptr<Scratch> borrow() const;
     void give_back(std::unique_ptr<Scratch> scratch) const;
 
-    std::vector<Layer> layers_;
+    std::vector<Layer> reals_, layers_;  // in front of the first stochastic layer, and from there on
     std::int64_t classes_;
     std::int64_t piece_;         // samples of an input whose sums are made together
     std::int64_t rows_, inputs_;  // samples and inputs that a chunk has at most
@@ -59,5 +61,8 @@ private:
 // The thresholds that ProgramKernels::limits makes of arguments.
 void limits(const float* argument, std::int64_t count, std::uint16_t* limit, std::uint16_t* side,
             const std::string& instruction_set);
+
+// At least so many multiply-adds on each thread, by the instructions of a product on registers; how many in all.
+std::int64_t multiply_adds(std::int64_t least, const std::string& instruction_set, int threads);
 
 }  // namespace nsm

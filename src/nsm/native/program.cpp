@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "peak.hpp"
 #include "products.hpp"
 #include "thresholds.hpp"
 
@@ -12,64 +13,93 @@ namespace {
 
 typedef float Sixteen __attribute__((vector_size(64)));
 
-// Arguments of a panel's neurons at one position, over the units that are not 0. Returns whether all are numbers.
-inline bool arguments_of(const Input& input, i64 panel, const Unit* units, i64 count, float* argument) {
-    const Product& product = input.product;
-    const float* w = input.weights + panel * input.units * kPanel;
-    // Every sum in the order of the units, whatever the width of the vectors.
+// The units of a panel's field that are not 0: they add nothing, and pixels often are. Returns how many.
+inline i64 heard(const Input& input, const float* origin, i64 panel, Unit* units) {
+    const float* field = origin + input.product.panels.group(panel) * input.product.group_units;
+    i64 count = 0;
+    for (i64 k = 0; k < input.units; ++k) {
+        const float value = field[input.offsets[k]];
+        units[count] = {value, value * value, k};
+        count += value != 0.0f;
+    }
+    return count;
+}
+
+// Every sum in the order of the units, whatever the width of the vectors.
+template <bool squared>
+struct Sums {
     Sixteen mean[2] = {}, variance[2] = {};
-    for (i64 j = 0; j < count; ++j) {
-        const Unit unit = units[j];
-        for (int i = 0; i < 2; ++i) {
-            Sixteen ws;
-            std::memcpy(&ws, w + unit.index * kPanel + 16 * i, sizeof ws);
-            mean[i] += ws * unit.value;
-            variance[i] += ws * ws * unit.square;
+
+    Sums(const Input& input, i64 panel, const Unit* units, i64 count) {
+        const float* w = input.weights + panel * input.units * kPanel;
+        for (i64 j = 0; j < count; ++j) {
+            const Unit unit = units[j];
+            for (int i = 0; i < 2; ++i) {
+                Sixteen ws;
+                std::memcpy(&ws, w + unit.index * kPanel + 16 * i, sizeof ws);
+                mean[i] += ws * unit.value;
+                if (squared) variance[i] += ws * ws * unit.square;
+            }
         }
     }
+};
+
+// Arguments of a panel's neurons at one position. Returns whether all are numbers.
+inline bool arguments_of(const Product& product, i64 panel, const Sums<true>& sums, float* argument) {
     bool numbers = true;
     for (int c = 0; c < kPanel; ++c) {
         const i64 at = panel * kPanel + c;
-        const float m = mean[c / 16][c % 16] * product.scale[at] + product.shift[at];
-        argument[c] = argument_of(m, variance[c / 16][c % 16] * product.power[at] + product.floor[at]);
+        const float m = sums.mean[c / 16][c % 16] * product.scale[at] + product.shift[at];
+        argument[c] = argument_of(m, sums.variance[c / 16][c % 16] * product.power[at] + product.floor[at]);
         numbers &= argument[c] == argument[c];
     }
     return numbers;
 }
 
-bool first(const Input& input, const float* x, float* scratch, u16* limit, u16* side) {
-    const Image& image = input.image;
-    const Product& product = input.product;
-    const Panels& panels = product.panels;
-    float* padded = scratch;
-    float* silence = padded + image.size;
-    Unit* units = reinterpret_cast<Unit*>(silence + panels.padded());
-    const i64 members = product.members();
+void spread(const Image& image, bool binarize, const float* x, float* to) {
     for (i64 c = 0; c < image.channels; ++c)
         for (i64 y = 0; y < image.height; ++y)
             for (i64 i = 0; i < image.width; ++i) {
                 const float value = *x++;
-                padded[image.at(y, i) + c] = !input.binarize ? value : value >= 0.5f ? 1.0f : -1.0f;
+                to[image.at(y, i) + c] = !binarize ? value : value >= 0.5f ? 1.0f : -1.0f;
             }
+}
+
+void real(const Input& input, const float* from, void* scratch, const Image& image, float* to) {
+    const Product& product = input.product;
+    const Panels& panels = product.panels;
+    Unit* units = reinterpret_cast<Unit*>(static_cast<float*>(scratch) + panels.padded());
+    for (i64 p = 0; p < product.positions(); ++p) {
+        const float* origin = from + product.field(input.image, p, 0);
+        float* pixel = to + image.at(p / product.width, p % product.width);
+        i64 count = 0;
+        for (i64 panel = 0; panel < panels.count(); ++panel) {
+            if (panel % panels.per_group == 0) count = heard(input, origin, panel, units);
+            const Sums<false> sums(input, panel, units, count);
+            for (i64 c = 0; c < panels.valid(panel); ++c) {
+                const float value = sums.mean[c / 16][c % 16] + product.shift[panel * kPanel + c];
+                pixel[panels.channel(panel) + c] = input.rectified && value < 0.0f ? 0.0f : value;
+            }
+        }
+    }
+}
+
+bool first(const Input& input, const float* from, void* scratch, u16* limit, u16* side) {
+    const Product& product = input.product;
+    const Panels& panels = product.panels;
+    float* silence = static_cast<float*>(scratch);
+    Unit* units = reinterpret_cast<Unit*>(silence + panels.padded());
+    const i64 members = product.members();
     bool numbers = true;
     alignas(64) float argument[kPanel];
     for (i64 p = 0; p < product.positions(); ++p) {
         for (i64 i = 0; members > 1 && i < panels.padded(); ++i) silence[i] = 1.0f;
         for (i64 member = 0; member < members; ++member) {
-            const float* origin = padded + product.field(image, p, member);
+            const float* origin = from + product.field(input.image, p, member);
             i64 count = 0;
             for (i64 panel = 0; panel < panels.count(); ++panel) {
-                if (panel % panels.per_group == 0) {
-                    // Units that are 0 add nothing, and pixels often are.
-                    const float* field = origin + panels.group(panel) * product.group_units;
-                    count = 0;
-                    for (i64 k = 0; k < input.units; ++k) {
-                        const float value = field[input.offsets[k]];
-                        units[count] = {value, value * value, k};
-                        count += value != 0.0f;
-                    }
-                }
-                numbers &= arguments_of(input, panel, units, count, argument);
+                if (panel % panels.per_group == 0) count = heard(input, origin, panel, units);
+                numbers &= arguments_of(product, panel, Sums<true>(input, panel, units, count), argument);
                 const i64 element = p * panels.padded() + panel * kPanel;
                 if (members == 1)
                     limits(argument, kPanel, limit + element, side + element);
@@ -250,6 +280,7 @@ void average(float* logits, i64 stride, i64 samples, i64 classes, double* sums) 
 #define NSM_TEXT(x) #x
 #define NSM_NAME(x) NSM_TEXT(x)
 extern const ProgramKernels program_kernels;
-const ProgramKernels program_kernels{NSM_NAME(NSM_INSTRUCTION_SET), first, draw, fire, pool, classify, average, limits};
+const ProgramKernels program_kernels{
+    NSM_NAME(NSM_INSTRUCTION_SET), spread, real, first, draw, fire, pool, classify, average, limits, multiply_adds};
 
 }  // namespace nsm::NSM_INSTRUCTION_SET

@@ -80,21 +80,29 @@ struct Product {
     NSM_INLINE std::int64_t elements() const { return positions() * panels.padded(); }
 };
 
-// The first layer: real inputs, once for all samples.
+// A layer on real inputs, once for all samples: the first stochastic one, or a deterministic one in front of it.
 struct Input {
-    Product product;           // weights, squares: null
+    Product product;           // weights, squares: null; of a deterministic layer, shift: its bias
     const float* weights;      // (panel, unit, neuron)
     std::int64_t units;        // of a field
     const std::int64_t* offsets;  // of each unit from the field's first; for group 0
     Image image;
     bool binarize;             // sgn(2 x - 1) first
+    bool rectified;            // negative outputs of a deterministic layer become 0
+
+    // Bytes of working memory: a float for each of panels.padded() neurons, and the units that are not 0.
+    NSM_INLINE std::int64_t scratch() const;
 };
 
-// A presynaptic unit of the first layer that is not 0.
+// A presynaptic unit of such a layer that is not 0.
 struct Unit {
     float value, square;
     std::int64_t index;
 };
+
+NSM_INLINE std::int64_t Input::scratch() const {
+    return product.panels.padded() * (std::int64_t)sizeof(float) + units * (std::int64_t)sizeof(Unit);
+}
 
 struct Pool {
     std::int64_t height, width, kernel_y, kernel_x, stride_y, stride_x;
@@ -144,10 +152,13 @@ NSM_INLINE std::int64_t bit_scratch(const Product& product) {
 
 struct ProgramKernels {
     const char* name;
-    // Thresholds of one input's first layer: fires where (uniform < limit) != side. Returns whether all are numbers.
-    // x: one input, (channels, height, width); scratch: the image with its margins, 0 there, and room for a float for each
-    // of panels.padded() neurons and for its units.
-    bool (*first)(const Input& input, const float* x, float* scratch, std::uint16_t* limit, std::uint16_t* side);
+    // One input x, (channels, height, width), as an image with margins, which are left as they are.
+    void (*spread)(const Image& image, bool binarize, const float* x, float* to);
+    // A deterministic layer, from image to image. scratch: input.scratch() bytes, as below.
+    void (*real)(const Input& input, const float* from, void* scratch, const Image& image, float* to);
+    // Thresholds of one input's first stochastic layer: fires where (uniform < limit) != side. Returns whether all are
+    // numbers.
+    bool (*first)(const Input& input, const float* from, void* scratch, std::uint16_t* limit, std::uint16_t* side);
     void (*draw)(const Product& product, const Chunk& chunk, const Activations& to);
     void (*fire)(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to);
     void (*pool)(const Pool& pool, const Chunk& chunk, const Activations& from, const Activations& to);
@@ -156,6 +167,8 @@ struct ProgramKernels {
     void (*average)(float* logits, std::int64_t stride, std::int64_t samples, std::int64_t classes, double* sums);
     // P(z = 1) = (limit or, where side, 65536 - limit) / 65536 for arguments in units of 1 / kArgument.
     void (*limits)(const float* argument, std::int64_t count, std::uint16_t* limit, std::uint16_t* side);
+    // At least so many products of a code and a weight, added up, as fast as the instructions go; returns how many.
+    std::int64_t (*multiply_adds)(std::int64_t least);
 };
 
 }  // namespace nsm

@@ -71,7 +71,8 @@ Product product_of(const Fields& f) {
 }
 
 Layer layer_of(const Fields& f) {
-    static const std::map<std::string, Layer::Kind> kinds{{"first", Layer::Kind::first},
+    static const std::map<std::string, Layer::Kind> kinds{{"real", Layer::Kind::real},
+                                                          {"first", Layer::Kind::first},
                                                           {"sampled", Layer::Kind::sampled},
                                                           {"pool", Layer::Kind::pool},
                                                           {"classifier", Layer::Kind::classifier}};
@@ -96,7 +97,7 @@ Layer layer_of(const Fields& f) {
         return layer;
     }
     layer.product = product_of(f.inside("product"));
-    if (layer.kind == Layer::Kind::first) {
+    if (layer.kind == Layer::Kind::real || layer.kind == Layer::Kind::first) {
         const Fields first = f.inside("input");
         layer.input = {
             .product = layer.product,
@@ -105,6 +106,7 @@ Layer layer_of(const Fields& f) {
             .offsets = first.address<i64>("offsets"),
             .image = image_of(first.inside("image")),
             .binarize = first.number("binarize") != 0,
+            .rectified = first.number("rectified") != 0,
         };
     }
     return layer;
@@ -113,7 +115,7 @@ Layer layer_of(const Fields& f) {
 Compiled* create(const nb::list& layers, i64 classes, Compiled* self) {
     std::vector<Layer> parsed;
     for (nb::handle layer : layers) parsed.push_back(layer_of(Fields(layer)));
-    return new (self) Compiled(std::move(parsed), classes);
+    return new (self) Compiled(parsed, classes);
 }
 
 // (outcome, input): 0 done, 1 the input is not finite, 2 its first layer overflows.
@@ -147,6 +149,7 @@ void bind_program(nb::module_& m) {
                    reinterpret_cast<std::uint16_t*>(side), instruction_set);
         },
         nb::kw_only(), "argument"_a, "count"_a, "limit"_a, "side"_a, "instruction_set"_a);
+    m.def("multiply_adds", &multiply_adds, nb::kw_only(), "least"_a, "instruction_set"_a, "threads"_a, Unlocked());
 }
 
 }  // namespace nsm

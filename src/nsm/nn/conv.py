@@ -185,22 +185,12 @@ class _Conv(StochasticLayer):
         """Noise law, fidelity, and whatever differs from the default."""
         return super().extra_repr() + (f", max_pool={self._window}" if self._pools else "")
 
-    def _margins(self) -> list[tuple[int, int]]:
-        """Padding before and after each spatial dimension; torch puts the odd cell of "same" behind."""
-        conv = self.product
-        if conv.padding == "valid":
-            return [(0, 0)] * self._dims
-        if conv.padding == "same":
-            totals = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
-            return [(total // 2, total - total // 2) for total in totals]
-        return [(int(p), int(p)) for p in conv.padding]
-
     def _pad(self, x: Tensor) -> Tensor:
-        margins = self._margins()
-        if not any(map(any, margins)):
+        around = margins(self.product)
+        if not any(map(any, around)):
             return x
         mode = "constant" if self.product.padding_mode == "zeros" else self.product.padding_mode
-        return F.pad(x, [cell for margin in reversed(margins) for cell in margin], mode=mode)
+        return F.pad(x, [cell for margin in reversed(around) for cell in margin], mode=mode)
 
     def _correlate(self, x: Tensor, weight: Tensor) -> Tensor:
         conv = self.product
@@ -216,7 +206,7 @@ class _Conv(StochasticLayer):
         return self._correlate(squared, self.weight.square())
 
     def _binary_power(self, x: Tensor) -> Tensor:
-        if self.product.padding_mode != "zeros" or not any(map(any, self._margins())):
+        if self.product.padding_mode != "zeros" or not any(map(any, margins(self.product))):
             return self.weight.square().flatten(1).sum(1)[None]
         # At a border some z_j are the padding's zeros: one image of ones tells the variance for the whole
         # batch.
@@ -233,6 +223,16 @@ class _Conv(StochasticLayer):
         # (N, Cin, *positions, *kernel) to one field per group.
         x = x.flatten(2, 1 + self._dims).transpose(1, 2)
         return x.reshape(len(x), x.shape[1], conv.groups, -1)
+
+
+def margins(conv: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> list[tuple[int, int]]:
+    """Padding before and after each spatial dimension; torch puts the odd cell of "same" behind."""
+    if conv.padding == "valid":
+        return [(0, 0)] * len(conv.kernel_size)
+    if conv.padding == "same":
+        totals = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
+        return [(total // 2, total - total // 2) for total in totals]
+    return [(int(p), int(p)) for p in conv.padding]
 
 
 class Conv1d(_Conv):

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from nsm import functional, native, random
 from nsm.noise import Bernoulli, Gaussian, Measured, NoiseLaw
+from nsm.studies import ceiling
 from nsm.studies.timing import in_turn, row
 
 STUDY = "speed-draw"
 _SHAPE = (100, 576, 32)  # the first convolution of mnist-cnn, a batch of 100
 _SYNAPSES = (32, 1024, 1024)  # inputs, neurons, presynaptic units
-_COPIED = 2**26  # floats, far more than any cache
 LAWS: dict[str, NoiseLaw] = {
     "bernoulli-0.5": Bernoulli(0.5),
     "bernoulli-0.3": Bernoulli(0.3),
@@ -54,14 +54,12 @@ def _compared(
     size: int = 0,
 ) -> dict[str, Any]:
     """Rates of ours and the rival's; with the ceiling where each element moves ``size`` bytes."""
-    source = torch.zeros(_COPIED)
-    target = torch.empty_like(source)
-    copy = [lambda: target.copy_(source)] if size else []
-    ours, theirs, *copied = in_turn([*sides, *copy], repeats)
+    copy, moved = ceiling.copy()
+    ours, theirs, *copied = in_turn([*sides, *([copy] if size else [])], repeats)
     compared = row(name, rival, (count / ours, count / theirs), unit="1/s")
     compared |= {"kernels": native.instruction_set(), "repeats": repeats}
     if size:
-        bandwidth = 2 * source.nbytes / copied[0]
+        bandwidth = moved / copied[0]
         compared |= {"memory_bytes_per_second": bandwidth, "ceiling": bandwidth / size}
     return compared
 

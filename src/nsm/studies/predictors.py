@@ -25,28 +25,70 @@ _PASS_BYTES = 64 * 2**20  # of the largest activation in one call
 Predictor = Callable[[Tensor], object]
 
 
-def torch_twin(net: nn.Sequential, samples: int) -> Predictor:
+def torch_twin(net: nn.Sequential, x: Tensor, samples: int) -> Predictor:
     """Monte Carlo dropout in plain torch, the first product shared by the samples.
 
     Args:
         net: a chain with ``nn.Dropout`` modules, the first of them behind the first product.
+        x: an input batch of the size that will be predicted.
         samples: passes that are averaged.
 
     Returns:
         From inputs (B, ...) to mean probabilities (B, C).
     """
+    return _in_passes(net, x, samples, _passes(net, samples))
+
+
+def compiled_twin(net: nn.Sequential, x: Tensor, samples: int) -> Predictor:
+    """:func:`torch_twin` by ``torch.compile``, whose code generator needs a C++ compiler.
+
+    Args:
+        net: as there.
+        x: an input batch of the size that will be predicted.
+        samples: passes that are averaged.
+
+    Returns:
+        From inputs (B, ...) to mean probabilities (B, C); already compiled for ``x`` and torch's threads.
+
+    Raises:
+        CannotCompileError: with the reason, where it cannot compile.
+    """
+    torch.compiler.reset()  # else another batch or number of threads counts as one recompilation too many
+    passes = torch.compile(_passes(net, samples), dynamic=False, fullgraph=True)
+    predict = _in_passes(net, x, samples, passes)
+    try:
+        predict(x)
+    except RuntimeError as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise CannotCompileError(lines[0]) from error
+    return predict
+
+
+class CannotCompileError(RuntimeError):
+    """``torch.compile`` does not work here: the message says why."""
+
+
+def _passes(net: nn.Sequential, samples: int) -> Callable[[Tensor], Tensor]:
+    """Mean probabilities of some inputs, the first product shared by the samples."""
     modules = list(net)
     first = next(i for i, module in enumerate(modules) if isinstance(module, nn.Dropout))
     shared, sampled = nn.Sequential(*modules[:first]), nn.Sequential(*modules[first:])
     sampled.train()
 
+    def passes(x: Tensor) -> Tensor:
+        z = shared(x).repeat_interleave(samples, dim=0)
+        mean: Tensor = sampled(z).softmax(-1).view(len(x), samples, -1).mean(1)
+        return mean
+
+    return passes
+
+
+def _in_passes(net: nn.Sequential, x: Tensor, samples: int, passes: Callable[[Tensor], Tensor]) -> Predictor:
+    inputs = _inputs_at_a_time(net, x, samples)
+
     def predict(x: Tensor) -> Tensor:
         with torch.no_grad():
-            parts = []
-            for some in torch.split(x, _inputs_at_a_time(net, x, samples)):
-                z = shared(some).repeat_interleave(samples, dim=0)
-                parts.append(sampled(z).softmax(-1).view(len(some), samples, -1).mean(1))
-            return torch.cat(parts)
+            return torch.cat([passes(some) for some in torch.split(x, inputs)])
 
     return predict
 

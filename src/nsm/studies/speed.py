@@ -1,12 +1,10 @@
-"""What noise costs: training steps of an NSM beside its twin's, and sampling beside its fastest rival.
+"""What noise costs in training: steps of an NSM beside its twin's.
 
 Both sides of a ratio are measured in one process, in turn, several times; the ratio is that of the medians.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 import multiprocessing
 import sys
 import tempfile
@@ -18,10 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nsm import data, models, native, nn, predict
-from nsm.engine import compile  # noqa: A004
+from nsm import data, models
 from nsm.models import Model
-from nsm.studies import mnist, predictors
+from nsm.studies import mnist
 from nsm.studies.memory import peak_mib
 from nsm.studies.timing import in_turn, row
 from nsm.training import Config, fresh_network, with_overrides
@@ -115,109 +112,6 @@ def _allconv(
         optimizer.step()
 
     return step
-
-
-# Name: widths of a fully connected network, or None for the published convolutional one.
-PREDICTORS: dict[str, tuple[int, ...] | None] = {
-    "mlp": (784, 300, 300, 300, 10),
-    "mlp1024": (784, 1024, 1024, 1024, 10),
-    "mnist-cnn": None,
-}
-_SLOW = 1.5  # a rival so many times slower than the fastest is measured once
-_LEAST = 0.03  # seconds of a measurement: as many calls as that takes
-
-
-def predict_rows(
-    networks: Sequence[str] = tuple(PREDICTORS),
-    *,
-    batches: Sequence[int] = (1, 256),
-    repeats: int = 7,
-    samples: int = 100,
-) -> list[dict[str, Any]]:
-    """Samples per second of a compiled network over those of the fastest of its rivals.
-
-    Rivals are Monte Carlo dropout of the conventional twin in plain torch and in onnxruntime (float32 and
-    int8, as exported and with the first layer computed once), and the network itself in :func:`nsm.predict`.
-    All are measured in turn; those far behind in the first round are left out of the others.
-
-    Args:
-        networks: of :data:`PREDICTORS`, with fresh weights; inputs are noise with as many zeros as a digit.
-        batches: numbers of inputs in a call.
-        repeats: measurements of each side, >= 1.
-        samples: Monte Carlo samples of each input.
-
-    Raises:
-        ValueError: if a network is unknown.
-    """
-    rows = []
-    for network in networks:
-        if network not in PREDICTORS:
-            raise ValueError(f"network must be one of {', '.join(PREDICTORS)}, got {network!r}")
-        for batch in batches:
-            generator = torch.Generator().manual_seed(0)
-            x = torch.rand(batch, 1, 28, 28, generator=generator)
-            x = x * (torch.rand(x.shape, generator=generator) < _INK)
-            rows.append(_predict_row(network, x, samples, repeats))
-    return rows
-
-
-_INK = 0.2  # share of a digit's pixels that are not 0
-
-
-def _predict_row(network: str, x: Tensor, samples: int, repeats: int) -> dict[str, Any]:
-    net, twin = _pair(network)
-    program = compile(net, image=(1, 28, 28))
-    sides: dict[str, predictors.Predictor] = {
-        "program": lambda x: program.predict(x, samples=samples, seed=0),
-        "nsm.predict": lambda x: predict(net, x, samples=samples, seed=0),
-        "torch, dropout": predictors.torch_twin(twin, samples),
-    }
-    for hoisted, int8 in itertools.product((False, True), repeat=2):
-        name = f"onnxruntime {'int8' if int8 else 'fp32'}{', first layer once' if hoisted else ''}"
-        threads = torch.get_num_threads()
-        sides[name] = predictors.onnx_twin(twin, x, samples, hoisted=hoisted, int8=int8, threads=threads)
-    first = dict(zip(sides, in_turn([_call(side, x) for side in sides.values()], 1), strict=True))
-    fastest = min(seconds for name, seconds in first.items() if name != "program")
-    kept = [name for name in sides if name == "program" or first[name] < _SLOW * fastest]
-    calls = {name: math.ceil(_LEAST / first[name]) for name in kept}
-    seconds = in_turn([_call(sides[name], x, calls[name]) for name in kept], repeats)
-    each = [value / calls[name] for name, value in zip(kept, seconds, strict=True)]
-    measured = first | dict(zip(kept, each, strict=True))
-    rates = {name: len(x) * samples / value for name, value in measured.items()}
-    rival = max(kept[1:], key=lambda name: rates[name])
-    return {
-        **row(f"{network}-{len(x)}", rival, (rates["program"], rates[rival]), unit="samples/s"),
-        "network": network,
-        "batch": len(x),
-        "samples": samples,
-        "repeats": repeats,
-        "microseconds": 1e6 * len(x) * samples / rates["program"],
-        "kernels": native.instruction_set(),
-        "all": rates,
-    }
-
-
-def _pair(network: str) -> tuple[torch.nn.Sequential, torch.nn.Sequential]:
-    """A sampling network and its conventional twin with dropout."""
-    widths = PREDICTORS[network]
-    if widths is None:
-        return models.build(network), torch.nn.Sequential(*models.build(network, model="twin-dropout"))
-    ours: list[torch.nn.Module] = [torch.nn.Flatten()]
-    theirs: list[torch.nn.Module] = [torch.nn.Flatten()]
-    for i, (before, after) in enumerate(itertools.pairwise(widths[:-1])):
-        ours.append(nn.Linear(before, after, binary_input=i > 0))
-        theirs += [torch.nn.Linear(before, after), torch.nn.ReLU(), torch.nn.Dropout(0.3)]
-    for modules in (ours, theirs):
-        modules.append(torch.nn.Linear(widths[-2], widths[-1]))
-    return torch.nn.Sequential(*ours), torch.nn.Sequential(*theirs)
-
-
-def _call(side: predictors.Predictor, x: Tensor, calls: int = 1) -> Callable[[], None]:
-    def call() -> None:
-        for _ in range(calls):
-            side(x)
-
-    return call
 
 
 def _config(network: str, model: Model) -> Config:

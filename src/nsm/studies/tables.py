@@ -139,6 +139,31 @@ def _speed(rows: Rows) -> Table:
     return headings, cells
 
 
+def _predictions(rows: Rows) -> Table:
+    compared = [row for row in rows if "sweep" not in row and not row["name"].startswith("memory")]
+    headings, cells = _speed(compared)
+    shares = [f"{100 * row['share']:.0f}" if "share" in row else "" for row in compared]
+    return [*headings[:-1], "of the peak, %", headings[-1]], [
+        [*line[:-1], share, line[-1]] for line, share in zip(cells, shares, strict=True)
+    ]
+
+
+def _scaling(rows: Rows) -> Table:
+    headings = ["what", "samples/s", "of the reference", "reference", "of the peak, %"]
+    cells = [
+        [
+            row["name"],
+            f"{row['ours']:,.0f}",
+            f"{row['of_reference']:.2f}",
+            row["reference"],
+            f"{100 * row['share']:.0f}" if "share" in row else "",
+        ]
+        for row in rows
+        if "reference" in row
+    ]
+    return headings, cells
+
+
 def _compiled(rows: Rows) -> Table:
     headings = ["weights", "error, %", "NLL", "ECE", "bytes", "images"]
     cells = [
@@ -156,8 +181,12 @@ def _compiled(rows: Rows) -> Table:
 
 
 def _rivals(rows: Rows) -> Table:
-    names = list(dict.fromkeys(name for row in rows for name in row["all"]))
-    cells = [[row["name"], *(f"{row['all'][name]:,.0f}" for name in names)] for row in rows]
+    compared = [row for row in rows if "all" in row and "sweep" not in row]
+    names = list(dict.fromkeys(name for row in compared for name in row["all"]))
+    cells = [
+        [row["name"], *(f"{row['all'][name]:,.0f}" if name in row["all"] else "" for name in names)]
+        for row in compared
+    ]
     return ["samples/s", *names], cells
 
 
@@ -226,7 +255,8 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "learning": ("learning", _learning),
     "signals": ("learning", _signals),
     "speed-train": ("speed-train", _speed),
-    "speed-predict": ("speed-predict", _speed),
+    "speed-predict": ("speed-predict", _predictions),
+    "speed-scaling": ("speed-predict", _scaling),
     "speed-draw": ("speed-draw", _speed),
     "rivals": ("speed-predict", _rivals),
     "compiled": ("compiled", _compiled),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
@@ -20,6 +21,17 @@ def in_turn(sides: Sequence[Callable[[], object]], repeats: int) -> list[float]:
             if turn:
                 times.append(time.perf_counter() - started)
     return [median(times) for times in taken]
+
+
+@contextmanager
+def on_threads(count: int) -> Iterator[None]:
+    """Run a block with this number of torch's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def row(name: str, rival: str, values: Sequence[float], **described: Any) -> dict[str, Any]:

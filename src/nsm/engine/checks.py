@@ -1,0 +1,127 @@
+"""Whether steps make a program: order, shapes, sizes and values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsm.engine.steps import (
+    Classifier,
+    First,
+    Noise,
+    Pool,
+    Real,
+    Sampled,
+    Shape,
+    Step,
+    areas,
+    largest_square,
+    shapes,
+)
+
+LARGEST_POOLED = 2**15
+LARGEST_SUM = 2**31 - 1
+LARGEST_VARIANCE = 1e30
+# Two products of a code or a square fit 16 bits, which the kernels for AVX2 count on.
+LARGEST_CODE = 128
+LARGEST_SQUARE = 127
+
+
+def check(steps: Sequence[Step]) -> None:
+    """Refuse steps that do not make a program: order, shapes, sizes, values.
+
+    Raises:
+        ValueError: naming the step and what is wrong with it.
+    """
+    entry = next((n for n, step in enumerate(steps) if not isinstance(step, Real)), 0)
+    if len(steps) < 2 or not isinstance(steps[entry], First) or not isinstance(steps[-1], Classifier):
+        raise ValueError(
+            "a program must begin with a stochastic layer, real ones in front of it or none, and end in a "
+            "linear classifier"
+        )
+    before: Shape | None = None
+    for number, (step, area) in enumerate(zip(steps, areas(steps), strict=True)):
+        try:
+            wanted = Real if number < entry else First if number == entry else None
+            _check_place(step, before, wanted, last=number == len(steps) - 1)
+            _check_step(step, area)
+        except ValueError as error:
+            raise ValueError(f"step {number}: {error}") from error
+        before = shapes(step)[1]
+
+
+def _check_place(step: Step, before: Shape | None, wanted: type[Real | First] | None, *, last: bool) -> None:
+    entering = isinstance(step, Real | First)
+    if (not isinstance(step, wanted) if wanted else entering) or isinstance(step, Classifier) != last:
+        raise ValueError(f"a {type(step).__name__} step cannot stand here")
+    if isinstance(step, Real | First) and step.binarize and before is not None:
+        raise ValueError("binarize belongs to the first step")
+    if before is not None and shapes(step)[0] != before:
+        raise ValueError(f"must take {before}, takes {shapes(step)[0]}")
+
+
+def _check_step(step: Step, area: int) -> None:
+    if isinstance(step, Pool):
+        step.check()
+        largest = 2 * area * (math.prod(step.kernel) if step.average else 1)
+        if largest > LARGEST_CODE:
+            raise ValueError(f"averages must be over at most {LARGEST_CODE // 2} neurons, got {largest // 2}")
+        return
+    step.geometry.check()
+    neurons = step.geometry.neurons
+    _check_array("weights", step.weights, step.geometry.weight_shape)
+    if isinstance(step, Classifier) and step.geometry.outputs[1:] != (1, 1):
+        raise ValueError(f"the classifier must have one position, got {step.geometry.outputs}")
+    if isinstance(step, Classifier | Real):
+        _check_array("bias", step.bias, (neurons,))
+    else:
+        _check_noise(step.noise, neurons)
+    if isinstance(step, Real | First):
+        return
+    if step.weights.size and int(step.weights.min()) < -127:
+        raise ValueError("weights must be in [-127, 127], got -128")
+    _check_array("scale", step.scale, (neurons,))
+    if not (step.scale > 0).all():
+        raise ValueError(f"scale must be positive, got {step.scale.min()}")
+    if step.geometry.fan_in * 2 * area * 127 > LARGEST_SUM:
+        raise ValueError(f"sums must stay below 2^31, got a fan-in of {step.geometry.fan_in}")
+    if isinstance(step, Sampled):
+        _check_variance(step, area)
+
+
+def _check_variance(step: Sampled, area: int) -> None:
+    if not 0 <= step.pooled <= LARGEST_POOLED:
+        raise ValueError(f"pooled must be in [0, {LARGEST_POOLED}], got {step.pooled}")
+    if step.pooled:
+        return
+    if area == 1:
+        raise ValueError("pooled must be at least 1 behind neurons, got 0")
+    if largest_square(area) > LARGEST_SQUARE:
+        raise ValueError(
+            f"a layer whose variance depends on its inputs takes averages of at most 22 neurons (an even "
+            f"number) or 11, got {area}"
+        )
+    if step.geometry.fan_in * largest_square(area) * 255 > LARGEST_SUM:
+        raise ValueError(f"sums must stay below 2^31, got a fan-in of {step.geometry.fan_in}")
+
+
+def _check_noise(noise: Noise, neurons: int) -> None:
+    _check_array("gain", noise.gain, (neurons,))
+    _check_array("bias", noise.bias, (neurons,))
+    if not 1.0 / LARGEST_VARIANCE <= noise.variance <= LARGEST_VARIANCE:
+        raise ValueError(f"variance must be in [1e-30, 1e30], got {noise.variance}")
+    if not 0.0 <= noise.additive <= LARGEST_VARIANCE:
+        raise ValueError(f"additive must be in [0, 1e30], got {noise.additive}")
+    if not 0 <= noise.layer < 2**16:
+        raise ValueError(f"layer must be in [0, 2^16), got {noise.layer}")
+
+
+def _check_array(name: str, values: NDArray[Any], shape: tuple[int, ...]) -> None:
+    if values.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} must be finite")

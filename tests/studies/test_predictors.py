@@ -1,0 +1,63 @@
+"""The rivals that a compiled network is timed beside do what they are said to do."""
+
+import pytest
+import torch
+from torch import nn
+
+from nsm.native import paths
+from nsm.studies import ceiling, predictors
+
+
+def twin():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(6, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 3))
+
+
+X = torch.rand(2, 1, 2, 3, generator=torch.Generator().manual_seed(1))
+
+
+def test_passes_are_averaged():
+    net = twin()
+    found = predictors.torch_twin(net, X, 5000)(X)
+    assert found.sum(1).tolist() == pytest.approx([1.0, 1.0])
+    with torch.no_grad():
+        hidden = net[:3](X).repeat_interleave(5000, dim=0)
+        kept = torch.rand(hidden.shape, generator=torch.Generator().manual_seed(2)) < 0.7
+        expected = net[4](hidden * kept / 0.7).softmax(-1).view(2, 5000, 3).mean(1)
+    torch.testing.assert_close(found, expected, atol=0.01, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_compiled_twin_is_the_twin():
+    try:
+        compiled = predictors.compiled_twin(twin(), X, 5000)
+    except predictors.CannotCompileError as error:
+        pytest.skip(f"torch.compile: {error}")
+    plain = predictors.torch_twin(twin(), X, 5000)
+    torch.testing.assert_close(compiled(X), plain(X), atol=0.01, rtol=0)
+
+
+def test_why_a_twin_cannot_be_compiled_is_said(monkeypatch):
+    def refuse(passes, **options):
+        def run(x):
+            raise RuntimeError("no C++ compiler\nmany lines more")
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    with pytest.raises(predictors.CannotCompileError, match=r"^no C[+][+] compiler$"):
+        predictors.compiled_twin(twin(), X, 4)
+
+
+def test_the_products_peak_counts_what_it_does(monkeypatch):
+    if paths.kernels() is None:
+        assert ceiling.product(1) is None
+        pytest.skip("the C++ kernels are not installed")
+    monkeypatch.setattr(ceiling, "MULTIPLY_ADDS", 10**5)
+    for instruction_set in paths.instruction_sets():
+        monkeypatch.setenv(paths.VARIABLE, instruction_set)
+        run, made = ceiling.product(1)
+        run()
+        assert 10**5 <= made < 2 * 10**5
+        assert ceiling.product(2)[1] == 2 * made
