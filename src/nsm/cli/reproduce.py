@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nsm.cli.options import DataDir, Json, Quiet, RunFolder, Samples, Seed
+from nsm.cli.reproduce_claims import convergence, normalization
 from nsm.cli.reproduce_events import dvsgesture, nmnist, saccades, stream
 from nsm.cli.studies import Epochs, Processes, Results, cell, draw, measured
 
@@ -262,5 +263,5 @@ def tables(
         typer.echo(f"{page}: {'changed' if update(page, results) else 'as it was'}")
 
 
-for _command in (saccades, dvsgesture, nmnist, stream):
+for _command in (saccades, dvsgesture, nmnist, stream, normalization, convergence):
     app.command()(_command)
