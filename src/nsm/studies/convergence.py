@@ -53,12 +53,12 @@ class Size(NamedTuple):
     """
 
     rates: Sequence[float] = (1e-4, 1e-3, 1e-2, 1e-1)
-    caps: Mapping[int, float] = {1: 0.5, 10: 1.0, 100: 3.0, 1000: 5.0}
+    caps: Mapping[int, float] = {1: 0.2, 10: 0.5, 100: 2.0, 1000: 4.0}
     validation: int = 5000
     images: int | None = None
     samples: int = 4
     first: int = 2000
-    doubling: int = 3
+    doubling: int = 2
 
 
 QUICK = Size((1e-3, 1e-1), {1: 0.05, 100: 1.0}, validation=200, images=1000, samples=2, first=20, doubling=1)

@@ -54,7 +54,7 @@ class Size(NamedTuple):
     """
 
     epochs: int = 100
-    images: int = 20_000
+    images: int = 10_000
     validation: int = 5000
     steps: int = 200
     every: int = 5
@@ -67,12 +67,13 @@ QUICK = Size(epochs=2, images=600, validation=300, steps=10, looked=100, samples
 
 
 def jobs(folder: Path, size: Size) -> list[runs.Job]:
-    """One run for each kind: the recipe at a constant learning rate."""
+    """One run for each kind: the recipe at a constant learning rate, weights averaged over an epoch or so."""
     overrides = [
         "schedule=constant",
         f"epochs={size.epochs}",
         f"images={size.images}",
         f"validation={size.validation}",
+        "averaging=0.99",
         "eval_samples=2",
     ]
     base = with_overrides(load_recipe(NETWORK), overrides)
