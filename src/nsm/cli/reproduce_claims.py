@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nsm.cli.options import DataDir, Json, Quiet
-from nsm.cli.studies import Processes, Results
+from nsm.cli.studies import Picture, Processes, Results, draw
 
 if TYPE_CHECKING:
     from nsm.studies.results import Row
@@ -26,6 +26,7 @@ def normalization(
     processes: Processes = 1,
     data_dir: DataDir = None,
     results: Results = None,
+    picture: Picture = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -36,10 +37,14 @@ def normalization(
 
     Examples:
         nsm reproduce normalization --quick
-        nsm reproduce normalization --results results/normalization.json
+        nsm reproduce normalization --picture normalization.png
     """
     from nsm.cli.progress import progress
+    from nsm.cli.tables import show as show_table
+    from nsm.files import write_atomically
+    from nsm.report import REPORT_FILE
     from nsm.studies import normalization as study
+    from nsm.studies import normalization_report as report
     from nsm.studies.results import write
     from nsm.studies.runs import rows
 
@@ -53,8 +58,16 @@ def normalization(
             found = study.ordered([*found, row])
             write(path, study.STUDY, found)
             show(len(found), len(jobs))
+    write_atomically(runs / REPORT_FILE, report.report(found).encode())
+    if picture is not None:
+        draw(picture, report.draw(found))
     if as_json:
         typer.echo(json.dumps({"study": study.STUDY, "rows": found}))
+        return
+    for title, build in report.TABLES.values():
+        headings, cells = build(found)
+        show_table(headings, cells, texts=headings[:1], title=title)
+    typer.echo(f"Report: {runs / REPORT_FILE}")
 
 
 def convergence(
@@ -66,6 +79,7 @@ def convergence(
     ] = False,
     data_dir: DataDir = None,
     results: Results = None,
+    picture: Picture = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -77,10 +91,14 @@ def convergence(
 
     Examples:
         nsm reproduce convergence --quick
-        nsm reproduce convergence --results results/convergence.json
+        nsm reproduce convergence --picture convergence.png
     """
     from nsm.cli.progress import progress
+    from nsm.cli.tables import show as show_table
+    from nsm.files import write_atomically
+    from nsm.report import REPORT_FILE
     from nsm.studies import convergence as study
+    from nsm.studies import convergence_report as report
     from nsm.studies.results import write
     from nsm.training.memory import keep_freed_memory
 
@@ -94,5 +112,11 @@ def convergence(
             found.append(row)
             write(path, study.STUDY, found)
             show(len(found), count)
+    write_atomically(runs / REPORT_FILE, report.report(found).encode())
+    if picture is not None:
+        draw(picture, report.draw(found))
     if as_json:
         typer.echo(json.dumps({"study": study.STUDY, "rows": found}))
+        return
+    show_table(*report.table(found))
+    typer.echo(f"Report: {runs / REPORT_FILE}")

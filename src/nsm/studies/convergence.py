@@ -44,7 +44,7 @@ class Size(NamedTuple):
 
     Attributes:
         rates: learning rates.
-        caps: most epochs of a run by its batch size.
+        caps: most epochs of a run by its batch size, in the order in which they are run.
         validation: training images that are held out, on which runs are judged.
         images: training images that are learnt; None for all others.
         samples: Monte Carlo samples of a judged image.
@@ -53,15 +53,15 @@ class Size(NamedTuple):
     """
 
     rates: Sequence[float] = (1e-4, 1e-3, 1e-2, 1e-1)
-    caps: Mapping[int, float] = {1: 0.2, 10: 0.5, 100: 2.0, 1000: 4.0}
-    validation: int = 5000
+    caps: Mapping[int, float] = {100: 1.5, 1000: 3.0, 10: 0.3, 1: 0.1}
+    validation: int = 2500
     images: int | None = None
     samples: int = 4
     first: int = 2000
     doubling: int = 2
 
 
-QUICK = Size((1e-3, 1e-1), {1: 0.05, 100: 1.0}, validation=200, images=1000, samples=2, first=20, doubling=1)
+QUICK = Size((1e-3, 1e-1), {100: 1.0, 1: 0.05}, validation=200, images=1000, samples=2, first=20, doubling=1)
 
 
 class Cell(NamedTuple):
@@ -73,9 +73,8 @@ class Cell(NamedTuple):
 
 
 def cells(size: Size) -> list[Cell]:
-    """Every run, the largest batches first."""
-    batches = sorted(size.caps, reverse=True)
-    return [Cell(kind, rate, batch) for batch in batches for rate in size.rates for kind in KINDS]
+    """Every run, in the order of the caps' batch sizes."""
+    return [Cell(kind, rate, batch) for batch in size.caps for rate in size.rates for kind in KINDS]
 
 
 def configuration(cell: Cell, size: Size) -> Config:
