@@ -22,7 +22,7 @@ def test_every_kind_maps_images_to_logits(name: str, model: Model) -> None:
     with torch.no_grad():
         assert net(torch.rand(2, *net.image)).shape == (2, ARCHITECTURES[name].classes)
     assert is_chain(net)
-    assert bool(stochastic_layers(net)) == (model in ("nsm", "ste"))
+    assert bool(stochastic_layers(net)) == (model in ("nsm", "ste", "stnn"))
     assert type(net[-1]) is nn.Linear
 
 

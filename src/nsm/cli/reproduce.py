@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nsm.cli.options import DataDir, Json, Quiet, RunFolder, Samples, Seed
+from nsm.cli.reproduce_all import all_studies
+from nsm.cli.reproduce_claims import convergence, normalization
 from nsm.cli.reproduce_events import dvsgesture, nmnist, saccades, stream
-from nsm.cli.studies import Epochs, Processes, Results, cell, draw, measured
+from nsm.cli.reproduce_images import cifar10, fashion_mnist, mnist, training_methods
+from nsm.cli.studies import Epochs, Processes, Results, draw, measured
 
 if TYPE_CHECKING:
     from nsm.studies.results import Row
@@ -54,49 +57,6 @@ def digits(
 
     show(comparison.HEADINGS, comparison.cells(found.comparison.sides), texts=comparison.HEADINGS[:1])
     typer.echo(f"Report: {found.report}")
-
-
-@app.command()
-def mnist(
-    runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/mnist"),
-    network: Annotated[
-        list[str] | None, typer.Option(help="Only this network; may be repeated.", show_default="all")
-    ] = None,
-    kind: Annotated[
-        list[str] | None, typer.Option(help="Only this kind; may be repeated.", show_default="all")
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to SEEDS - 1.")] = 3,
-    epochs: Epochs = None,
-    processes: Processes = 1,
-    data_dir: DataDir = None,
-    results: Results = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """The published comparison on MNIST: NSM, twin, other ways of training.
-
-    Hours on two cores. What was interrupted is continued, what is finished
-    is used again. Kinds: bnsm, gnsm, twin, bn, sn, ste, wbd, bd.
-
-    Examples:
-        nsm reproduce mnist --processes 2
-        nsm reproduce mnist --network mnist-cnn --kind bnsm --kind twin --seeds 1 --epochs 2
-    """
-    from nsm.studies import mnist as study
-
-    chosen = network or list(study.NETWORKS)
-    jobs = study.jobs(runs, networks=chosen, kinds=kind, seeds=seeds, epochs=epochs)
-    path = results or runs / "results.json"
-    rows = measured(jobs, study.score, study.STUDY, path, processes, data_dir, quiet=quiet)
-    if as_json:
-        typer.echo(json.dumps({"study": study.STUDY, "rows": rows}))
-        return
-    from nsm.cli.tables import show
-
-    headings = ("network", "kind", "epochs", "error, %", "spread", "runs", "published, %")
-    keys = ("network", "title", "epochs", "mean", "spread", "count", "published")
-    cells = [[cell(row[key]) for key in keys] for row in study.table(rows)]
-    show(headings, cells, texts=headings[:2])
 
 
 @app.command()
@@ -262,5 +222,9 @@ def tables(
         typer.echo(f"{page}: {'changed' if update(page, results) else 'as it was'}")
 
 
-for _command in (saccades, dvsgesture, nmnist, stream):
+for _command in (
+    mnist, training_methods, fashion_mnist, cifar10, normalization, convergence, saccades, dvsgesture, nmnist,
+    stream,
+):  # fmt: skip
     app.command()(_command)
+app.command("all")(all_studies)

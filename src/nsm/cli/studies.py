@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of each run.", show_default="the recipe's")]
 Results = Annotated[Path | None, typer.Option(help="Result file.", show_default="RUNS/results.json")]
+Picture = Annotated[
+    Path | None, typer.Option(help="Also draw the results into this PNG file.", show_default=False)
+]
 Processes = Annotated[
     int,
     typer.Option(min=1, help="Runs at a time, which share the cores; no figure depends on it."),

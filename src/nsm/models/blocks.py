@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -10,11 +11,11 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from nsm.models.rectifier import NoisyRectifier
 from nsm.nn import Conv2d, Linear, Sign
-from nsm.noise import NoiseLaw
+from nsm.noise import Gaussian, NoiseLaw
 
-Model = Literal["nsm", "twin", "twin-bn", "twin-wn", "twin-dropout", "ste", "bd", "wbd", "sn", "bn"]
+Model = Literal["nsm", "twin", "twin-bn", "twin-wn", "twin-dropout", "ste", "stnn", "bd", "wbd", "sn", "bn"]
 MODELS: tuple[Model, ...] = get_args(Model)
-STOCHASTIC_MODELS: tuple[Model, ...] = ("nsm", "ste")
+STOCHASTIC_MODELS: tuple[Model, ...] = ("nsm", "ste", "stnn")
 RECTIFIED_MODELS: tuple[Model, ...] = ("twin", "twin-bn", "twin-wn", "twin-dropout", "sn")
 
 
@@ -48,8 +49,8 @@ def neurons(
     Args:
         product: shape of the product.
         model: which kind of neuron.
-        noise: law of the noise (``nsm`` and ``ste`` alone).
-        binary_input: whether the inputs are +-1 or averages of such (``nsm`` and ``ste`` alone).
+        noise: law of the noise (``nsm``, ``ste`` and ``stnn`` alone).
+        binary_input: whether the inputs are +-1 or averages of such (likewise).
         dropout: rate of ``twin-dropout``.
     """
     if model in STOCHASTIC_MODELS:
@@ -63,6 +64,8 @@ def neurons(
             "binary_input": binary_input,
             "pooled": product.pooled,
         }
+        if model == "stnn":
+            options |= {"noise": _NONE, "eta": math.sqrt(noise.variance / 3.0)}
         if product.kernel:
             return [Conv2d(*product[:3], padding=product.padding, max_pool=product.max_pool, **options)]
         return [Linear(*product[:2], **options)]
@@ -85,6 +88,10 @@ def _conventional(product: Product, *, bias: bool) -> nn.Module:
         return nn.Conv2d(*product[:3], padding=product.padding, bias=bias)
     return nn.Linear(product.inputs, product.outputs, bias=bias)
 
+
+# A synapse's noise whose variance is as good as 0: what is left is additive. Fresh weights of n inputs are
+# uniform in +-1/sqrt(n): their squares sum to 1/3.
+_NONE = Gaussian(1e-3)
 
 _ACTIVATIONS: dict[Model, Callable[[], nn.Module]] = {
     "twin": nn.ReLU,

@@ -57,9 +57,11 @@ def build(
             ``"twin-wn"`` with weight normalization, ``"twin-dropout"`` with dropout), or a kind of the
             published comparison: ``"ste"`` (NSM with straight-through gradients), ``"bd"`` (deterministic
             sign, straight-through), ``"wbd"`` (bd with weight normalization), ``"sn"`` (noisy rectifier),
-            ``"bn"`` (deterministic sign, gradient of erf).
-        noise: law of the synapses' noise for ``"nsm"`` and ``"ste"``; None for the architecture's own,
-            Bernoulli(0.5).
+            ``"bn"`` (deterministic sign, gradient of erf), ``"stnn"`` (NSM without self-normalization: the
+            noise is added to u, with the variance that the synapses' has at fresh weights, and does not
+            follow the weights).
+        noise: law of the synapses' noise for ``"nsm"``, ``"ste"`` and ``"stnn"``; None for the
+            architecture's own, Bernoulli(0.5).
         binarize: turn inputs into sgn(2 x - 1) first, as in the released protocol.
         pooling: of the activations behind each convolution: their ``"max"``, as released, or their
             ``"average"``, which keeps more of what four samples say and passes their exact gradient.

@@ -30,7 +30,7 @@ def learning_curves(rows: Sequence[EpochMetrics], colour: str = NSM) -> bytes:
         axes.plot(epochs, train, marker=marker, color=SOFT, label="training")
         if validation:
             axes.plot(epochs, validation, marker=marker, color=colour, label="validation")
-        _percent_axis(axes, [*train, *validation])
+        percent_axis(axes, [*train, *validation])
         axes.set_xlim(0, max(2, epochs[-1]))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
@@ -64,7 +64,7 @@ def against_samples(samples: Sequence[int], values: Sequence[float], title: str)
     return picture(draw, WIDTH, 2.5, constrained=False)
 
 
-def _percent_axis(axes: Axes, values: Sequence[float]) -> None:
+def percent_axis(axes: Axes, values: Sequence[float]) -> None:
     """Logarithmic, so that the first epochs do not hide the last ones, and down to 0, which may be met."""
     positive = [value for value in values if value > 0.0]
     smallest = min(positive, default=1.0)

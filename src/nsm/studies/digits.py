@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import torch
 
-from nsm import data, evaluate, predict, provenance
+from nsm import data, evaluate, predict
 from nsm.data import ImageSet
 from nsm.files import write_atomically
 from nsm.models import Model, Network
 from nsm.report import REPORT_FILE, Comparison, Side, Turned, comparison_report, rotations
 from nsm.report.drawing import NSM, TWIN
-from nsm.report.words import described
 from nsm.studies import results
+from nsm.studies.origin import origin
 from nsm.studies.results import Row
 from nsm.training import Config, augment, load_recipe, train, with_overrides
 from nsm.training.checkpoint import versions
@@ -146,13 +146,5 @@ def _comparison(sides: list[Side], images: ImageSet, config: Config) -> Comparis
         f"not: asked {SAMPLES} times, it gives {SAMPLES} answers, and their average says how sure it is. Its "
         "twin has rectifiers and no noise, and gives one answer."
     )
-    origin = {
-        "command": results.command(),
-        "seed": config.training.seed,
-        "commit": provenance.commit() or "outside a checkout",
-        **provenance.machine(),
-        **provenance.versions(),
-    }
-    return Comparison(
-        "A Neural Sampling Machine and its twin", lead, sides, images, _TURNED_CLASS, described(origin)
-    )
+    written = origin(seed=config.training.seed)
+    return Comparison("A Neural Sampling Machine and its twin", lead, sides, images, _TURNED_CLASS, written)

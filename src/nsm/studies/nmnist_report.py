@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from nsm import evaluate, models, provenance
+from nsm import evaluate, models
 from nsm.data import events as ev
 from nsm.report import Asked, Regime, Regimes
 from nsm.report.distribution import Answer
 from nsm.report.drawing import NSM, TWIN
-from nsm.report.words import described, uncertainty
-from nsm.studies import nmnist, nmnist_table, results
+from nsm.report.words import uncertainty
+from nsm.studies import nmnist, nmnist_table
+from nsm.studies.origin import origin
 from nsm.studies.results import Row
 from nsm.studies.runs import Job
 from nsm.training import load_splits, read_metrics
@@ -59,14 +60,7 @@ def collect(
         cells=nmnist_table.cells(rows),
         texts=2,
         notes=nmnist_table.NOTES,
-        origin=described(
-            {
-                "command": results.command(),
-                "commit": provenance.commit() or "outside a checkout",
-                **provenance.machine(),
-                **provenance.versions(),
-            }
-        ),
+        origin=origin(),
     )
 
 

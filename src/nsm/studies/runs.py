@@ -18,7 +18,7 @@ from nsm.data import Splits
 from nsm.files import write_atomically
 from nsm.models import Network
 from nsm.studies.results import Row
-from nsm.training import Config
+from nsm.training import Config, Watch
 
 SCORES_FILE = "scores.json"
 
@@ -31,11 +31,13 @@ class Job:
         label: what the study calls this kind of network, such as ``"bnsm"``.
         config: the whole description of the run.
         folder: its run folder; a run that was interrupted there is continued.
+        watch: looks at the network after each epoch, see :func:`nsm.training.train`; a function of a module.
     """
 
     label: str
     config: Config
     folder: Path
+    watch: Watch | None = None
 
 
 # From a job, its trained network and the images to the scores of its row; a function of a module.
@@ -114,7 +116,7 @@ def _run(job: Job, score: Score, root: Path | None) -> dict[str, Any]:
     from nsm.training import load_splits, train
 
     path = job.folder / SCORES_FILE
-    result = train(job.config, job.folder, root=root, resume=True, quiet=True)
+    result = train(job.config, job.folder, root=root, resume=True, quiet=True, watch=job.watch)
     if path.exists():
         known: dict[str, Any] = json.loads(path.read_text())
         return known

@@ -14,14 +14,17 @@ from nsm.data import describe
 from nsm.files import write_atomically
 from nsm.studies import (
     confidence_tables,
+    convergence_report,
     dvsgesture,
+    images_report,
     learning,
-    mnist,
     nmnist_table,
+    normalization_report,
     results,
     stream_accuracy,
     stream_speed,
 )
+from nsm.studies.comparisons import COMPARISONS
 
 _BLOCK = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
@@ -64,24 +67,11 @@ Table = tuple[list[str], list[list[str]]]
 Rows = Sequence[Mapping[str, Any]]
 
 
-def _comparison(rows: Rows) -> Table:
-    headings = ["network", "kind", "epochs", "error, %", "one seed each", "NLL", "ECE", "published, %"]
-    cells = []
-    for row in mnist.table(rows):
-        mine = [r for r in rows if all(r[key] == row[key] for key in ("network", "model", "epochs"))]
-        cells.append(
-            [
-                row["network"],
-                row["title"],
-                str(row["epochs"]),
-                f"{row['mean']:.3f}",
-                ", ".join(f"{r['error_percent']:.2f}" for r in sorted(mine, key=lambda r: int(r["seed"]))),
-                f"{_mean(mine, 'nll'):.4f}",
-                f"{_mean(mine, 'ece'):.4f}",
-                "" if row["published"] is None else f"{row['published']:.3f}",
-            ]
-        )
-    return headings, cells
+def _comparison(study: str) -> Callable[[Rows], Table]:
+    def build(rows: Rows) -> Table:
+        return list(images_report.HEADINGS), images_report.cells(COMPARISONS[study], rows)
+
+    return build
 
 
 def _learning(rows: Rows) -> Table:
@@ -244,14 +234,13 @@ def _gestures(rows: Rows) -> Table:
     return headings, cells
 
 
-def _mean(rows: Rows, key: str) -> float:
-    return sum(float(row[key]) for row in rows) / len(rows)
-
-
 TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
-    "mnist": ("mnist", _comparison),
-    "mnist-mlp": ("mnist-mlp", _comparison),
-    "mnist-short": ("mnist-short", _comparison),
+    "mnist": ("mnist", _comparison("mnist")),
+    "mnist-mlp": ("mnist-mlp", _comparison("mnist")),
+    "mnist-short": ("mnist-short", _comparison("mnist")),
+    "training-methods": ("training-methods", _comparison("training-methods")),
+    "fashion-mnist": ("fashion-mnist", _comparison("fashion-mnist")),
+    "cifar10": ("cifar10", _comparison("cifar10")),
     "learning": ("learning", _learning),
     "signals": ("learning", _signals),
     "speed-train": ("speed-train", _speed),
@@ -268,6 +257,8 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "nmnist": ("nmnist", _nmnist),
     "stream": ("stream", stream_speed.table),
     "stream-accuracy": ("stream-accuracy", stream_accuracy.table),
+    "convergence": ("convergence", convergence_report.table),
+    **{name: ("normalization", build) for name, (_, build) in normalization_report.TABLES.items()},
     "confidence-samples": ("confidence", confidence_tables.sample_table),
     "confidence-shift": ("confidence", confidence_tables.shift_table),
     "confidence-unknown": ("confidence", confidence_tables.unknown_table),

@@ -74,6 +74,8 @@ class DataConfig(Section):
             ``"mnist"`` and ``"nmnist-simulated"`` alone).
         simulated: how many recordings are simulated for training, of the first images, and as many of the
             test images in proportion (``"nmnist-simulated"`` alone); None for all.
+        images: how many of the training images that are not held out are learnt, a fixed choice; None for
+            all.
     """
 
     section: ClassVar[str] = "data"
@@ -82,10 +84,13 @@ class DataConfig(Section):
     fold: tuple[int, int] | None = None
     unrecorded: bool = False
     simulated: int | None = None
+    images: int | None = None
 
     def _check(self) -> None:
         self.require(self.validation is None or self.validation >= 0, "validation", "at least 0 or none")
-        self.require(self.simulated is None or self.simulated >= 1, "simulated", "at least 1 or none")
+        for name in ("simulated", "images"):
+            value = getattr(self, name)
+            self.require(value is None or value >= 1, name, "at least 1 or none")
         if self.fold is not None:
             self.require(0 <= self.fold[0] < self.fold[1] >= 2, "fold", "[k, n] with n >= 2 and 0 <= k < n")
             self.require(self.validation is None, "validation", "none where a fold is held out")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 _CALIBRATION = 500  # images from which initial gains and biases are set
 
 
+# From run folder, epoch and network to whatever it keeps.
+Watch = Callable[[Path, int, Network], object]
+
+
 class Result(NamedTuple):
     """What a finished run leaves.
 
@@ -55,6 +60,7 @@ def train(
     resume: bool = False,
     quiet: bool = False,
     tensorboard: bool = False,
+    watch: Watch | None = None,
 ) -> Result:
     """Train a network and leave ``config.json``, ``model.safetensors``, ``metrics.csv`` and
     ``checkpoint.safetensors`` in a run folder.
@@ -70,6 +76,9 @@ def train(
         resume: continue the run in ``folder`` from its checkpoint, or from the start where there is none.
         quiet: show no progress bar.
         tensorboard: write a TensorBoard log into ``folder/tensorboard`` as well.
+        watch: called after each epoch with the folder, the number of the epoch and the network that would be
+            saved, which it must leave as it is; by the first process alone. A run that is resumed may come to
+            an epoch again.
 
     Raises:
         RunFolderError: if the folder holds anything and ``resume`` is False, or holds another run.
@@ -102,14 +111,16 @@ def train(
             writer = tensorboard_writer(folder, len(run.progress.rows))
             stack.callback(writer.close)
         request = stack.enter_context(stop_request())
-        _loop(run, display, writer, request)
+        _loop(run, display, writer, request, watch)
         final = _finished(run.final_net)
         if first:
             models.save(final, folder)
         return Result(final, tuple(run.progress.rows), folder)
 
 
-def _loop(run: Run, display: Display, writer: SummaryWriter | None, request: StopRequest) -> None:
+def _loop(
+    run: Run, display: Display, writer: SummaryWriter | None, request: StopRequest, watch: Watch | None
+) -> None:
     progress, training = run.progress, run.config.training
     while len(progress.rows) < training.epochs:
         if metrics.out_of_patience(progress.rows, training.patience):
@@ -121,6 +132,8 @@ def _loop(run: Run, display: Display, writer: SummaryWriter | None, request: Sto
             display.epoch(row)
             if writer is not None:
                 log_epoch(writer, row)
+            if watch is not None:
+                watch(run.folder, row.epoch, run.final_net)
     run.save()
     if request.signal:
         raise TrainingInterrupted(run.folder, progress.step, request.signal)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nsm import data
-from nsm.data import Splits
+from nsm import data, random
+from nsm.data import ImageSet, Splits
 from nsm.data.events import EventAugmentation
 from nsm.training.config import Config
 
@@ -19,13 +19,14 @@ def load_splits(config: Config, root: str | Path | None = None, *, changed: bool
         changed: whether the training set brings the copies that ``augmentation`` asks for.
 
     Raises:
-        ValueError: if the set is not one of event recordings, but its events are to be changed.
+        ValueError: if the set is not one of event recordings, but its events are to be changed; if there are
+            fewer images than are to be learnt.
     """
     wanted, augmentation = config.data, config.augmentation
     changes = None
     if changed and (augmentation.drop or augmentation.jitter):
         changes = EventAugmentation(drop=augmentation.drop, jitter=augmentation.jitter)
-    return data.load(
+    splits = data.load(
         wanted.set,
         root,
         validation=wanted.validation,
@@ -35,3 +36,11 @@ def load_splits(config: Config, root: str | Path | None = None, *, changed: bool
         changes=changes,
         copies=augmentation.copies,
     )
+    return splits if wanted.images is None else splits._replace(train=_part(splits.train, wanted.images))
+
+
+def _part(images: ImageSet, count: int) -> ImageSet:
+    if count > len(images):
+        raise ValueError(f"data.images must be at most {len(images)} for {images.name}, got {count}")
+    order = random.permutation(random.derive(0, "data", images.name, "images"), 0, len(images))
+    return images.subset(order[:count].sort().values)

@@ -1,0 +1,37 @@
+"""The comparisons on sets of images, by the name of their study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from nsm.studies import mnist
+from nsm.studies.images import Comparison
+from nsm.studies.kinds import Kind
+
+_FASHION = {name: replace(mnist.KINDS[name], published=None) for name in ("bnsm", "gnsm", "twin")}
+
+# Errors of networks that start with fresh weights [N19].
+_CIFAR10 = {
+    "bnsm": Kind("NSM, Bernoulli noise", ("model=nsm", "noise=bernoulli:0.5"), 9.98),
+    "gnsm": Kind("NSM, Gaussian noise", ("model=nsm", "noise=gaussian:1.0"), 10.35),
+    "twin": Kind("conventional twin (ReLU, batch norm)", ("model=twin-bn",), 10.47),
+}
+
+COMPARISONS: Mapping[str, Comparison] = {
+    comparison.study: comparison
+    for comparison in (
+        mnist.MNIST,
+        mnist.TRAINING_METHODS,
+        Comparison(
+            "fashion-mnist",
+            "Fashion-MNIST",
+            _FASHION,
+            {"mnist-cnn": tuple(_FASHION), "mnist-mlp": tuple(_FASHION)},
+            overrides=("data.set=fashion-mnist",),
+        ),
+        Comparison(
+            "cifar10", "CIFAR-10", _CIFAR10, {"cifar10-allconv": tuple(_CIFAR10)}, published="cifar10-allconv"
+        ),
+    )
+}
