@@ -69,7 +69,8 @@ def draw(
                 job for job in jobs if job.config.network.name == network and job.config.training.seed == 0
             ]
             _courses(lines[1], first, colours)
-            lines[0].set_title(f"Test error (%), {network}" + (" (◇ published)" if published else ""))
+            lines[0].set_title("Test error (%), ◇ published" if published else "Test error (%)")
+            lines[1].set_title(f"Training error (%), {network}")
 
     height = max(2.4, 0.9 + 0.28 * len(comparison.kinds)) * len(networks)
     return picture(panels, 9.0, height, kind=kind)
@@ -106,7 +107,6 @@ def _courses(axes: Axes, jobs: Sequence[Job], colours: Mapping[str, str]) -> Non
     percent_axis(axes, [error for errors in courses.values() for error in errors])
     axes.set_xlim(0, max(2, *map(len, courses.values())))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_title("Error (%) of the training steps, first seed")
     axes.set_xlabel("epoch")
     axes.grid(axis="y")
 
@@ -119,7 +119,7 @@ def report(comparison: Comparison, rows: Sequence[Row], jobs: Sequence[Job]) -> 
         f"the same recipe, and are scored on {row['n']:,} test images, those that draw with "
         f"{max(r['samples'] for r in rows):g} samples of each."
     )
-    alt = "Test errors of the table below, and the error of the training steps over the epochs"
+    alt = "Test errors of the table below, and the error while the first seed learnt"
     exhibits = [
         Exhibit("Errors", HEADINGS, cells(comparison, rows), texts=2),
         Exhibit("In pictures", picture=draw(comparison, rows, jobs, kind="svg"), alt=alt),
