@@ -60,11 +60,11 @@ def test_noisy_neurons_are_looked_at_in_units_of_their_noise(images):
         # Neurons that are sure of +1 hand on the same signs whatever is drawn.
         first.bias.fill_(1e3)
         expected = last.erf_argument(torch.ones(1, 256))[0]
-    assert torch.allclose(preactivations(net, images), expected.expand(50, -1), atol=1e-4)
+    assert torch.allclose(preactivations(net, images), expected.expand(50, -1), atol=1e-5)
     with torch.no_grad():
         last.product.weight.mul_(7.0)
         last.bias.mul_(7.0)
-    assert torch.allclose(preactivations(net, images), expected.expand(50, -1), atol=1e-4)
+    assert torch.allclose(preactivations(net, images), expected.expand(50, -1), atol=1e-5)
 
 
 def test_convolutions_count_every_position():

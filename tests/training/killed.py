@@ -19,7 +19,7 @@ from nsm.training import train
 from nsm.training.checkpoint import CHECKPOINT_FILE
 from tests.training.configs import digits
 
-CONFIG = digits(epochs=5, averaging=0.97, checkpoint_steps=1, draws=2)
+CONFIG = digits(epochs=15, averaging=0.97, checkpoint_steps=1, draws=2)
 KILLS = 6
 
 
@@ -45,7 +45,7 @@ def main(folder: Path, seed: int) -> None:
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
         while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
             time.sleep(0.001)
-        time.sleep(moments.uniform(0.0, 0.04))
+        time.sleep(moments.uniform(0.0, 0.1))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status), "the run was over before it was killed"
