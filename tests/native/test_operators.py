@@ -98,7 +98,9 @@ def test_arguments_that_do_not_fit_are_refused(change, error, message):
 
 
 def test_unknown_estimator_is_refused():
-    with pytest.raises(ValueError, match="estimator must be one of probability, straight-through, got 'x'"):
+    with pytest.raises(
+        ValueError, match="estimator must be one of probability, straight-through, smoothed, got 'x'"
+    ):
         native.fire(*inputs((2, 6, 5)), "x")
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import nsm
-from nsm import fields, native, random
+from nsm import fields, functional, native, random
 from nsm.fields import Fields
 from nsm.native import paths
 
@@ -84,7 +84,7 @@ def test_samples_are_those_of_products_made_apart():
 
 @pytest.mark.usefixtures("instruction_set")
 @pytest.mark.parametrize("kernels", ["auto", "off"])
-@pytest.mark.parametrize("estimator", ["probability", "straight-through"])
+@pytest.mark.parametrize("estimator", functional.ESTIMATORS)
 @pytest.mark.parametrize("case", CASES)
 def test_gradient_is_that_of_the_operators_one_after_the_other(monkeypatch, case, estimator, kernels):
     monkeypatch.setenv("NSM_KERNELS", kernels)

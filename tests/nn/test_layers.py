@@ -139,6 +139,22 @@ def test_the_straight_through_gradient_by_value() -> None:
     torch.testing.assert_close(layer.beta.grad, torch.tensor([1.0, 1.0, 0.0]))
 
 
+def test_the_smoothed_gradient_is_that_of_twice_the_noise() -> None:
+    layers = [
+        nsm.nn.Linear(2, 3, bias=False, estimator=estimator, noise=nsm.Gaussian(std), binary_input=True)
+        for estimator, std in (("smoothed", 0.4), ("probability", 0.8))
+    ]
+    gradients = []
+    for layer in layers:
+        with torch.no_grad():
+            layer.product.weight.copy_(torch.tensor([[1.0, 0.5], [0.2, 1.0], [-3.0, 0.1]]))
+            layer.a = 0.3
+        x = torch.ones(1, 2, requires_grad=True)
+        layer(x).sum().backward()
+        gradients.append((x.grad, layer.product.weight.grad))
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
 def test_the_probability_gradient_by_value() -> None:
     layer = nsm.nn.Linear(2, 2, bias=False, noise=nsm.Gaussian(math.sqrt(0.5)), binary_input=True)
     with torch.no_grad():
@@ -399,7 +415,7 @@ def test_the_product_is_a_plain_child_that_pruning_sees() -> None:
         (
             {"estimator": "ste"},
             ValueError,
-            "estimator must be one of probability, straight-through, got 'ste'",
+            "estimator must be one of probability, straight-through, smoothed, got 'ste'",
         ),
         ({"eta": -1.0}, ValueError, "eta must be a finite standard deviation >= 0, got -1.0"),
         ({"eta": math.nan}, ValueError, "eta must be"),

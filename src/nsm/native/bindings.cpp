@@ -58,7 +58,7 @@ NB_MODULE(_kernels, m) {
         m, "fire_backward",
         {FIELD(grad), FIELD(u), FIELD(grad_u), FIELD(scale), FIELD(shift), FIELD(by_scale), FIELD(by_shift),
          FIELD(inputs), FIELD(samples), FIELD(u_stride), FIELD(outer), FIELD(inner), FIELD(bfloat16),
-         FIELD(straight_through), FIELD(by_run)});
+         FIELD(estimator), FIELD(by_run)});
     define<nsm::FireMax>(m, "fire_max",
                          {FIELD(u), FIELD(z), FIELD(scale), FIELD(shift), FIELD(origin), FIELD(member), FIELD(rows),
                           FIELD(inputs), FIELD(positions), FIELD(window), FIELD(channels), FIELD(samples),
@@ -68,7 +68,7 @@ NB_MODULE(_kernels, m) {
         {FIELD(grad), FIELD(u), FIELD(grad_u), FIELD(scale), FIELD(shift), FIELD(by_scale), FIELD(by_shift),
          FIELD(origin), FIELD(member), FIELD(grad_origin), FIELD(grad_member), FIELD(inputs), FIELD(positions),
          FIELD(window), FIELD(channels), FIELD(samples), FIELD(u_stride), FIELD(grad_u_stride), FIELD(bfloat16),
-         FIELD(straight_through), FIELD(shared)});
+         FIELD(estimator), FIELD(shared)});
     define<nsm::Standardize>(m, "standardize",
                              {FIELD(u), FIELD(power), FIELD(gain), FIELD(bias), FIELD(s), FIELD(inputs),
                               FIELD(u_stride), FIELD(power_stride), FIELD(outer), FIELD(inner), FIELD(variance),
@@ -87,7 +87,7 @@ NB_MODULE(_kernels, m) {
         m, "sense_backward",
         {FIELD(grad), FIELD(x), FIELD(weight), FIELD(gain), FIELD(bias), FIELD(by_u), FIELD(by_power), FIELD(origin),
          FIELD(member), FIELD(tap), FIELD(inputs), FIELD(positions), FIELD(window), FIELD(channels), FIELD(taps),
-         FIELD(samples), FIELD(x_stride), FIELD(variance), FIELD(extra), FIELD(bfloat16), FIELD(straight_through)});
+         FIELD(samples), FIELD(x_stride), FIELD(variance), FIELD(extra), FIELD(bfloat16), FIELD(estimator)});
     define<nsm::Synapse>(m, "synapse",
                          {FIELD(z), FIELD(weight), FIELD(u), FIELD(rows), FIELD(table), FIELD(inputs),
                           FIELD(positions), FIELD(groups), FIELD(channels), FIELD(synapses), FIELD(samples),

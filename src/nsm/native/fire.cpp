@@ -108,7 +108,7 @@ namespace {
 
 constexpr i64 kBlock = 256;
 
-template <typename T, bool straight_through, bool by_run>
+template <typename T, Estimator estimator, bool by_run>
 void backward_of(const FireBackward& job, const Part& part) {
     const i64 size = job.outer * job.inner;
     alignas(64) float total[kBlock], g[kBlock], product[kBlock];
@@ -128,7 +128,7 @@ void backward_of(const FireBackward& job, const Part& part) {
                 const float* shift = job.shift + (by_run ? o : first);
                 for (i64 i = 0; i < count; ++i) {
                     const float x = load(u[i]), a = scale[by_run ? 0 : i], b = shift[by_run ? 0 : i];
-                    g[i] = total[i] * slope(x * a + b, straight_through);
+                    g[i] = total[i] * slope<estimator>(x * a + b);
                     product[i] = g[i] * x;
                     store(grad_u[i], g[i] * a);
                 }
@@ -150,10 +150,10 @@ void backward_of(const FireBackward& job, const Part& part) {
 
 template <typename T>
 void backward_typed(const FireBackward& job, const Part& part) {
-    if (job.straight_through)
-        job.by_run ? backward_of<T, true, true>(job, part) : backward_of<T, true, false>(job, part);
-    else
-        job.by_run ? backward_of<T, false, true>(job, part) : backward_of<T, false, false>(job, part);
+    with_estimator(job.estimator, [&](auto chosen) {
+        constexpr Estimator estimator = decltype(chosen)::value;
+        job.by_run ? backward_of<T, estimator, true>(job, part) : backward_of<T, estimator, false>(job, part);
+    });
 }
 
 }  // namespace

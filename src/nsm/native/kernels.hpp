@@ -12,6 +12,9 @@ constexpr std::int64_t kChunk = 1024;  // elements of a contiguous row handled a
 constexpr std::int64_t kLargestWindow = 64;
 constexpr std::int64_t kLanes = 16;  // neurons whose receptive fields are summed up side by side
 
+// Gradients of a neuron, in the order of nsm.functional.ESTIMATORS; jobs name one by its number.
+enum class Estimator { probability, straight_through, smoothed };
+
 // Elements are float32, or bfloat16 where the job says so.
 struct Fire {
     const void* u;         // inputs rows, u_stride elements apart
@@ -36,7 +39,8 @@ struct FireBackward {
     float *by_scale, *by_shift;  // outer elements each where by_run, else inner elements
     std::int64_t inputs, samples, u_stride;
     std::int64_t outer, inner;  // a row is outer runs of inner contiguous elements
-    bool bfloat16, straight_through;
+    std::int64_t estimator;
+    bool bfloat16;
     bool by_run;  // one scale for each run, or (false) one for each element of a run
 };
 
@@ -63,7 +67,8 @@ struct FireMaxBackward {
     float *by_scale, *by_shift;  // as scale
     const std::int64_t *origin, *member, *grad_origin, *grad_member;
     std::int64_t inputs, positions, window, channels, samples, u_stride, grad_u_stride;
-    bool bfloat16, straight_through, shared;
+    std::int64_t estimator;
+    bool bfloat16, shared;
 };
 
 // s = (u gain + bias) / sqrt(2 (power variance + extra)).
@@ -123,7 +128,8 @@ struct SenseBackward {
     const std::int64_t *origin, *member, *tap;
     std::int64_t inputs, positions, window, channels, taps, samples, x_stride;
     float variance, extra;
-    bool bfloat16, straight_through;
+    std::int64_t estimator;
+    bool bfloat16;
 };
 
 // A part of a backward pass: some inputs, some elements of every run; its two sums go to scale and shift.

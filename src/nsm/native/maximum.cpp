@@ -71,13 +71,13 @@ inline void go_forward(const T* u, const float* scale, const float* shift, i64 c
 }
 
 // after: product of those after k, then with k.
-template <bool straight_through, typename T>
+template <Estimator estimator, typename T>
 inline void go_back(const T* u, const float* scale, const float* shift, const float* total, const float* silent,
                     const float* before, i64 count, float* __restrict after, T* __restrict grad_u,
                     float* __restrict by_scale, float* __restrict by_shift) {
     for (i64 i = 0; i < count; ++i) {
         const float x = load(u[i]), a = scale[i];
-        const float g = total[i] * (before[i] * after[i]) * slope(x * a + shift[i], straight_through);
+        const float g = total[i] * (before[i] * after[i]) * slope<estimator>(x * a + shift[i]);
         after[i] *= silent[i];
         store(grad_u[i], g * a);
         by_scale[i] += g * x;
@@ -85,7 +85,7 @@ inline void go_back(const T* u, const float* scale, const float* shift, const fl
     }
 }
 
-template <typename T, bool straight_through>
+template <typename T, Estimator estimator>
 void max_backward_of(const FireMaxBackward& job, const Part& part) {
     const i64 size = job.positions * job.channels;
     alignas(64) float silent[kLargestWindow][kRun], before[kLargestWindow + 1][kRun], total[kRun], after[kRun];
@@ -109,7 +109,7 @@ void max_backward_of(const FireMaxBackward& job, const Part& part) {
                     const i64 at = job.shared ? c : (p * job.window + k) * job.channels + c;
                     const T* from = u + job.origin[p] + job.member[k] + c;
                     T* to = grad_u + job.grad_origin[p] + job.grad_member[k] + c;
-                    go_back<straight_through>(from, job.scale + at, job.shift + at, total, silent[k], before[k], run, after,
+                    go_back<estimator>(from, job.scale + at, job.shift + at, total, silent[k], before[k], run, after,
                                               to, part.scale + at, part.shift + at);
                 }
             }
@@ -120,10 +120,10 @@ void max_backward_of(const FireMaxBackward& job, const Part& part) {
 
 void fire_max_backward(const FireMaxBackward& job, const Part& part) {
     const FlushDenormals flush;
-    if (!job.bfloat16)
-        job.straight_through ? max_backward_of<float, true>(job, part) : max_backward_of<float, false>(job, part);
-    else
-        job.straight_through ? max_backward_of<Bfloat16, true>(job, part) : max_backward_of<Bfloat16, false>(job, part);
+    with_estimator(job.estimator, [&](auto chosen) {
+        constexpr Estimator estimator = decltype(chosen)::value;
+        (job.bfloat16 ? max_backward_of<Bfloat16, estimator> : max_backward_of<float, estimator>)(job, part);
+    });
 }
 
 }  // namespace nsm::NSM_INSTRUCTION_SET

@@ -173,7 +173,7 @@ def _fire_max_backward(
         u_stride=source.stride(0),
         grad_u_stride=grad_u.stride(0),
         bfloat16=u.dtype == torch.bfloat16,
-        straight_through=estimator == "straight-through",
+        estimator=functional.ESTIMATORS.index(estimator),
         shared=scale.numel() == u.shape[-1],
     )
     return grad_u, grad_scale.copy_(by_scale), grad_shift.copy_(by_shift)

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <cstring>
+
+#include "kernels.hpp"
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif
@@ -98,13 +100,32 @@ inline float maximum_threshold(float silent) {
     return 16777216.0f - rounded;
 }
 
-inline float slope(float s, bool straight_through) {
-    if (straight_through) return from_bits(bits(s) & 0x7fffffffu) <= 1.0f ? 1.0f : 0.0f;
-    const float y = s * s * -kLog2E;
+template <Estimator estimator>
+struct Chosen {
+    static constexpr Estimator value = estimator;
+};
+
+// Calls `work` with the one that a job names.
+template <typename Work>
+inline void with_estimator(i64 estimator, const Work& work) {
+    if (estimator == (i64)Estimator::probability)
+        work(Chosen<Estimator::probability>());
+    else if (estimator == (i64)Estimator::smoothed)
+        work(Chosen<Estimator::smoothed>());
+    else
+        work(Chosen<Estimator::straight_through>());
+}
+
+// The derivative of E[z'] as an estimator sees it: 1 in a window, or that of erf(s) or erf(s / 2).
+template <Estimator estimator>
+inline float slope(float s) {
+    if (estimator == Estimator::straight_through) return from_bits(bits(s) & 0x7fffffffu) <= 1.0f ? 1.0f : 0.0f;
+    constexpr float width = estimator == Estimator::smoothed ? 0.5f : 1.0f;
+    const float y = (width * s) * (width * s) * -kLog2E;
     const float bounded = y < -126.0f ? -126.0f : y;
     const float shifted = bounded + kMagic, whole = shifted - kMagic;
     const float value = exp2_fraction(bounded - whole) * from_bits((bits(shifted) << 23) + (127u << 23));
-    return y < -126.0f ? 0.0f : 1.12837917f * value;
+    return y < -126.0f ? 0.0f : width * 1.12837917f * value;
 }
 
 // Denormals (exp(-s^2) makes many) are flushed inside the loops and nowhere else.

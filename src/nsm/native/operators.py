@@ -176,7 +176,7 @@ def _fire_backward(
         outer=outer,
         inner=inner,
         bfloat16=u.dtype == torch.bfloat16,
-        straight_through=estimator == "straight-through",
+        estimator=functional.ESTIMATORS.index(estimator),
         by_run=by_run,
     )
     for target, sums in ((grad_scale, by_scale), (grad_shift, by_shift)):

@@ -91,7 +91,7 @@ void sense_of(const Sense& job, i64 first_row, i64 last_row, float* scratch) {
 
 // From the gradient at the maximum of each channel to those at u and at the power of each neuron, in place of these;
 // sums over neurons go to by_gain and by_bias.
-template <bool straight_through>
+template <Estimator estimator>
 inline void back(const SenseBackward& job, i64 c, const float* total, Moments& found, float* __restrict by_gain,
                  float* __restrict by_bias) {
     alignas(64) float s[kLargestWindow][kLanes], silent[kLargestWindow][kLanes], before[kLargestWindow][kLanes];
@@ -104,7 +104,7 @@ inline void back(const SenseBackward& job, i64 c, const float* total, Moments& f
     }
     for (i64 k = job.window; k-- > 0;)
         for (i64 i = 0; i < kLanes; ++i) {
-            const float by_s = total[i] * (before[k][i] * after[i]) * slope(s[k][i], straight_through);
+            const float by_s = total[i] * (before[k][i] * after[i]) * slope<estimator>(s[k][i]);
             after[i] *= silent[k][i];
             const float u = found.u[k][i], gain = job.gain[c + i], mean = u * gain + job.bias[c + i];
             const float all = found.power[k][i] * job.variance + job.extra, safe = all == 0.0f ? 1.0f : all;
@@ -143,7 +143,7 @@ inline void spread(const SenseBackward& job, const float* x, i64 first, const Mo
     }
 }
 
-template <typename T, bool straight_through>
+template <typename T, Estimator estimator>
 void sense_backward_of(const SenseBackward& job, const Part& part) {
     const i64 lanes = lanes_of(job), size = job.positions * job.channels, last = job.taps * lanes;
     Moments found;
@@ -158,7 +158,7 @@ void sense_backward_of(const SenseBackward& job, const Part& part) {
                 for (i64 k = 0; k < job.samples; ++k)
                     for (i64 i = 0; i < run; ++i) total[i] += load(grad[k * size + i]);
                 moments(job, x, job.weight + c, lanes, found);
-                back<straight_through>(job, c, total, found, part.scale + last + c, part.shift + last + c);
+                back<estimator>(job, c, total, found, part.scale + last + c, part.shift + last + c);
                 i64 k = 0;
                 for (; k + 4 <= job.window; k += 4)
                     spread<4>(job, x, k, found, lanes, part.scale + c, part.shift + c);
@@ -175,10 +175,10 @@ void sense(const Sense& job, i64 first, i64 last, float* scratch) {
 
 void sense_backward(const SenseBackward& job, const Part& part) {
     const FlushDenormals flush;
-    if (job.bfloat16)
-        job.straight_through ? sense_backward_of<Bfloat16, true>(job, part) : sense_backward_of<Bfloat16, false>(job, part);
-    else
-        job.straight_through ? sense_backward_of<float, true>(job, part) : sense_backward_of<float, false>(job, part);
+    with_estimator(job.estimator, [&](auto chosen) {
+        constexpr Estimator estimator = decltype(chosen)::value;
+        (job.bfloat16 ? sense_backward_of<Bfloat16, estimator> : sense_backward_of<float, estimator>)(job, part);
+    });
 }
 
 }  // namespace nsm::NSM_INSTRUCTION_SET

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nsm import fields as slow
 from nsm.fields import Fields
-from nsm.functional import Estimator
+from nsm.functional import ESTIMATORS, Estimator
 from nsm.native import jobs, layout, paths
 from nsm.native.checks import KERNEL_DTYPES, check_draw, check_estimator
 
@@ -234,7 +234,7 @@ def _sense_backward(
         variance=variance,
         extra=extra,
         bfloat16=grad.dtype == torch.bfloat16,
-        straight_through=estimator == "straight-through",
+        estimator=ESTIMATORS.index(estimator),
     )
     by_u, by_power = by_u[:, : len(weight)], by_power[:, : len(weight)]
     direct, squared = (part[:-1].t().reshape(weight.shape) for part in (by_u, by_power))

@@ -23,7 +23,8 @@ class Linear(StochasticLayer):
         dtype: as in torch.
         noise: law of the multiplicative noise xi.
         fidelity: how much of the physics is drawn, see :func:`nsm.fidelity`.
-        estimator: ``"probability"`` or ``"straight-through"``, see :func:`nsm.functional.derivative`.
+        estimator: ``"probability"``, ``"straight-through"`` or ``"smoothed"``, see
+            :func:`nsm.functional.derivative`.
         eta: standard deviation of additive Gaussian noise, in the unit of u.
         binary_input: promise that every input is +1 or -1; the variance of u is then a property of the
             weights and costs nothing. Without it the variance is computed from the input, exactly, by a
