@@ -94,6 +94,23 @@ def _pooled() -> nn.Module:
     )
 
 
+def _residual() -> nn.Module:
+    """Residual layers on signs and on averages; behind one a layer whose variance is that of its inputs."""
+    return nn.Sequential(
+        nsm.nn.Conv2d(2, 34, 3, padding=1),
+        nsm.nn.Residual(nsm.nn.Conv2d(34, 34, 3, padding=1, binary_input=True, eta=0.3)),
+        nsm.nn.Residual(nsm.nn.Conv2d(34, 34, 1, binary_input=True, pooled=2, groups=2)),
+        nsm.nn.Conv2d(34, 20, 2, binary_input=True, pooled=3, max_pool=2),
+        nsm.nn.Residual(nsm.nn.Conv2d(20, 20, 3, padding=1, binary_input=True, noise=nsm.Bernoulli(0.4))),
+        nn.MaxPool2d(2),
+        nsm.nn.Conv2d(20, 9, 1, padding=1),
+        nn.Flatten(),
+        nsm.nn.Linear(9 * 3 * 4, 40, binary_input=True),
+        nsm.nn.Residual(nsm.nn.Linear(40, 40, binary_input=True)),
+        nn.Linear(40, 3),
+    )
+
+
 def _wide() -> nn.Module:
     """Sums of more units than 16 bits hold: every weight of some neurons is the largest."""
     net = nn.Sequential(
@@ -159,6 +176,7 @@ NETS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "grouped": (_grouped, (4, 5, 5)),
     "maximum": (_maximum, (2, 7, 10)),
     "pooled": (_pooled, (1, 10, 16)),
+    "residual": (_residual, (2, 7, 9)),
     "wide": (_wide, (9,)),
     "features": (_features, (20,)),
     "stem": (_stem, (3, 12, 10)),

@@ -91,6 +91,7 @@ def _check_step(step: Step, area: int) -> None:
         raise ValueError(f"sums must stay below 2^31, got a fan-in of {step.geometry.fan_in}")
     if isinstance(step, Sampled):
         _check_variance(step, area)
+        _check_residual(step, area)
 
 
 def _check_variance(step: Sampled, area: int) -> None:
@@ -107,6 +108,17 @@ def _check_variance(step: Sampled, area: int) -> None:
         )
     if step.geometry.fan_in * largest_square(area) * 255 > LARGEST_SUM:
         raise ValueError(f"sums must stay below 2^31, got a fan-in of {step.geometry.fan_in}")
+
+
+def _check_residual(step: Sampled, area: int) -> None:
+    if not step.residual:
+        return
+    if step.geometry.outputs != step.geometry.inputs:
+        raise ValueError(
+            f"a residual layer must make {step.geometry.inputs} of it, makes {step.geometry.outputs}"
+        )
+    if 2 * (area + 1) > LARGEST_CODE:
+        raise ValueError(f"averages must be over at most {LARGEST_CODE // 2} neurons, got {area + 1}")
 
 
 def _check_noise(noise: Noise, neurons: int) -> None:

@@ -27,7 +27,7 @@ from nsm.engine.steps import (
     Weights,
     area_behind,
 )
-from nsm.nn import Binarize, Conv2d, Drawing, Linear, StochasticLayer
+from nsm.nn import Binarize, Conv2d, Drawing, Linear, Residual, StochasticLayer
 from nsm.nn.conv import margins
 
 Precision = Literal["int8", "int4", "ternary", "binary"]
@@ -48,12 +48,12 @@ def compile(  # noqa: A001 (as in torch.compile)
 
     The network is a chain of modules: an optional :class:`nsm.nn.Binarize`; deterministic layers
     (``torch.nn.Linear``, ``Conv2d``, ``BatchNorm1d``, ``BatchNorm2d``, ``ReLU``) or none; stochastic layers
-    (:class:`nsm.nn.Linear`, :class:`nsm.nn.Conv2d` with zero padding) at fidelity ``"moment"``, between them
-    ``torch.nn.MaxPool2d``, ``AvgPool2d`` and ``Flatten``; a ``torch.nn.Linear`` on top, with a batch
-    normalization in front of it or without. Dropout is left out and batch normalization uses its running
-    statistics, as in evaluation. All layers up to the first stochastic one keep float32 weights and real
-    inputs, and run once for all samples; the others get weights of the precision asked for, with a scale of
-    their own for every neuron.
+    (:class:`nsm.nn.Linear`, :class:`nsm.nn.Conv2d` with zero padding; in :class:`nsm.nn.Residual` or not) at
+    fidelity ``"moment"``, between them ``torch.nn.MaxPool2d``, ``AvgPool2d`` and ``Flatten``; a
+    ``torch.nn.Linear`` on top, with a batch normalization in front of it or without. Dropout is left out and
+    batch normalization uses its running statistics, as in evaluation. All layers up to the first stochastic
+    one keep float32 weights and real inputs, and run once for all samples; the others get weights of the
+    precision asked for, with a scale of their own for every neuron.
 
     Args:
         net: the network; it is not changed.
@@ -141,6 +141,8 @@ class _Walk:
             raise CompileError("behind a batch normalization of neurons only the classifier can stand")
         elif isinstance(module, StochasticLayer):
             self._add_stochastic(module)
+        elif isinstance(module, Residual):
+            self._add_residual(module)
         elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
             self._add_pool(module)
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -152,7 +154,8 @@ class _Walk:
         else:
             raise CompileError(
                 "behind its first stochastic layer a program has stochastic layers (nsm.nn.Linear, "
-                "nsm.nn.Conv2d), maximum and average pooling, Flatten, Dropout and a torch.nn.Linear on top"
+                "nsm.nn.Conv2d, either in nsm.nn.Residual), maximum and average pooling, Flatten, Dropout "
+                "and a torch.nn.Linear on top"
             )
 
     def _is_real(self) -> bool:
@@ -210,6 +213,22 @@ class _Walk:
             self.steps[-1] = behind(self.steps[-1], by)
         else:
             self._append_real(alone(by, self._shape))
+
+    def _add_residual(self, module: Residual) -> None:
+        if self._is_real():
+            raise CompileError("it must stand behind a stochastic layer")
+        if module.layer.pooled != self._area:
+            raise CompileError(
+                f"its layer says that inputs are averages of {module.layer.pooled} signs, "
+                f"but they are of {self._area}"
+            )
+        before = self._shape
+        self._add_stochastic(module.layer)
+        layer = self.steps.pop()
+        if not isinstance(layer, Sampled) or self._shape != before:
+            raise CompileError("its layer must keep the shape of what it receives")
+        self._shape, self._area = before, module.layer.pooled
+        self._append(replace(layer, residual=True), before)
 
     def _add_stochastic(self, layer: StochasticLayer) -> None:
         if layer.fidelity != "moment":

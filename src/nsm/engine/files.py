@@ -27,7 +27,7 @@ from nsm.engine.steps import (
 from nsm.files import write_atomically
 
 MAGIC = b"\x89NSM\r\n\x1a\n"
-VERSION = 2
+VERSION = 3
 LARGEST_FILE = 2**31
 _MOST_STEPS = 1024
 _HEADER = struct.Struct("<8sIIQII32s")
@@ -35,8 +35,8 @@ _RECORD = struct.Struct("<I3II2I2I4I2IIIIIIddQQQQ")
 _ALIGNMENT = 64
 _FIRST, _SAMPLED, _MAXIMUM, _AVERAGE, _CLASSIFIER, _REAL = 1, 2, 3, 4, 5, 6
 _FLOATS = {_REAL: 1, _FIRST: 2, _SAMPLED: 3, _CLASSIFIER: 2}  # numbers of a neuron
-_BINARIZE, _RECTIFIED = 1, 2
-_FLAGS = {_REAL: _BINARIZE | _RECTIFIED, _FIRST: _BINARIZE}  # that a kind may have
+_BINARIZE, _RECTIFIED, _RESIDUAL = 1, 2, 4
+_FLAGS = {_REAL: _BINARIZE | _RECTIFIED, _FIRST: _BINARIZE, _SAMPLED: _RESIDUAL}  # that a kind may have
 _LARGEST_WEIGHT = {8: 127, 4: 7, 2: 1}
 
 
@@ -214,7 +214,7 @@ def _described(step: Step) -> tuple[_Record, list[bytes]]:
         record = _Record(_FIRST, step.geometry, 32, noise.layer, _BINARIZE * step.binarize, 0, *law)
         return record, [_floats(step.weights), _floats(noise.gain, noise.bias)]
     bits, weights = packed(step.weights)
-    record = _Record(_SAMPLED, step.geometry, bits, noise.layer, 0, step.pooled, *law)
+    record = _Record(_SAMPLED, step.geometry, bits, noise.layer, _RESIDUAL * step.residual, step.pooled, *law)
     return record, [weights, _floats(step.scale, noise.gain, noise.bias)]
 
 
@@ -300,7 +300,8 @@ def _step(data: bytes, record: _Record) -> Step:
     total = math.prod(geometry.weight_shape)
     whole = unpacked(data[start : start + size], record.bits, total).reshape(geometry.weight_shape)
     if record.kind == _SAMPLED:
-        return Sampled(geometry, whole, rows[0], _noise(record, rows[1], rows[2]), record.pooled)
+        noise, residual = _noise(record, rows[1], rows[2]), bool(record.flags & _RESIDUAL)
+        return Sampled(geometry, whole, rows[0], noise, record.pooled, residual)
     return Classifier(geometry, whole, rows[0], rows[1])
 
 

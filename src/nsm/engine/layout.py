@@ -26,6 +26,7 @@ from nsm.engine.steps import (
     Stage,
     Step,
     area_behind,
+    is_residual,
     shapes,
     spacing,
     stages,
@@ -113,8 +114,9 @@ class Kernels:
     def _layer(self, stage: Stage, before: _Fields, after: Step | None) -> _Fields:
         step, area, window = stage
         area_after = area_behind(step, area)
-        # Squares are made by the last pooling before a layer that needs them.
-        squares = isinstance(step, Pool) and isinstance(after, Sampled) and not after.pooled
+        # Squares are made by what makes averages last, before a layer that needs them.
+        averaging = isinstance(step, Pool) or is_residual(step)
+        squares = averaging and isinstance(after, Sampled) and not after.pooled
         fields: _Fields = {
             "output": self._image(shapes(after)[0], after) if after else self._image((1, 1, 1), None),
             "squares": int(squares),
@@ -122,6 +124,9 @@ class Kernels:
         }
         if isinstance(step, Pool):
             return fields | {"kind": "pool", "pool": _pool(step, area_after)}
+        if is_residual(step):
+            added = Pool(step.geometry.outputs, (1, 1), (1, 1), average=True)
+            fields["pool"] = _pool(added, area_after)
         product = self._product(step, before, window)
         if isinstance(step, Real):
             product["shift"] = self._address(_padded(step.bias[None], step.geometry))
@@ -133,7 +138,8 @@ class Kernels:
             inputs = self._input(step, numbers.weights, before)
             return fields | {"kind": "first", "product": product, "input": inputs}
         product["weights"] = self._address(_packed(step.weights, step.geometry))
-        if area == 1 and _has_words(step.geometry):
+        # What a residual layer receives is added to as codes.
+        if area == 1 and _has_words(step.geometry) and not is_residual(step):
             product |= self._subsets(step)
         if isinstance(step, Classifier):
             scale, shift = arguments.of_classifier(step, area)
@@ -150,7 +156,7 @@ class Kernels:
             averages = arguments.of_averages(step, area)
             product |= self._varying(step.geometry, averages)
             product["squares"] = self._address(_packed(averages.squares, step.geometry))
-        return fields | {"kind": "sampled", "product": product}
+        return fields | {"kind": "sampled", "product": product, "residual": int(step.residual)}
 
     def _input(self, step: Real | First, weights: NDArray[Any], before: _Fields) -> _Fields:
         """What a layer on real inputs has beside its product."""

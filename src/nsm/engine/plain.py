@@ -22,6 +22,7 @@ from nsm.engine.steps import (
     Real,
     Sampled,
     Step,
+    is_residual,
     spacing,
     stages,
 )
@@ -143,7 +144,8 @@ def logits(steps: Sequence[Step], x: Tensor, *, samples: Tensor, inputs: Tensor,
                 raise FloatingPointError("the first layer overflows")
         else:
             argument = _argument(step, codes, area)
-        codes = _fired(argument, step.noise, step.geometry.groups, rows, seed, window)
+        fired = _fired(argument, step.noise, step.geometry.groups, rows, seed, window)
+        codes = codes + fired if is_residual(step) else fired
     scale, shift = (torch.from_numpy(values) for values in arguments.of_classifier(last, top.area))
     sums = _sums(codes, last.weights, last, top.area).flatten(1)
     return (sums * scale + shift).view(len(inputs), len(samples), -1)

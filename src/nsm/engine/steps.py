@@ -3,7 +3,7 @@
 Activations are images (channels, height, width); a vector is an image of one pixel, and a fully connected
 layer a convolution whose kernel is as large as its image. Hidden activations are *codes*, whole numbers in
 [0, 2 A] that stand for z = (code - A) / A: a neuron has A = 1 and the codes 0 and 2, and the average of k
-neurons is the sum of their codes, with A = k.
+neurons is the sum of their codes, with A = k; so is what a residual layer makes, with A = k + 1.
 """
 
 from __future__ import annotations
@@ -166,6 +166,7 @@ class Sampled:
         pooled: K, the signs that an input is the average of, each with a synapse of its own: the variance is
             s^2 sum_j w_ij^2 / K whatever the input. 0 where it is that of the input itself, s^2 sum_j w_ij^2
             z_j^2.
+        residual: whether its codes are added to those that it receives: averages with one neuron more.
     """
 
     geometry: Geometry
@@ -173,6 +174,7 @@ class Sampled:
     scale: Floats
     noise: Noise
     pooled: int = 1
+    residual: bool = False
 
 
 @dataclass(frozen=True)
@@ -242,9 +244,14 @@ def areas(steps: Sequence[Step]) -> list[int]:
 
 def area_behind(step: Step, area: int) -> int:
     """A of the codes that a step makes of codes with ``area``."""
-    if not isinstance(step, Pool):
-        return 1
-    return area * math.prod(step.kernel) if step.average else area
+    if isinstance(step, Pool):
+        return area * math.prod(step.kernel) if step.average else area
+    return area + 1 if is_residual(step) else 1
+
+
+def is_residual(step: Step) -> bool:
+    """Whether what a step makes is added to what it receives."""
+    return isinstance(step, Sampled) and step.residual
 
 
 class Stage(NamedTuple):
@@ -272,6 +279,7 @@ def stages(steps: Sequence[Step]) -> list[Stage]:
             found
             and isinstance(step, Pool)
             and isinstance(found[-1].step, First | Sampled)
+            and not is_residual(found[-1].step)
             and found[-1].window == (1, 1)
             and not step.average
             and step.kernel == step.stride

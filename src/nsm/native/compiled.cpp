@@ -225,6 +225,7 @@ void Compiled::pass(const Plan& plan, Scratch& scratch, std::uint64_t seed) cons
                     plan.bits->fire(layer.product, chunk, from, to, scratch.sums);
                 else
                     plan.kernels.fire(layer.product, chunk, from, to);
+                if (layer.residual) plan.kernels.add(layer.pool, chunk, from, to);
                 break;
             case Layer::Kind::pool:
                 plan.kernels.pool(layer.pool, chunk, from, to);

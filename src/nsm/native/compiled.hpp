@@ -14,7 +14,8 @@ struct Layer {
     enum class Kind { real, first, sampled, pool, classifier } kind;
     Input input;      // real, first
     Product product;  // all but pool
-    Pool pool;        // pool
+    Pool pool;        // pool; of a residual layer, how its input is added
+    bool residual;    // sampled: what it receives is added to what it fires
     Image output;     // of real numbers or of codes; with `squares` a second image of the same shape
     bool squares;
     std::uint8_t margin;  // the code of 0 in the output's margins

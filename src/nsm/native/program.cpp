@@ -179,9 +179,17 @@ void fire(const Product& product, const Chunk& chunk, const Activations& from, c
     }
 }
 
+// Squares of codes, ((code - offset) / spacing)^2.
+inline void square(const Pool& pool, const u8* __restrict z, i64 channels, u8* __restrict squares) {
+    const std::int16_t offset = (std::int16_t)pool.offset, shift = pool.spacing == 2;
+    for (i64 c = 0; c < channels; ++c) {
+        const std::int16_t distance = (std::int16_t)((z[c] - offset) >> shift);
+        squares[c] = (u8)(distance * distance);
+    }
+}
+
 void pool(const Pool& pool, const Chunk& chunk, const Activations& from, const Activations& to) {
     const i64 channels = to.image.channels;
-    const std::int16_t offset = (std::int16_t)pool.offset, shift = pool.spacing == 2;
     for (i64 sample = 0; sample < kQuad * chunk.quads; ++sample)
         for (i64 y = 0; y < pool.height; ++y)
             for (i64 x = 0; x < pool.width; ++x) {
@@ -198,14 +206,20 @@ void pool(const Pool& pool, const Chunk& chunk, const Activations& from, const A
                         else
                             for (i64 c = 0; c < channels; ++c) z[c] = z[c] < one[c] ? one[c] : z[c];
                     }
-                if (to.squares) {
-                    u8* __restrict squares = to.squares + at;
-                    for (i64 c = 0; c < channels; ++c) {
-                        const std::int16_t distance = (std::int16_t)((z[c] - offset) >> shift);
-                        squares[c] = (u8)(distance * distance);
-                    }
-                }
+                if (to.squares) square(pool, z, channels, to.squares + at);
             }
+}
+
+void add(const Pool& pool, const Chunk& chunk, const Activations& from, const Activations& to) {
+    const i64 row = pool.width * to.image.channels;
+    for (i64 sample = 0; sample < kQuad * chunk.quads; ++sample)
+        for (i64 y = 0; y < pool.height; ++y) {
+            const i64 at = sample * to.image.size + to.image.at(y, 0);
+            const u8* x = from.codes + sample * from.image.size + from.image.at(y, 0);
+            u8* __restrict z = to.codes + at;
+            for (i64 i = 0; i < row; ++i) z[i] = (u8)(z[i] + x[i]);
+            if (to.squares) square(pool, z, row, to.squares + at);
+        }
 }
 
 void classify(const Product& product, const Chunk& chunk, const Activations& from, float* logits) {
@@ -281,6 +295,6 @@ void average(float* logits, i64 stride, i64 samples, i64 classes, double* sums) 
 #define NSM_NAME(x) NSM_TEXT(x)
 extern const ProgramKernels program_kernels;
 const ProgramKernels program_kernels{
-    NSM_NAME(NSM_INSTRUCTION_SET), spread, real, first, draw, fire, pool, classify, average, limits, multiply_adds};
+    NSM_NAME(NSM_INSTRUCTION_SET), spread, real, first, draw, fire, pool, add, classify, average, limits, multiply_adds};
 
 }  // namespace nsm::NSM_INSTRUCTION_SET

@@ -162,6 +162,8 @@ struct ProgramKernels {
     void (*draw)(const Product& product, const Chunk& chunk, const Activations& to);
     void (*fire)(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to);
     void (*pool)(const Pool& pool, const Chunk& chunk, const Activations& from, const Activations& to);
+    // Codes of an image, added to those of another one of the same shape.
+    void (*add)(const Pool& pool, const Chunk& chunk, const Activations& from, const Activations& to);
     void (*classify)(const Product& product, const Chunk& chunk, const Activations& from, float* logits);
     // Adds the softmax of each sample to sums[0 .. classes), its entropy to sums[classes]; the logits are used up.
     void (*average)(float* logits, std::int64_t stride, std::int64_t samples, std::int64_t classes, double* sums);

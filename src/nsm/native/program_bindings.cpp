@@ -81,7 +81,8 @@ Layer layer_of(const Fields& f) {
     layer.output = image_of(f.inside("output"));
     layer.squares = f.number("squares") != 0;
     layer.margin = (std::uint8_t)f.number("margin");
-    if (layer.kind == Layer::Kind::pool) {
+    layer.residual = layer.kind == Layer::Kind::sampled && f.number("residual") != 0;
+    if (layer.kind == Layer::Kind::pool || layer.residual) {
         const Fields pool = f.inside("pool");
         layer.pool = {
             .height = pool.number("height"),
@@ -94,8 +95,8 @@ Layer layer_of(const Fields& f) {
             .offset = pool.number("offset"),
             .spacing = pool.number("spacing"),
         };
-        return layer;
     }
+    if (layer.kind == Layer::Kind::pool) return layer;
     layer.product = product_of(f.inside("product"));
     if (layer.kind == Layer::Kind::real || layer.kind == Layer::Kind::first) {
         const Fields first = f.inside("input");

@@ -12,6 +12,7 @@ from nsm.nn.draws import draws, is_chain, is_stochastic, sample_outputs, stochas
 from nsm.nn.layer import StochasticLayer
 from nsm.nn.linear import Linear
 from nsm.nn.memory import channels_last
+from nsm.nn.residual import Residual
 
 __all__ = [
     "FIDELITIES",
@@ -22,6 +23,7 @@ __all__ = [
     "Drawing",
     "Fidelity",
     "Linear",
+    "Residual",
     "Sign",
     "StochasticLayer",
     "calibrate",

@@ -12,6 +12,7 @@ from nsm import random
 from nsm.nn.context import one_pass
 from nsm.nn.drawing import Drawing
 from nsm.nn.layer import StochasticLayer
+from nsm.nn.residual import Residual
 
 
 def stochastic_layers(net: nn.Module) -> list[tuple[str, StochasticLayer]]:
@@ -54,11 +55,11 @@ def draws(net: nn.Module, *, seed: int | Tensor, samples: int | Tensor, inputs: 
 def is_chain(net: nn.Module) -> bool:
     """Whether the batch may grow at any module on the way through ``net`` that draws.
 
-    True for a module that draws, a module without any inside, and an ``nn.Sequential`` of such: one tensor
-    goes from one to the next. A module that combines tensors around a stochastic layer (a residual block) is
-    no chain.
+    True for a module that draws, a module without any inside, a :class:`nsm.nn.Residual`, and an
+    ``nn.Sequential`` of such: one tensor goes from one to the next. Another module that combines tensors
+    around a stochastic layer is no chain.
     """
-    if isinstance(net, Drawing) or not _drawing_modules(net):
+    if isinstance(net, Drawing | Residual) or not _drawing_modules(net):
         return True
     return type(net).forward is nn.Sequential.forward and all(is_chain(child) for child in net.children())
 
