@@ -21,7 +21,8 @@ def test_every_kind_maps_images_to_logits(name: str, model: Model) -> None:
     net = build(name, model=model).eval()
     with torch.no_grad():
         assert net(torch.rand(2, *net.image)).shape == (2, ARCHITECTURES[name].classes)
-    assert is_chain(net)
+    # A residual layer of noisy rectifiers adds up tensors around what draws.
+    assert is_chain(net) == ((name, model) != ("cifar10-residual", "sn"))
     assert bool(stochastic_layers(net)) == (model in ("nsm", "ste", "stnn"))
     assert type(net[-1]) is nn.Linear
 
@@ -104,6 +105,8 @@ def test_the_kinds_of_the_published_comparison() -> None:
         layer.estimator == "straight-through"
         for _, layer in stochastic_layers(build("mnist-cnn", model="ste"))
     )
+    deep = {layer.estimator for _, layer in stochastic_layers(build("cifar10-allconv"))}
+    assert deep == {"smoothed"}
     signs = [m.estimator for m in build("mnist-cnn", model="bd") if isinstance(m, Sign)]
     assert signs == ["straight-through"] * 3
     assert [m.estimator for m in build("mnist-cnn", model="bn") if isinstance(m, Sign)] == ["probability"] * 3

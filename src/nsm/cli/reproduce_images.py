@@ -115,6 +115,7 @@ def fashion_mnist(
 
 def cifar10(
     runs: Runs = Path("runs/cifar10"),
+    network: Networks = None,
     kind: Kinds = None,
     seeds: Seeds = 1,
     epochs: Epochs = None,
@@ -129,14 +130,16 @@ def cifar10(
 ) -> None:
     """The published comparison on CIFAR-10: the all-convolutional NSM and its twin.
 
-    Days by the published protocol of 300 epochs. Kinds: bnsm, gnsm, twin.
+    Days by the published protocol of 300 epochs. Also a third as wide, and a
+    residual network. Kinds: bnsm, gnsm (of the published width), twin.
 
     Examples:
         nsm reproduce cifar10 --quick
-        nsm reproduce cifar10 --kind bnsm --kind twin --epochs 40 --processes 2
+        nsm reproduce cifar10 --network cifar10-allconv --kind bnsm --kind twin --epochs 40
+        nsm reproduce cifar10 --network cifar10-allconv-third --processes 2
     """
     _compare(
-        "cifar10", runs, None, kind, seeds, epochs, samples, processes, data_dir, results, picture,
+        "cifar10", runs, network, kind, seeds, epochs, samples, processes, data_dir, results, picture,
         quick=quick, quiet=quiet, as_json=as_json,
     )  # fmt: skip
 

@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from nsm.functional import Estimator
 from nsm.models.rectifier import NoisyRectifier
-from nsm.nn import Conv2d, Linear, Sign
+from nsm.nn import Conv2d, Linear, Residual, Sign, StochasticLayer
 from nsm.noise import Gaussian, NoiseLaw
 
 Model = Literal["nsm", "twin", "twin-bn", "twin-wn", "twin-dropout", "ste", "stnn", "bd", "wbd", "sn", "bn"]
@@ -30,6 +31,8 @@ class Product(NamedTuple):
         bias: whether neurons have a bias.
         pooled: number of activations of the layer before whose average each input is.
         max_pool: width of the square windows over which activations are pooled by their maximum.
+        residual: whether the activations are added to the inputs, neuron by neuron; those of stochastic
+            neurons are averaged with them.
     """
 
     inputs: int
@@ -39,36 +42,44 @@ class Product(NamedTuple):
     bias: bool = True
     pooled: int = 1
     max_pool: int = 1
+    residual: bool = False
 
 
 def neurons(
-    product: Product, model: Model, noise: NoiseLaw, *, binary_input: bool, dropout: float
+    product: Product,
+    model: Model,
+    noise: NoiseLaw,
+    estimator: Estimator,
+    *,
+    binary_input: bool,
+    dropout: float,
 ) -> list[nn.Module]:
-    """Modules of one hidden layer, in the order of the forward pass.
+    """Modules of one hidden layer, in the order of the forward pass; a residual one is a single module.
 
     Args:
         product: shape of the product.
         model: which kind of neuron.
         noise: law of the noise (``nsm``, ``ste`` and ``stnn`` alone).
+        estimator: gradient of ``nsm`` and ``stnn``; that of ``ste`` goes straight through.
         binary_input: whether the inputs are +-1 or averages of such (likewise).
         dropout: rate of ``twin-dropout``.
     """
     if model in STOCHASTIC_MODELS:
-        estimator: Literal["straight-through", "probability"] = (
-            "straight-through" if model == "ste" else "probability"
-        )
         options: Any = {
             "bias": product.bias,
             "noise": noise,
-            "estimator": estimator,
+            "estimator": "straight-through" if model == "ste" else estimator,
             "binary_input": binary_input,
             "pooled": product.pooled,
         }
         if model == "stnn":
             options |= {"noise": _NONE, "eta": math.sqrt(noise.variance / 3.0)}
+        layer: StochasticLayer
         if product.kernel:
-            return [Conv2d(*product[:3], padding=product.padding, max_pool=product.max_pool, **options)]
-        return [Linear(*product[:2], **options)]
+            layer = Conv2d(*product[:3], padding=product.padding, max_pool=product.max_pool, **options)
+        else:
+            layer = Linear(*product[:2], **options)
+        return [Residual(layer) if product.residual else layer]
     linear = _conventional(product, bias=product.bias and model != "twin-bn")
     if model in ("twin-wn", "wbd"):
         linear = weight_norm(linear)
@@ -80,7 +91,16 @@ def neurons(
         modules.append(nn.Dropout(dropout))
     if product.max_pool > 1:
         modules.append(nn.MaxPool2d(product.max_pool))
-    return modules
+    return [Skip(*modules)] if product.residual else modules
+
+
+class Skip(nn.Sequential):
+    """A chain of modules whose output is added to its input: a conventional residual layer."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (as in torch.nn.Sequential)
+        """Input plus output, of the same shape."""
+        output: Tensor = super().forward(input)  # type: ignore[no-untyped-call]
+        return input + output
 
 
 def _conventional(product: Product, *, bias: bool) -> nn.Module:

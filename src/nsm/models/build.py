@@ -46,7 +46,10 @@ def build(
     same with 150 hidden neurons on 10 time bins of 34x34 pixels, ``"cifar10-allconv"`` and
     ``"cifar100-allconv"`` are 3x96c3-p2-3x192c3-p2-192c3-2x192c1-avg8 behind a conventional 96c3 and
     ``"dvsgesture-allconv"`` is 3x64c3-p2-3x96c3-p2-3x128c3-p2-256c3-2x256c1-avg8-11 on 6 time bins of 64x64
-    pixels [N19]; ``"digits-mlp"`` is 64-256-128-10. Every kind of model has the same widths.
+    pixels [N19]; ``"digits-mlp"`` is 64-256-128-10. Not published are ``"cifar10-allconv-third"``, a third as
+    wide, and ``"cifar10-residual"``, 64c3-2x64r3-128c3-p2-2x128r3-256c3-p2-2x256r3-256c1-avg8-10 behind a
+    conventional 64c3, r for residual layers (:class:`nsm.nn.Residual`; in other kinds of model activations
+    are added to what the layer receives). Every kind of model has the same widths.
 
     The networks for CIFAR normalize the image, the real first layer's output and the classifier's input by
     batch, as published; ``.train()`` and ``.eval()`` matter to these three layers.

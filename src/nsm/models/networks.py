@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, get_args
 
 from torch import nn
 
+from nsm.functional import Estimator
 from nsm.models.blocks import RECTIFIED_MODELS, Model, Product, neurons
 from nsm.nn import Binarize
 from nsm.noise import Bernoulli, NoiseLaw
@@ -24,12 +25,15 @@ class Convolution(NamedTuple):
         kernel: width of the square kernel.
         padded: whether zeros around the image keep its size (odd kernels), or the image shrinks.
         pooled: whether 2x2 pooling follows.
+        residual: whether its activations are added to its input; those of stochastic neurons are averaged
+            with it.
     """
 
     outputs: int
     kernel: int
     padded: bool = False
     pooled: bool = False
+    residual: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Architecture:
         average: width of the windows over which the last convolution's activations are averaged; 0 for none.
         normalized: whether batch normalization comes before the classifier.
         bias: whether neurons have a bias.
+        estimator: gradient of an NSM's neurons, see :func:`nsm.functional.derivative`.
     """
 
     image: tuple[int, int, int]
@@ -60,25 +65,31 @@ class Architecture:
     average: int = 0
     normalized: bool = False
     bias: bool = True
+    estimator: Estimator = "probability"
 
 
-def _cifar(classes: int) -> Architecture:
+def _cifar(classes: int, width: int = 96) -> Architecture:
     """The published network for CIFAR: noise behind 3x3 kernels only after a real first layer."""
     return Architecture(
         (3, 32, 32),
         (
-            *_block(96, 3),
-            *_block(192, 3),
-            Convolution(192, 3, padded=True),
-            Convolution(192, 1),
-            Convolution(192, 1),
+            *_block(width, 3),
+            *_block(2 * width, 3),
+            Convolution(2 * width, 3, padded=True),
+            Convolution(2 * width, 1),
+            Convolution(2 * width, 1),
         ),
         classes=classes,
-        stem=96,
+        stem=width,
         average=8,
         normalized=True,
         bias=False,
+        estimator="smoothed",
     )
+
+
+def _residual(channels: int) -> tuple[Convolution, ...]:
+    return tuple(Convolution(channels, 3, padded=True, residual=True) for _ in range(2))
 
 
 def _block(channels: int, layers: int) -> tuple[Convolution, ...]:
@@ -96,7 +107,24 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         (10, 34, 34), (Convolution(32, 5, pooled=True), Convolution(64, 5, pooled=True)), (150,)
     ),
     "cifar10-allconv": _cifar(10),
+    "cifar10-allconv-third": _cifar(10, width=32),
     "cifar100-allconv": _cifar(100),
+    "cifar10-residual": Architecture(
+        (3, 32, 32),
+        (
+            Convolution(64, 3, padded=True),
+            *_residual(64),
+            Convolution(128, 3, padded=True, pooled=True),
+            *_residual(128),
+            Convolution(256, 3, padded=True, pooled=True),
+            *_residual(256),
+            Convolution(256, 1),
+        ),
+        stem=64,
+        average=8,
+        normalized=True,
+        estimator="smoothed",
+    ),
     "dvsgesture-allconv": Architecture(
         (6, 64, 64),
         (
@@ -133,7 +161,7 @@ def assemble(
 
     def add(product: Product) -> None:
         nonlocal binary
-        modules.extend(neurons(product, model, noise, binary_input=binary, dropout=dropout))
+        modules.extend(neurons(product, model, noise, shape.estimator, binary_input=binary, dropout=dropout))
         binary = True
 
     channels, height, width = shape.image
@@ -144,13 +172,17 @@ def assemble(
     for layer in shape.convolutions:
         padding = layer.kernel // 2 if layer.padded else 0
         max_pool = 2 if layer.pooled and pooling == "max" else 1
-        add(Product(channels, layer.outputs, layer.kernel, padding, shape.bias, pooled, max_pool))
-        channels, pooled = layer.outputs, 1
+        add(
+            Product(
+                channels, layer.outputs, layer.kernel, padding, shape.bias, pooled, max_pool, layer.residual
+            )
+        )
+        channels, pooled = layer.outputs, pooled + 1 if layer.residual else 1
         height, width = (size + 2 * padding - layer.kernel + 1 for size in (height, width))
         if layer.pooled:
             if pooling == "average":
                 modules.append(nn.AvgPool2d(2))
-                pooled = 4
+                pooled *= 4
             height, width = height // 2, width // 2
     if shape.average:
         modules.append(nn.AvgPool2d(shape.average))

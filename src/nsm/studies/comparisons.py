@@ -31,7 +31,15 @@ COMPARISONS: Mapping[str, Comparison] = {
             overrides=("data.set=fashion-mnist",),
         ),
         Comparison(
-            "cifar10", "CIFAR-10", _CIFAR10, {"cifar10-allconv": tuple(_CIFAR10)}, published="cifar10-allconv"
+            "cifar10",
+            "CIFAR-10",
+            _CIFAR10,
+            {
+                "cifar10-allconv": tuple(_CIFAR10),
+                "cifar10-allconv-third": ("bnsm", "twin"),
+                "cifar10-residual": ("bnsm", "twin"),
+            },
+            published="cifar10-allconv",
         ),
     )
 }
