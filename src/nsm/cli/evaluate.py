@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -49,9 +50,12 @@ def evaluate(
     splits = training.load_splits(recipe, data_dir) if own else data.load(str(name), data_dir)
     images = splits.test if split == "test" else splits.validation
     with progress("scoring", quiet=quiet) as show:
-        score = engine.evaluate if isinstance(scored, engine.Program) else inference.evaluate
+        score = (
+            partial(engine.evaluate, scored)
+            if isinstance(scored, engine.Program)
+            else partial(inference.evaluate, scored)
+        )
         scores = score(
-            scored,
             images,
             samples=samples,
             confidence=confidence,

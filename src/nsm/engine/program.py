@@ -94,7 +94,8 @@ class Program:
             confidence: in (0, 1), to sample each input until its leading class is settled; None for a fixed
                 number of samples.
             max_samples: most samples of an input, in [1, 2^32], with a confidence; None for 1000.
-            noise: law of the margins' noise, with a confidence; None for the default one.
+            noise: law of the margins' noise, with a confidence, measured on the network by
+                :func:`nsm.fit_margin_noise`; None for the default one.
             seed: an integer in [0, 2^63) or a generator that gives one.
             votes: whether to keep the softmax of every sample; not with a confidence.
             inputs: int64 (B,), the inputs' indices in the random streams; None for 0 to B - 1.
@@ -207,7 +208,7 @@ class Program:
         ]
         parts = [
             over_samples([part_of(source.logits(place, some), votes=votes) for some in numbers])
-            for place in torch.arange(len(x)).split(1)
+            for place in torch.split(torch.arange(len(x)), 1)
         ]
         return over_inputs(parts, samples, Reason.SAMPLES, votes=votes)
 

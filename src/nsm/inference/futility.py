@@ -55,7 +55,8 @@ def futile(standing: Standing, max_samples: int, confidence: float, noise: Margi
     mean = mean.scatter(2, standing.lead[..., None], math.inf)
     leading = 2.0 * torch.special.ndtr((mean.amin(2)[..., None] - least) / width)[..., 0]
     overtaking = 2.0 * torch.special.ndtr((-mean - least) / width).sum(2)
-    return (leading + overtaking <= CHANCE) & asked
+    given_up: Tensor = (leading + overtaking <= CHANCE) & asked
+    return given_up
 
 
 @lru_cache(maxsize=256)

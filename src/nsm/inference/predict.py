@@ -51,8 +51,9 @@ def predict(
     With a confidence, every input is sampled until its leading class, the one of the largest mean logit, is
     settled: the chance that a class is ever declared the leading one and is not is at most 1 - confidence for
     each input, however ambiguous it is. :mod:`nsm.inference.settling` has the test and ``docs/confidence.md``
-    what it rests on. An input leaves the batch as soon as it is settled, and its samples depend on nothing
-    but itself.
+    what it rests on. An input leaves the batch as soon as it is settled, or as it is clear that
+    ``max_samples`` would hardly settle it (:mod:`nsm.inference.futility`); nothing is promised for the
+    latter. Its samples depend on nothing but itself.
 
     The network is run as in evaluation (its batch normalization and dropout off), at the fidelity in force,
     without gradients, and left as it was. One pass is enough, and taken, for a network that draws nothing:
