@@ -106,12 +106,14 @@ def test_a_run_is_compiled_and_the_program_scored(nsm, run, tmp_path):
     assert str(path) in nsm("evaluate", run, "--program", path, "--samples", 2).stdout.replace("\n", "")
 
 
-def test_a_program_takes_a_fixed_number_of_samples(nsm, run, tmp_path):
-    result = nsm("evaluate", run, "--program", tmp_path / "none.nsm", "--confidence", 0.9)
-    assert result.exit_code == 1
-    assert result.stderr == (
-        "nsm: error: --confidence and --max-samples do not go with --program: use --samples\n"
-    )
+def test_a_program_is_scored_until_settled(nsm, run, tmp_path):
+    path = tmp_path / "digits.nsm"
+    nsm("compile", run, "-o", path)
+    asked = ("evaluate", run, "--confidence", 0.9, "--max-samples", 20, "--json")
+    scores, network = one_object(nsm(*asked, "--program", path)), one_object(nsm(*asked))
+    assert 1.0 <= scores["samples"] <= 20.0
+    assert scores["samples"] == pytest.approx(network["samples"], rel=0.3)
+    assert abs(scores["error_percent"] - network["error_percent"]) < 3.0
 
 
 def test_a_broken_program_is_one_line(nsm, run, tmp_path):
@@ -145,6 +147,17 @@ def test_prediction_until_the_class_is_settled(nsm, run, seven):
     result = nsm("predict", run, seven, "--confidence", 0.9, "--samples", 5)
     assert result.exit_code == 1
     assert "samples must not be given with a confidence" in result.stderr
+
+
+def test_prediction_by_a_program(nsm, run, seven, tmp_path):
+    path = tmp_path / "digits.nsm"
+    nsm("compile", run, "-o", path)
+    asked = ("predict", run, seven, "--confidence", 0.9, "--max-samples", 50, "--json")
+    told, network = one_object(nsm(*asked, "--program", path)), one_object(nsm(*asked))
+    assert told["program"] == str(path)
+    (one,), (other,) = told["predictions"], network["predictions"]
+    assert one["class"] == other["class"]
+    assert one["reason"] == "settled"
 
 
 def test_prediction_as_a_table(nsm, run, seven):

@@ -68,7 +68,10 @@ def test_programs_and_confidence(nsm, top):
     program = lines(nsm("stream", *recording, "--program", top / "program.nsm", "--samples", 2, "--json"))
     assert [line["samples"] for line in program[:-1]] == [2, 2, 2]
     sure = lines(nsm("stream", *recording, "--confidence", 0.6, "--max-samples", 9, "--json"))
-    assert all(line["reason"] in ("settled", "limit") for line in sure[:-1])
+    assert all(line["reason"] in ("settled", "limit", "futile") for line in sure[:-1])
+    assert all(1 <= line["samples"] <= 9 for line in sure[:-1])
+    both = ("--program", top / "program.nsm", "--confidence", 0.6, "--max-samples", 9, "--json")
+    sure = lines(nsm("stream", *recording, *both))
     assert all(1 <= line["samples"] <= 9 for line in sure[:-1])
 
 

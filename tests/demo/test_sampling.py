@@ -64,6 +64,12 @@ def look(probabilities, reason, samples=5):
             NOT_SURE,
             "a with 70.0 %, b with 20.0 %: 5 samples do not settle it.",
         ),
+        (
+            [0.7, 0.2, 0.1],
+            Reason.FUTILE,
+            NOT_SURE,
+            "a with 70.0 %, b with 20.0 %: 5 samples do not settle it.",
+        ),
         ([0.7, 0.2, 0.1], Reason.RUNNING, "…", "a with 70.0 %, b with 20.0 %: still asking."),
     ],
 )

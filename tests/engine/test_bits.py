@@ -25,7 +25,12 @@ def kernel_logits(program, x, inputs, samples, seed=SEED):
     kernels = Kernels(paths.kernels(), program.steps)
     shaped = x.reshape(len(x), *program.image).contiguous()
     _, logits = kernels.run(
-        shaped, inputs, samples=samples, seed=seed, keep=True, instruction_set=paths.instruction_set()
+        shaped,
+        inputs,
+        samples=samples if isinstance(samples, range) else range(samples),
+        seed=seed,
+        keep=True,
+        instruction_set=paths.instruction_set(),
     )
     return logits
 
@@ -66,6 +71,31 @@ def test_samples_do_not_depend_on_the_batch_or_on_how_many_there_are(name):
     for i in range(5):
         alone = kernel_logits(program, x[i : i + 1], inputs[i : i + 1], 7 + 20 * i)
         assert torch.equal(alone[0], together[i, : 7 + 20 * i])
+
+
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("name", NETS)
+def test_later_samples_are_those_of_a_whole_call(name):
+    # Past a piece, and past a line of 32 samples.
+    program, x = compiled(name), images(name, 3)
+    inputs = torch.tensor([5, 2**32 - 1, 0])
+    whole = kernel_logits(program, x, inputs, 150)
+    for samples in (range(4, 5), range(36, 47), range(128, 150)):
+        assert torch.equal(kernel_logits(program, x, inputs, samples), whole[:, samples.start : samples.stop])
+
+
+def test_the_last_samples_of_the_random_streams():
+    program, x = compiled("vectors"), images("vectors", 2)
+    inputs, samples = torch.tensor([1, 2**32 - 1]), range(2**32 - 8, 2**32)
+    expected = plain.logits(
+        program.steps, x.view(2, *program.image), samples=torch.tensor(samples), inputs=inputs, seed=SEED
+    )
+    assert torch.equal(kernel_logits(program, x, inputs, samples), expected)
+
+
+def test_samples_that_begin_within_a_quad_are_refused():
+    with pytest.raises(ValueError, match="the first sample must be the first of a quad"):
+        kernel_logits(compiled("vectors"), images("vectors", 1), torch.tensor([0]), range(6, 9))
 
 
 def test_samples_do_not_depend_on_threads():

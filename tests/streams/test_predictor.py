@@ -106,6 +106,17 @@ def test_programs_decide_as_they_predict():
         assert torch.equal(decision.prediction.probabilities, prediction.probabilities)
 
 
+def test_programs_decide_until_settled():
+    found = decided(EVENTS, (10, 200), PROGRAM, seed=3, **WAYS["confidence"])
+    expected, _ = obvious.moments(EVENTS, FRAMES, 10_000)
+    assert len(found) == len(expected) >= 9
+    for decision, (number, _, frames) in zip(found, expected, strict=True):
+        x = torch.from_numpy(frames.astype(np.float32)).view(1, 3, 6, 6)
+        prediction = PROGRAM.predict(x, seed=3, inputs=torch.tensor([number]), **WAYS["confidence"])
+        assert torch.equal(decision.prediction.probabilities, prediction.probabilities)
+        assert torch.equal(decision.prediction.reasons, prediction.reasons)
+
+
 def test_numbers_beyond_the_random_streams_begin_again():
     events = ev.make([1, 1], [1, 1], [0, 2**60], [1, 1])
     assert decided(events, samples=2, every=1000)[-1].number > 2**32
@@ -116,7 +127,7 @@ def test_numbers_beyond_the_random_streams_begin_again():
     [
         ({"net": 3}, TypeError, r"net must be a torch.nn.Module"),
         ({"frames": NMNIST_WINDOW}, ValueError, r"frames must have shape \(B, 3, 6, 6\), which this network"),
-        ({"net": PROGRAM, "confidence": 0.9}, ValueError, "confidence must be None with a program"),
+        ({"net": PROGRAM, "confidence": 2}, ValueError, r"confidence must be in \(0, 1\)"),
         (
             {"net": PROGRAM, "frames": NMNIST_WINDOW},
             ValueError,

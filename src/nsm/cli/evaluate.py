@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,13 +38,11 @@ def evaluate(
         nsm evaluate runs/digits --samples 1000 --seed 1 --json
         nsm evaluate runs/digits --split validation
         nsm evaluate runs/digits --confidence 0.99
-        nsm evaluate runs/digits --program digits.nsm
+        nsm evaluate runs/digits --program digits.nsm --confidence 0.99
     """
     from nsm import data, engine, inference, models, training
     from nsm.cli.progress import progress
 
-    if program is not None and (confidence, max_samples) != (None, None):
-        raise ValueError("--confidence and --max-samples do not go with --program: use --samples")
     recipe = training.read_recipe(run)
     scored = models.load(run) if program is None else engine.Program.load(program)
     # Another set keeps its own division; the run's own is divided as it was in training.
@@ -51,18 +50,19 @@ def evaluate(
     splits = training.load_splits(recipe, data_dir) if own else data.load(str(name), data_dir)
     images = splits.test if split == "test" else splits.validation
     with progress("scoring", quiet=quiet) as show:
-        if isinstance(scored, engine.Program):
-            scores = engine.evaluate(scored, images, samples=samples, seed=seed, progress=show)
-        else:
-            scores = inference.evaluate(
-                scored,
-                images,
-                samples=samples,
-                confidence=confidence,
-                max_samples=max_samples,
-                seed=seed,
-                progress=show,
-            )
+        score = (
+            partial(engine.evaluate, scored)
+            if isinstance(scored, engine.Program)
+            else partial(inference.evaluate, scored)
+        )
+        scores = score(
+            images,
+            samples=samples,
+            confidence=confidence,
+            max_samples=max_samples,
+            seed=seed,
+            progress=show,
+        )
     if as_json:
         described = {
             "run": str(run),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,10 @@ def predict(
     samples: Samples = None,
     confidence: Confidence = None,
     max_samples: MaxSamples = None,
+    program: Annotated[
+        Path | None,
+        typer.Option(help="Ask this program of nsm compile in the network's place.", show_default=False),
+    ] = None,
     seed: Seed = 0,
     invert: Annotated[
         bool | None,
@@ -38,17 +43,20 @@ def predict(
     Examples:
         nsm predict runs/digits seven.png
         nsm predict runs/digits seven.png --confidence 0.99
+        nsm predict runs/digits seven.png --program digits.nsm
         nsm predict runs/mnist-cnn scans/*.png --samples 1000 --json
     """
     import torch
 
-    from nsm import data, inference, models, training
+    from nsm import data, engine, inference, models, training
 
-    net, recipe = models.load(run), training.read_recipe(run)
+    recipe = training.read_recipe(run)
+    net = models.load(run) if program is None else engine.Program.load(program)
     classes = data.describe(recipe.data.set).classes
     pixels = torch.stack([data.read_picture(path, net.image, invert=invert) for path in images])
-    prediction = inference.predict(
-        net, pixels / 255.0, samples=samples, confidence=confidence, max_samples=max_samples, seed=seed
+    ask = net.predict if isinstance(net, engine.Program) else partial(inference.predict, net)
+    prediction = ask(
+        pixels / 255.0, samples=samples, confidence=confidence, max_samples=max_samples, seed=seed
     )
     assert prediction.reasons is not None
     decided = prediction.probabilities.argmax(1)
@@ -67,6 +75,7 @@ def predict(
     ]
     if as_json:
         asked = {"run": str(run), "confidence": confidence, "seed": seed}
+        asked |= {} if program is None else {"program": str(program)}
         typer.echo(json.dumps({**asked, "predictions": rows}))
         return
     from nsm.cli.tables import show
@@ -84,4 +93,4 @@ def predict(
 
 def _samples(row: Mapping[str, object]) -> str:
     """Their number; with a plus where more would be needed for the confidence."""
-    return f"{row['samples']}+" if row["reason"] == "limit" else f"{row['samples']}"
+    return f"{row['samples']}+" if row["reason"] in ("limit", "futile") else f"{row['samples']}"

@@ -143,7 +143,7 @@ def _json(decision: Decision, classes: Sequence[str]) -> str:
 def _line(decision: Decision, classes: Sequence[str]) -> str:
     row = _row(decision, classes)
     # A plus where more samples would be needed for the confidence.
-    used = f"{row['samples']}{'+' if row['reason'] == 'limit' else ''}"
+    used = f"{row['samples']}{'+' if row['reason'] in ('limit', 'futile') else ''}"
     return (
         f"{row['ms']:10.1f}  {row['class']:<12}  {row['probability']:11.3f}  {row['entropy']:7.3f}  "
         f"{row['mutual_information']:18.3f}  {used:>7}"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nsm.inference import Prediction, Reason, predictions
+from nsm.inference.reasons import UNSETTLED
 from nsm.models import Network
 from nsm.nn import sample_outputs
 
@@ -96,7 +97,7 @@ def answer(look: Look, classes: Sequence[str], *, least: float) -> Answer:
     first, second = look.probabilities.topk(2).indices.tolist()
     leading = f"{classes[first]} with {percent(float(look.probabilities[first]))}"
     running = look.reason is Reason.RUNNING
-    if look.reason is Reason.LIMIT or running:
+    if look.reason in UNSETTLED or running:
         other = f"{classes[second]} with {percent(float(look.probabilities[second]))}"
         why = "still asking" if running else f"{counted(look.votes)} do not settle it"
         return Answer("…" if running else NOT_SURE, f"{leading}, {other}: {why}.", sure=False)

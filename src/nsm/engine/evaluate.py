@@ -10,10 +10,9 @@ from torch import Tensor
 
 from nsm import random
 from nsm.engine.program import Program
-from nsm.inference import Evaluation, Prediction
-from nsm.inference.checks import check_samples
+from nsm.inference import Evaluation, MarginNoise, Prediction
+from nsm.inference.checks import SAMPLES, check_fixed, check_samples, check_sequential, checked_noise
 from nsm.inference.evaluate import score
-from nsm.inference.predict import SAMPLES
 
 if TYPE_CHECKING:
     from nsm.data import ImageSet
@@ -26,6 +25,9 @@ def evaluate(
     images: ImageSet,
     *,
     samples: int | None = None,
+    confidence: float | None = None,
+    max_samples: int | None = None,
+    noise: MarginNoise | None = None,
     seed: int | torch.Generator | None = 0,
     progress: Callable[[int, int], object] | None = None,
 ) -> Evaluation:
@@ -34,7 +36,10 @@ def evaluate(
     Args:
         program: takes the set's images and has an output for each of its classes.
         images: at least one image.
-        samples: samples of each image, in [1, 2^32]; None for 100.
+        samples: samples of each image, in [1, 2^32]; None for 100, unless a confidence is given instead.
+        confidence: in (0, 1), to sample each image until its class is settled; None for a fixed number.
+        max_samples: most samples of an image, with a confidence; None for 1000.
+        noise: law of the margins' noise, with a confidence; None for the default one.
         seed: seed of the draws, an integer in [0, 2^63) or a generator that gives one.
         progress: called with the number of images done and of all images, after each part.
 
@@ -42,13 +47,27 @@ def evaluate(
         TypeError: if an argument has the wrong type.
         ValueError: if an argument has a wrong value, or the program does not fit the images.
     """
-    samples = SAMPLES if samples is None else samples
-    check_samples(samples)
+    if confidence is None:
+        check_fixed(max_samples, noise)
+        samples = SAMPLES if samples is None else samples
+        check_samples(samples)
+    else:
+        max_samples = check_sequential(confidence, max_samples, samples)
+        noise = checked_noise(noise)
     if not len(images):
         raise ValueError("images must hold at least one image, got none")
     resolved = random.resolve_seed(seed)
 
     def predict(pixels: Tensor, indices: Tensor) -> Prediction:
-        return program.predict(pixels, samples=samples, seed=resolved, votes=True, inputs=indices)
+        return program.predict(
+            pixels,
+            samples=samples,
+            confidence=confidence,
+            max_samples=max_samples,
+            noise=noise,
+            seed=resolved,
+            votes=samples is not None,
+            inputs=indices,
+        )
 
     return score(predict, images, samples=samples, bound=_BOUND, progress=progress)

@@ -41,6 +41,19 @@ _CUTS = ((0, 6), (6, 11), (11, 16))  # of a word: the bits that a table is for
 _BLOCKS = (32, 16)  # words whose sums are made in 16 bits: of 16 they always fit
 
 
+class InputError(ValueError):
+    """An input that a program cannot take.
+
+    Attributes:
+        number: which one.
+        what: what is wrong with it.
+    """
+
+    def __init__(self, number: int, what: str) -> None:
+        super().__init__(f"x must be finite, but input {number} {what}")
+        self.number, self.what = number, what
+
+
 class Kernels:
     """A program laid out for the C++ kernels.
 
@@ -60,14 +73,14 @@ class Kernels:
         self._program = extension.Program(layers, self._classes)
 
     def run(
-        self, x: Tensor, inputs: Tensor, *, samples: int, seed: int, keep: bool, instruction_set: str
+        self, x: Tensor, inputs: Tensor, *, samples: range, seed: int, keep: bool, instruction_set: str
     ) -> tuple[Tensor, Tensor | None]:
         """Samples of every input, summed up.
 
         Args:
             x: float32 (N, channels, height, width), contiguous.
             inputs: int64 (N,), contiguous.
-            samples: S.
+            samples: numbers of the S samples; the first is a multiple of 4, since four are drawn together.
             seed: in [0, 2^63).
             keep: whether to return every sample's logits.
             instruction_set: of :func:`nsm.native.paths.instruction_sets`.
@@ -77,16 +90,17 @@ class Kernels:
             informations, one after another; logits (N, S, classes), or None.
 
         Raises:
-            ValueError: if an input is not finite, or so large that the first layer overflows.
+            InputError: if an input is not finite, or so large that the first layer overflows.
         """
         count = x.shape[0]
         results = torch.empty(count * (self._classes + 3))
-        logits = torch.empty(count, samples, self._classes) if keep else None
+        logits = torch.empty(count, len(samples), self._classes) if keep else None
         outcome, failed = self._program.run(
             x.data_ptr(),
             inputs.data_ptr(),
             count,
-            samples,
+            samples.start,
+            len(samples),
             seed,
             results.data_ptr(),
             0 if logits is None else logits.data_ptr(),
@@ -100,7 +114,7 @@ class Kernels:
                 if outcome == _NOT_FINITE
                 else "is too large: the first layer overflows"
             )
-            raise ValueError(f"x must be finite, but input {failed} {what}")
+            raise InputError(failed, what)
         return results, logits
 
     def _address(self, values: NDArray[Any]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -9,16 +10,27 @@ import torch
 from torch import Tensor
 
 from nsm import random
-from nsm.engine import files, plain
+from nsm.engine import files
 from nsm.engine.checks import check
 from nsm.engine.layout import Kernels
+from nsm.engine.sampling import ProgramSource
 from nsm.engine.steps import Shape, Step, shapes
-from nsm.inference import Prediction, Reason
-from nsm.inference.checks import check_indices, check_samples
+from nsm.inference import MarginNoise, Prediction, Reason
+from nsm.inference.checks import (
+    MAX_SAMPLES,
+    SAMPLES,
+    check_fixed,
+    check_improving,
+    check_indices,
+    check_samples,
+    check_sequential,
+    checked_noise,
+)
 from nsm.inference.prediction import over_inputs, over_samples, part_of
+from nsm.inference.sequential import improving, settle
 from nsm.native import paths
 
-_PLAIN_SAMPLES = 50  # in one pass of plain torch
+_PLAIN_SAMPLES = 48  # in one pass of plain torch
 
 
 class Program:
@@ -60,22 +72,32 @@ class Program:
         self,
         x: Tensor,
         *,
-        samples: int = 100,
+        samples: int | None = None,
+        confidence: float | None = None,
+        max_samples: int | None = None,
+        noise: MarginNoise | None = None,
         seed: int | torch.Generator | None = 0,
         votes: bool = False,
         inputs: Tensor | None = None,
     ) -> Prediction:
-        """Average the softmax of ``samples`` passes, as :func:`nsm.predict` does.
+        """Average the softmax of a fixed number of ``samples``, or of as many as each input needs for a
+        ``confidence``, as :func:`nsm.predict` does.
 
         Sample s of input i is a function of (seed, s, i) alone: the same whatever the batch, the threads and
-        the instruction set. Its random numbers are not those that the network itself would draw.
+        the instruction set, and so is the number of samples that an input needs. Its random numbers are not
+        those that the network itself would draw.
 
         Args:
             x: float32 (B, channels, height, width), or (B, channels) for a program on vectors; finite, on
                 the CPU.
-            samples: S, in [1, 2^32].
+            samples: S, in [1, 2^32]; None for 100, unless a confidence is given instead.
+            confidence: in (0, 1), to sample each input until its leading class is settled; None for a fixed
+                number of samples.
+            max_samples: most samples of an input, in [1, 2^32], with a confidence; None for 1000.
+            noise: law of the margins' noise, with a confidence, measured on the network by
+                :func:`nsm.fit_margin_noise`; None for the default one.
             seed: an integer in [0, 2^63) or a generator that gives one.
-            votes: whether to keep the softmax of every sample.
+            votes: whether to keep the softmax of every sample; not with a confidence.
             inputs: int64 (B,), the inputs' indices in the random streams; None for 0 to B - 1.
 
         Returns:
@@ -83,29 +105,88 @@ class Program:
 
         Raises:
             TypeError: if an argument has the wrong type.
+            ValueError: if an argument has a wrong shape or value or does not go with another.
+        """
+        if confidence is None:
+            check_fixed(max_samples, noise)
+            samples = SAMPLES if samples is None else samples
+            check_samples(samples)
+            x, inputs = self._checked(x, inputs)
+            return self._average(x, inputs, samples=samples, seed=random.resolve_seed(seed), votes=votes)
+        max_samples = check_sequential(confidence, max_samples, samples, votes=votes)
+        noise = checked_noise(noise)
+        source = self._source(*self._checked(x, inputs), random.resolve_seed(seed))
+        return settle(source, len(x), confidence=confidence, max_samples=max_samples, noise=noise)
+
+    def predictions(
+        self,
+        x: Tensor,
+        *,
+        confidence: float | None = None,
+        max_samples: int = MAX_SAMPLES,
+        milliseconds: float | None = None,
+        noise: MarginNoise | None = None,
+        seed: int | torch.Generator | None = 0,
+        inputs: Tensor | None = None,
+    ) -> Iterator[Prediction]:
+        """Predictions that improve, as those of :func:`nsm.predictions`: after up to four samples of every
+        input, which take no longer than one, and so on until all are settled, or time is up.
+
+        Args:
+            x: as in :meth:`predict`.
+            confidence: in (0, 1); None to go on to ``max_samples``.
+            max_samples: most samples of an input, in [1, 2^32].
+            milliseconds: time from the first call of ``next`` to the last prediction, > 0; None for any.
+            noise: law of the margins' noise; None for the default one.
+            seed: an integer in [0, 2^63) or a generator that gives one.
+            inputs: int64 (B,), the inputs' indices in the random streams; None for 0 to B - 1.
+
+        Yields:
+            Prediction in float32, whose ``reasons`` say which inputs are settled.
+
+        Raises:
+            TypeError: if an argument has the wrong type.
             ValueError: if an argument has a wrong shape or value.
         """
+        check_improving(confidence, max_samples, milliseconds)
+        noise = checked_noise(noise)
+        source = self._source(*self._checked(x, inputs), random.resolve_seed(seed))
+        return improving(
+            lambda: source,
+            len(x),
+            confidence=confidence,
+            max_samples=max_samples,
+            noise=noise,
+            milliseconds=milliseconds,
+        )
+
+    def _checked(self, x: Tensor, inputs: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Contiguous inputs and their indices; refuses what cannot be run."""
         _check_kind(x)
         count = x.shape[0] if x.dim() else 0
         if x.shape[1:] != self.shape or not count:
             wanted = ", ".join(map(str, self.shape))
             raise ValueError(f"x must have shape (B, {wanted}) with B >= 1, got {tuple(x.shape)}")
-        check_samples(samples)
         if inputs is None:
             inputs = torch.arange(count)
         else:
             check_indices(inputs, count)
-            inputs = inputs.contiguous()
-        seed = random.resolve_seed(seed)
-        x = x.contiguous()
+        return x.contiguous().view(count, *self.image), inputs.contiguous()
+
+    def _average(self, x: Tensor, inputs: Tensor, *, samples: int, seed: int, votes: bool) -> Prediction:
+        """A fixed number of samples."""
         extension = paths.kernels()
         if extension is None:
-            return self._plain(x, inputs, samples=samples, seed=seed, votes=votes)
-        kernels, instruction_set = self._laid_out(extension), paths.instruction_set()
-        results, logits = kernels.run(
-            x, inputs, samples=samples, seed=seed, keep=votes, instruction_set=instruction_set
+            return self._average_slowly(x, inputs, samples=samples, seed=seed, votes=votes)
+        results, logits = self._laid_out(extension).run(
+            x,
+            inputs,
+            samples=range(samples),
+            seed=seed,
+            keep=votes,
+            instruction_set=paths.instruction_set(),
         )
-        classes = self.classes
+        count, classes = len(x), self.classes
         entropies = results[count * classes :].view(3, count)
         return Prediction(
             probabilities=results[: count * classes].view(count, classes),
@@ -117,24 +198,24 @@ class Program:
             reasons=torch.full((count,), Reason.SAMPLES),
         )
 
-    def _plain(self, x: Tensor, inputs: Tensor, *, samples: int, seed: int, votes: bool) -> Prediction:
+    def _average_slowly(
+        self, x: Tensor, inputs: Tensor, *, samples: int, seed: int, votes: bool
+    ) -> Prediction:
         """Without kernels: some tens of rows at a time."""
-        if not x.isfinite().all():
-            first = int((~x.isfinite().flatten(1).all(1)).nonzero()[0])
-            raise ValueError(f"x must be finite, but input {first} holds NaN or infinity")
-        parts = []
-        images = x.view(len(x), 1, *self.image)
-        for number, (image, index) in enumerate(zip(images, inputs.view(-1, 1), strict=True)):
-            passes = []
-            for first in range(0, samples, _PLAIN_SAMPLES):
-                part = torch.arange(first, min(samples, first + _PLAIN_SAMPLES))
-                try:
-                    logits = plain.logits(self.steps, image, samples=part, inputs=index, seed=seed)
-                except FloatingPointError as error:
-                    raise ValueError(f"x must be finite, but input {number} is too large: {error}") from error
-                passes.append(part_of(logits, votes=votes))
-            parts.append(over_samples(passes))
+        source = self._source(x, inputs, seed)
+        numbers = [
+            range(first, min(samples, first + _PLAIN_SAMPLES)) for first in range(0, samples, _PLAIN_SAMPLES)
+        ]
+        parts = [
+            over_samples([part_of(source.logits(place, some), votes=votes) for some in numbers])
+            for place in torch.split(torch.arange(len(x)), 1)
+        ]
         return over_inputs(parts, samples, Reason.SAMPLES, votes=votes)
+
+    def _source(self, x: Tensor, inputs: Tensor, seed: int) -> ProgramSource:
+        extension = paths.kernels()
+        kernels = None if extension is None else self._laid_out(extension)
+        return ProgramSource(self.steps, kernels, x, inputs=inputs, seed=seed)
 
     def _laid_out(self, extension: ModuleType) -> Kernels:
         if self._kernels is None:

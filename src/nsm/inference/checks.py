@@ -11,7 +11,7 @@ from nsm import random
 from nsm.inference.passes import MIB
 from nsm.inference.settling import MarginNoise
 
-MAX_SAMPLES = 1000
+SAMPLES, MAX_SAMPLES = 100, 1000  # where none are given
 
 
 def check_net(net: object) -> None:
@@ -36,14 +36,31 @@ def check_confidence(confidence: object) -> None:
         raise ValueError(f"confidence must be in (0, 1), got {confidence}")
 
 
-def check_sequential(confidence: object, max_samples: int | None, samples: object) -> int:
+def check_sequential(
+    confidence: object, max_samples: int | None, samples: object, *, votes: bool = False
+) -> int:
     """The most samples of an input, 1000 for None; refuses what does not go with a confidence."""
     check_confidence(confidence)
     if samples is not None:
         raise ValueError(f"samples must not be given with a confidence, got {samples}; use max_samples")
+    if votes:
+        raise ValueError("votes must be False with a confidence, since inputs differ in their samples")
     max_samples = MAX_SAMPLES if max_samples is None else max_samples
     check_samples(max_samples, "max_samples")
     return max_samples
+
+
+def check_improving(confidence: object, max_samples: object, milliseconds: object) -> None:
+    """Refuse what predictions that improve do not take; None is no confidence, and any time."""
+    if confidence is not None:
+        check_confidence(confidence)
+    check_samples(max_samples, "max_samples")
+    if milliseconds is None:
+        return
+    if isinstance(milliseconds, bool) or not isinstance(milliseconds, (int, float)):
+        raise TypeError(f"milliseconds must be a number, got {type(milliseconds).__name__}")
+    if math.isnan(milliseconds) or milliseconds <= 0:
+        raise ValueError(f"milliseconds must be > 0, got {milliseconds}")
 
 
 def check_fixed(max_samples: object, noise: object) -> None:

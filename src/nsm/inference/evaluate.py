@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nsm import measures, random
 from nsm.inference.checks import (
+    SAMPLES,
     check_fixed,
     check_inputs,
     check_net,
@@ -21,7 +22,7 @@ from nsm.inference.checks import (
 )
 from nsm.inference.curve import Curve, CurvePoint
 from nsm.inference.passes import PassSize
-from nsm.inference.predict import SAMPLES, predict_in_passes, predict_until_settled
+from nsm.inference.predict import predict_in_passes, predict_until_settled
 from nsm.inference.prediction import Prediction, joined
 from nsm.inference.settling import MarginNoise
 from nsm.nn import is_stochastic

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from nsm import random
 from nsm.inference.checks import (
+    SAMPLES,
     check_fixed,
     check_indices,
     check_inputs,
@@ -17,13 +18,12 @@ from nsm.inference.checks import (
     memory_bytes,
 )
 from nsm.inference.passes import PassSize, evaluation_mode
-from nsm.inference.prediction import Part, Prediction, joined, logits_of, over_inputs, over_samples, part_of
+from nsm.inference.prediction import Part, Prediction, logits_of, over_inputs, over_samples, part_of
 from nsm.inference.reasons import Reason
-from nsm.inference.sequential import Sampler, inputs_at_once, probe
+from nsm.inference.sequential import settle
 from nsm.inference.settling import MarginNoise
+from nsm.inference.sources import NetworkSource, probe
 from nsm.nn import is_stochastic
-
-SAMPLES = 100
 
 
 def predict(
@@ -51,8 +51,9 @@ def predict(
     With a confidence, every input is sampled until its leading class, the one of the largest mean logit, is
     settled: the chance that a class is ever declared the leading one and is not is at most 1 - confidence for
     each input, however ambiguous it is. :mod:`nsm.inference.settling` has the test and ``docs/confidence.md``
-    what it rests on. An input leaves the batch as soon as it is settled, and its samples depend on nothing
-    but itself.
+    what it rests on. An input leaves the batch as soon as it is settled, or as it is clear that
+    ``max_samples`` would hardly settle it (:mod:`nsm.inference.futility`); nothing is promised for the
+    latter. Its samples depend on nothing but itself.
 
     The network is run as in evaluation (its batch normalization and dropout off), at the fidelity in force,
     without gradients, and left as it was. One pass is enough, and taken, for a network that draws nothing:
@@ -109,9 +110,7 @@ def predict(
         size = PassSize(bound, samples, x.device)
         seed = random.resolve_seed(seed)
         return predict_in_passes(net, x, samples=samples, seed=seed, votes=votes, inputs=inputs, size=size)
-    max_samples = check_sequential(confidence, max_samples, samples)
-    if votes:
-        raise ValueError("votes must be False with a confidence, since inputs differ in their samples")
+    max_samples = check_sequential(confidence, max_samples, samples, votes=votes)
     return predict_until_settled(
         net,
         x,
@@ -139,24 +138,8 @@ def predict_until_settled(
     have learned from earlier passes.
     """
     classes = probe(net, x, seed=seed, size=size)
-    parts = []
-    # What the test keeps grows with the square of the classes.
-    for places in torch.split(torch.arange(len(x)), inputs_at_once(classes)):
-        sampler = Sampler(
-            net,
-            x[places],
-            confidence=confidence,
-            max_samples=max_samples,
-            noise=noise,
-            seed=seed,
-            inputs=inputs[places],
-            classes=classes,
-            size=size,
-        )
-        while sampler.running:
-            sampler.sample()
-        parts.append(sampler.prediction())
-    return joined(parts, x.device)
+    source = NetworkSource(net, x, inputs=inputs, seed=seed, size=size, classes=classes)
+    return settle(source, len(x), confidence=confidence, max_samples=max_samples, noise=noise)
 
 
 def predict_in_passes(

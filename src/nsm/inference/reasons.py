@@ -15,6 +15,7 @@ class Reason(IntEnum):
         LIMIT: it had ``max_samples`` samples, and they do not settle it.
         DEADLINE: time was up, and it was not settled.
         RUNNING: it is not settled yet, and more samples will come.
+        FUTILE: ``max_samples`` would hardly settle it, and it is given up; nothing is promised, as for LIMIT.
     """
 
     SAMPLES = 0
@@ -23,3 +24,7 @@ class Reason(IntEnum):
     LIMIT = 3
     DEADLINE = 4
     RUNNING = 5
+    FUTILE = 6
+
+
+UNSETTLED = (Reason.LIMIT, Reason.FUTILE)  # sampling ended, and no class is settled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -12,19 +12,20 @@ from torch import Tensor, nn
 from nsm import random
 from nsm.inference.checks import (
     MAX_SAMPLES,
-    check_confidence,
+    check_improving,
     check_indices,
     check_inputs,
     check_net,
-    check_samples,
     checked_noise,
     memory_bytes,
 )
-from nsm.inference.passes import MIB, PassSize, evaluation_mode
-from nsm.inference.prediction import Prediction, Sums, logits_of, softmax_of
+from nsm.inference.futility import futile
+from nsm.inference.margins import Margins, accumulated
+from nsm.inference.passes import MIB, PassSize
+from nsm.inference.prediction import Prediction, Sums, joined, softmax_of
 from nsm.inference.reasons import Reason
-from nsm.inference.settling import MarginNoise, Margins
-from nsm.nn import is_stochastic
+from nsm.inference.settling import MarginNoise, settled
+from nsm.inference.sources import NetworkSource, Source, probe
 
 # Samples drawn between two looks at the clock, relative to those before: few are drawn in vain, and an input
 # that needs hundreds takes few passes.
@@ -32,40 +33,18 @@ _GROWTH = 0.25
 _STATE_BYTES = 64 * MIB
 
 
-def inputs_at_once(classes: int) -> int:
-    """Inputs that may be sampled side by side, each with a product for every pair of classes."""
-    return max(1, _STATE_BYTES // (8 * classes**2))
-
-
-def probe(net: nn.Module, x: Tensor, *, seed: int, size: PassSize) -> int:
-    """Number of classes, found by a small pass that tells ``size`` what passes need."""
-
-    def forward(x: Tensor, inputs: Tensor, samples: Tensor) -> Tensor:
-        return logits_of(net, x, seed=seed, samples=samples, inputs=inputs)
-
-    # Not one row: what has one row alone is often not copied, and would tell too little.
-    few = x[:2]
-    places = torch.arange(len(few), device=x.device)
-    with torch.no_grad(), evaluation_mode(net):
-        return size.run(forward, few, places, places[:1]).shape[2]
-
-
 class Sampler:
-    """Draws samples of inputs and drops each input once it is settled; arguments are checked.
+    """Draws samples of inputs and drops each once it is settled or given up; arguments are checked.
 
     The test is made after every single sample, also where a pass draws several, and what was drawn beyond is
     forgotten: passes change no answer.
 
     Args:
-        net: maps (N, ...) to logits (N, C).
-        x: (B, ...), the inputs.
+        source: where samples come from.
+        places: int64 (B,), inputs of the source.
         confidence: in (0, 1); None to go on to ``max_samples``.
         max_samples: most samples of each input.
         noise: law of the margins' noise.
-        seed: seed of the draws.
-        inputs: int64 (B,), the inputs' indices in the random streams.
-        classes: C, from :func:`probe`.
-        size: size of passes of single samples, known from :func:`probe`.
 
     Attributes:
         running: whether an input is not settled yet.
@@ -74,45 +53,50 @@ class Sampler:
 
     def __init__(
         self,
-        net: nn.Module,
-        x: Tensor,
+        source: Source,
+        places: Tensor,
         *,
         confidence: float | None,
         max_samples: int,
         noise: MarginNoise,
-        seed: int,
-        inputs: Tensor,
-        classes: int,
-        size: PassSize,
     ) -> None:
         self.running, self.drawn = True, 0
-        self._net, self._x, self._inputs = net, x, inputs.to(x.device)
-        self._confidence, self._noise, self._seed, self._size = confidence, noise, seed, size
-        self._stochastic = is_stochastic(net)
-        self._limit = max_samples if self._stochastic else 1
-        self._active = torch.arange(len(x), device=x.device)
+        self._source, self._places = source, places.to(source.device)
+        self._confidence, self._noise = confidence, noise
+        self._limit = max_samples if source.draws else 1
+        self._active = torch.arange(len(places), device=source.device)
         self._used = torch.zeros_like(self._active)
         self._reasons = torch.full_like(self._active, Reason.RUNNING)
-        self._entropies = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-        self._probabilities = self._entropies[:, None].repeat(1, classes)
-        self._margins = Margins(len(x), classes, x.device)
+        self._entropies = torch.zeros(len(places), dtype=torch.float64, device=source.device)
+        self._probabilities = self._entropies[:, None].repeat(1, source.classes)
+        self._margins = Margins(len(places), source.classes, source.device)
         self._dtype = torch.float32
+
+    @property
+    def upcoming(self) -> int:
+        """Samples that the next pass draws of each input that runs."""
+        source = self._source
+        fitting = _STATE_BYTES // (max(1, len(self._active)) * 8 * source.classes**2)
+        wanted = max(1, min(int(_GROWTH * self.drawn), fitting))
+        return min(self._limit - self.drawn, -(-wanted // source.together) * source.together)
 
     def sample(self) -> bool:
         """Draw one more sample of every input that runs, or some more where it has many; whether any input
         still runs.
         """
-        count = min(self._limit - self.drawn, max(1, int(_GROWTH * self.drawn)))
-        logits = self._logits(torch.arange(self.drawn, self.drawn + count, device=self._x.device))
-        softmax = softmax_of(logits)
-        self._dtype = softmax.dtype
-        place = torch.arange(len(self._active), device=self._x.device)
-        for i in range(count):
-            self._count(logits[place, i], softmax[place, i])
-            going = self._going()
-            place = place[going]
-            if not len(place):
-                break
+        count = self.upcoming
+        logits = self._source.logits(self._places[self._active], range(self.drawn, self.drawn + count))
+        self.drawn += count
+        reasons = self._reasons_after(logits)
+        going = reasons == Reason.RUNNING
+        # What was drawn after the sample that ended it is forgotten.
+        taken = (going.cumprod(1).sum(1) + 1).clamp(max=count)
+        self._count(softmax_of(logits), taken)
+        last = reasons.gather(1, taken[:, None] - 1)[:, 0]
+        self._reasons[self._active] = last
+        still = last == Reason.RUNNING
+        self._active = self._active[still]
+        self._margins.keep(still)
         self.running = len(self._active) > 0
         return self.running
 
@@ -126,44 +110,84 @@ class Sampler:
         sums = Sums(self._probabilities.clone(), self._entropies.clone(), self._used.clone())
         return sums.prediction(self._dtype, self._reasons.clone())
 
-    def _logits(self, samples: Tensor) -> Tensor:
-        """(n, k, C) of the inputs that run."""
-        x, inputs, size = self._x, self._inputs, self._size
+    def _count(self, softmax: Tensor, taken: Tensor) -> None:
+        """Add the first ``taken`` (n,) of the samples (n, k, C)."""
+        self._dtype = softmax.dtype
+        wide, last = softmax.double(), taken[:, None] - 1
+        probabilities = accumulated(self._probabilities[self._active], wide)
+        entropies = accumulated(self._entropies[self._active], torch.special.entr(wide).sum(2))
+        chosen = last[..., None].expand(-1, 1, wide.shape[2])
+        self._probabilities[self._active] = probabilities.gather(1, chosen)[:, 0]
+        self._entropies[self._active] = entropies.gather(1, last)[:, 0]
+        self._used[self._active] += taken
 
-        def forward(x: Tensor, inputs: Tensor, samples: Tensor) -> Tensor:
-            return logits_of(self._net, x, seed=self._seed, samples=samples, inputs=inputs)
-
-        parts: list[Tensor] = []
-        done = 0
-        with torch.no_grad(), evaluation_mode(self._net):
-            while done < len(self._active):
-                chosen = self._active[done : done + max(1, size.inputs // len(samples))]
-                parts.append(size.run(forward, x[chosen], inputs[chosen], samples))
-                done += len(chosen)
-        return torch.cat(parts)
-
-    def _count(self, logits: Tensor, softmax: Tensor) -> None:
-        wide = softmax.double()
-        self._probabilities[self._active] += wide
-        self._entropies[self._active] += torch.special.entr(wide).sum(1)
-        self._used[self._active] += 1
-        self._margins.add(logits)
-        self.drawn += 1
-
-    def _going(self) -> Tensor:
-        """Drop what is over; which of the inputs that ran still do."""
-        over = torch.zeros(len(self._active), dtype=torch.bool, device=self._x.device)
-        if self._stochastic and self._confidence is not None:
-            over = self._margins.settled(self._confidence, self._noise)
-            self._reasons[self._active[over]] = int(Reason.SETTLED)
+    def _reasons_after(self, logits: Tensor) -> Tensor:
+        """The reason to end after each of the samples (n, k, C): int64 (n, k)."""
+        reasons = torch.full(logits.shape[:2], int(Reason.RUNNING), device=logits.device)
         if self.drawn == self._limit:
-            reason = Reason.LIMIT if self._stochastic else Reason.EXACT
-            self._reasons[self._active[~over]] = int(reason)
-            over = torch.ones_like(over)
-        going = ~over
-        self._active = self._active[going]
-        self._margins.keep(going)
-        return going
+            reasons[:, -1] = int(Reason.LIMIT if self._source.draws else Reason.EXACT)
+        if self._source.draws and self._confidence is not None:
+            standing = self._margins.add(logits)
+            given_up = futile(standing, self._limit, self._confidence, self._noise)
+            reasons[given_up] = int(Reason.FUTILE)
+            reasons[settled(standing, self._confidence, self._noise)] = int(Reason.SETTLED)
+        return reasons
+
+
+def settle(
+    source: Source, count: int, *, confidence: float, max_samples: int, noise: MarginNoise
+) -> Prediction:
+    """The answers for all ``count`` inputs of a source, each sampled until it is settled."""
+    parts = []
+    for places in torch.split(torch.arange(count), inputs_at_once(source)):
+        sampler = Sampler(source, places, confidence=confidence, max_samples=max_samples, noise=noise)
+        while sampler.sample():
+            pass
+        parts.append(sampler.prediction())
+    return joined(parts, source.device)
+
+
+def inputs_at_once(source: Source) -> int:
+    """Inputs that may be sampled side by side, each with a product for every pair of classes."""
+    return max(1, _STATE_BYTES // (8 * source.classes**2 * source.together))
+
+
+def improving(
+    make: Callable[[], Source],
+    count: int,
+    *,
+    confidence: float | None,
+    max_samples: int,
+    noise: MarginNoise,
+    milliseconds: float | None,
+) -> Iterator[Prediction]:
+    """The answers for all ``count`` inputs of a source, after every pass, until all are settled or time
+    is up.
+
+    Args:
+        make: gives the source, in the time that counts.
+        count: of its inputs.
+        confidence: in (0, 1); None to go on to ``max_samples``.
+        max_samples: most samples of each input.
+        noise: law of the margins' noise.
+        milliseconds: from the first call of ``next`` to the last prediction; None for any.
+    """
+    started = time.perf_counter()
+    seconds = math.inf if milliseconds is None else milliseconds / 1000.0
+    sampler = Sampler(
+        make(), torch.arange(count), confidence=confidence, max_samples=max_samples, noise=noise
+    )
+    running = True
+    while running:
+        before, drawn = time.perf_counter(), sampler.drawn
+        running = sampler.sample()
+        now = time.perf_counter()
+        # A sample of the next pass takes no longer than one of this.
+        expected = (now - before) * sampler.upcoming / (sampler.drawn - drawn)
+        if running and now - started + expected > seconds:
+            sampler.stop()
+            running = False
+        yield sampler.prediction()
 
 
 def predictions(
@@ -213,58 +237,21 @@ def predictions(
     """
     check_net(net)
     check_inputs(net, x, "x")
-    if confidence is not None:
-        check_confidence(confidence)
-    check_samples(max_samples, "max_samples")
+    check_improving(confidence, max_samples, milliseconds)
     inputs = torch.arange(len(x)) if inputs is None else inputs
     check_indices(inputs, len(x))
-    _check_milliseconds(milliseconds)
-    seconds = math.inf if milliseconds is None else milliseconds / 1000.0
-    seed, bound = random.resolve_seed(seed), memory_bytes(memory_mib)
-    return _improving(net, x, confidence, max_samples, checked_noise(noise), seed, inputs, bound, seconds)
+    noise, bound, seed = checked_noise(noise), memory_bytes(memory_mib), random.resolve_seed(seed)
 
+    def source() -> Source:
+        size = PassSize(bound, 1, x.device)
+        classes = probe(net, x, seed=seed, size=size)
+        return NetworkSource(net, x, inputs=inputs, seed=seed, size=size, classes=classes)
 
-def _improving(
-    net: nn.Module,
-    x: Tensor,
-    confidence: float | None,
-    max_samples: int,
-    noise: MarginNoise,
-    seed: int,
-    inputs: Tensor,
-    bound: int,
-    seconds: float,
-) -> Iterator[Prediction]:
-    started = time.perf_counter()
-    size = PassSize(bound, 1, x.device)
-    sampler = Sampler(
-        net,
-        x,
+    return improving(
+        source,
+        len(x),
         confidence=confidence,
         max_samples=max_samples,
         noise=noise,
-        seed=seed,
-        inputs=inputs,
-        classes=probe(net, x, seed=seed, size=size),
-        size=size,
+        milliseconds=milliseconds,
     )
-    running = True
-    while running:
-        before, drawn = time.perf_counter(), sampler.drawn
-        running = sampler.sample()
-        now = time.perf_counter()
-        # The next pass may draw a quarter more, and one sample at the least.
-        expected = (now - before) * max(1.0, _GROWTH * sampler.drawn) / max(1, sampler.drawn - drawn)
-        if running and now - started + expected > seconds:
-            sampler.stop()
-            running = False
-        yield sampler.prediction()
-
-
-def _check_milliseconds(milliseconds: object) -> None:
-    if milliseconds is None:
-        return
-    if isinstance(milliseconds, bool) or not isinstance(milliseconds, (int, float)):
-        raise TypeError(f"milliseconds must be a number, got {type(milliseconds).__name__}")
-    if math.isnan(milliseconds) or milliseconds <= 0:
-        raise ValueError(f"milliseconds must be > 0, got {milliseconds}")

@@ -2,38 +2,53 @@
 
 The margin of class c over class r in one sample is the difference of their logits. It is a sum over many
 noisy neurons, hence close to normal, with a mean and a noise scale that differ from input to input. For one
-pair of classes and n samples with margins g_s, S = sum_s g_s and Q = sum_s g_s^2, the test compares two
-hypotheses under the same law of the noise scale, nu s0^2 / sigma^2 ~ chi^2(nu):
+pair of classes and n samples with margins g_s, S = sum_s g_s and Q = sum_s g_s^2, two hypotheses are compared
+under the same law of the noise scale, nu s0^2 / sigma^2 ~ chi^2(nu):
 
-    H0: the mean is 0            H1: mean / sigma ~ N(0, k^2), k = 1/2 or 4 with equal chances
+    H0: the mean is 0            H1: mean / sigma ~ N(0, 1)
 
-The wide law is for clear inputs, which few samples settle, the narrow one for ambiguous ones. For one k the
-Bayes factor is that of the t-test with a normal prior on the effect (Gonen et al., The American Statistician
-59, 2005), with the law of sigma made proper; B is the mean over both k:
+All that is looked at is the ratio R = S^2 / (nu s0^2 + Q). The Bayes factor is that of the t-test with a
+normal prior on the effect (Gonen et al., The American Statistician 59, 2005), with the law of sigma made
+proper:
 
-    B_k = (1 + n k^2)^(-1/2) (1 - k^2 S^2 / ((1 + n k^2) (nu s0^2 + Q)))^(-(n + nu) / 2)
+    B = (1 + n)^(-1/2) (1 - R / (1 + n))^(-(n + nu) / 2)
 
 H1 restricted to positive effects has the factor B+ >= 2 B - 1 where S > 0, because the other half's factor is
 at most 1 there. B+ is a nonnegative martingale of mean 1 where the mean is 0, so by Ville's inequality it
 ever reaches K with probability at most 1/K, however often it is looked at (Robbins, Annals of Mathematical
-Statistics 41, 1970; Ramdas et al., Statistical Science 38, 2023). A negative mean only makes it smaller:
-shifting all margins down makes S / sqrt(nu s0^2 + Q) smaller, and B+ rises with it.
+Statistics 41, 1970; Ramdas et al., Statistical Science 38, 2023).
 
-Class c is settled when 2 B - 1 >= (C - 1) / (1 - confidence) against every other class. A class that does not
-lead would have to pass against the one that does, which each of C - 1 classes does with probability at most
-(1 - confidence) / (C - 1).
+Such a factor spends little of its 1/K on the first samples, which settle most inputs. Half of the chance to
+err is therefore given to single looks: after n <= 8 samples
+
+    t = sqrt((nu + n - 1) R / (n - R))
+
+has Student's law with nu + n - 1 degrees of freedom where the mean is 0 (Smyth, Statistical Applications in
+Genetics and Molecular Biology 3, 2004), and exceeds its critical value with probability 2^-(n + 1) / K. The
+other half is the factor's, which has to reach 2 K. Together a class passes with probability at most 1/K.
+
+A negative mean only makes that smaller: shifting all margins down makes S / sqrt(nu s0^2 + Q) smaller, and
+B+ and t rise with it.
+
+Class c is settled when it passes with K = (C - 1) / (1 - confidence) against every other class. A class that
+does not lead would have to pass against the one that does, which each of C - 1 classes does with probability
+at most (1 - confidence) / (C - 1).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-# k: a clear image has a mean margin of 4 to 10 noise scales; one that takes a hundred samples, less than 1/2.
-_EFFECTS = (0.5, 4.0)
+from nsm.inference.margins import Standing
+from nsm.inference.student import critical_value
+
+LOOKS = 8  # single ones; those after them would be given next to nothing
+_FACTOR_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -64,65 +79,47 @@ class MarginNoise:
                 raise ValueError(f"{name} must be a finite number > 0, got {value!r}")
 
 
-def log_bayes_factor(n: int, total: Tensor, squares: Tensor, noise: MarginNoise) -> Tensor:
-    """ln B of the margins of one pair of classes.
+def odds(classes: int, confidence: float) -> float:
+    """K, what a class has to reach against each of the others."""
+    return (classes - 1) / (1.0 - confidence)
+
+
+def ratios(standing: Standing, noise: MarginNoise) -> Tensor:
+    """R of the leading class against each, float64 (n, k, C); infinite against itself."""
+    ratio = standing.total.square() / (noise.dof * noise.scale**2 + standing.squares)
+    return ratio.scatter(2, standing.lead[..., None], math.inf)
+
+
+def settled(standing: Standing, confidence: float, noise: MarginNoise) -> Tensor:
+    """Whether the leading class is settled after each sample: bool (n, k).
+
+    Args:
+        standing: the margins.
+        confidence: in (0, 1).
+        noise: law of the noise scale.
+    """
+    classes = standing.total.shape[2]
+    if classes == 1:
+        return torch.ones_like(standing.lead, dtype=torch.bool)
+    least = ratios(standing, noise).amin(2)
+    bounds = [critical_ratio(n, odds(classes, confidence), noise) for n in standing.samples.tolist()]
+    return least >= torch.tensor(bounds, dtype=least.dtype, device=least.device)
+
+
+@lru_cache(maxsize=4096)
+def critical_ratio(n: int, least_odds: float, noise: MarginNoise) -> float:
+    """The R from which on a class passes after n samples; above n, which R never is, where it cannot.
 
     Args:
         n: number of samples, >= 1.
-        total: S, float64, any shape.
-        squares: Q, the same shape.
+        least_odds: K.
         noise: law of the noise scale.
     """
-    ratio = total.square() / (noise.dof * noise.scale**2 + squares)
-    factors = []
-    for effect in _EFFECTS:
-        spread = 1.0 + n * effect**2
-        explained = effect**2 / spread * ratio
-        factors.append(-0.5 * math.log(spread) - 0.5 * (n + noise.dof) * torch.log1p(-explained))
-    return torch.stack(factors).logsumexp(0) - math.log(len(factors))
-
-
-class Margins:
-    """Margins of every pair of C classes for some inputs, over the samples seen so far.
-
-    Args:
-        inputs: their number N.
-        classes: C.
-        device: where they are kept.
-    """
-
-    def __init__(self, inputs: int, classes: int, device: torch.device) -> None:
-        self.samples = 0
-        self._total = torch.zeros(inputs, classes, dtype=torch.float64, device=device)
-        self._products = torch.zeros(inputs, classes, classes, dtype=torch.float64, device=device)
-
-    def add(self, logits: Tensor) -> None:
-        """Count one more sample, (N, C)."""
-        # A common shift of an input's logits changes no margin, and without it products stay small.
-        wide = logits.double() - logits.double().mean(1, keepdim=True)
-        self.samples += 1
-        self._total += wide
-        self._products.baddbmm_(wide[:, :, None], wide[:, None, :])
-
-    def keep(self, chosen: Tensor) -> None:
-        """Forget all inputs but ``chosen``, bool (N,)."""
-        self._total, self._products = self._total[chosen], self._products[chosen]
-
-    def settled(self, confidence: float, noise: MarginNoise) -> Tensor:
-        """Whether the class of the largest mean logit is settled: bool (N,).
-
-        Args:
-            confidence: in (0, 1).
-            noise: law of the noise scale.
-        """
-        classes = self._total.shape[1]
-        if classes == 1:
-            return torch.ones(len(self._total), dtype=torch.bool, device=self._total.device)
-        lead = self._total.argmax(1, keepdim=True)
-        total = self._total.gather(1, lead) - self._total
-        own = torch.diagonal(self._products, dim1=1, dim2=2)
-        with_lead = self._products.gather(1, lead[:, :, None].expand(-1, 1, classes))[:, 0]
-        squares = (own.gather(1, lead) - 2.0 * with_lead + own).clamp(min=0.0)
-        factor = log_bayes_factor(self.samples, total, squares, noise)
-        bound = math.log(((classes - 1) / (1.0 - confidence) + 1.0) / 2.0)
-        return factor.scatter(1, lead, math.inf).amin(1) >= bound
+    # ln B = bound, solved for R.
+    bound = math.log((least_odds / _FACTOR_SHARE + 1.0) / 2.0)
+    ratio = -(1.0 + n) * math.expm1(-(2.0 * bound + math.log1p(n)) / (n + noise.dof))
+    if n > LOOKS:
+        return ratio
+    level, dof = 2.0 ** -(n + 1) / least_odds, noise.dof + n - 1.0
+    squared = critical_value(level, dof) ** 2
+    return min(ratio, n * squared / (dof + squared))

@@ -44,6 +44,7 @@ class Program:
         x: int,
         indices: int,
         count: int,
+        offset: int,
         samples: int,
         seed: int,
         results: int,

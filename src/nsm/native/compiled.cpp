@@ -239,8 +239,9 @@ void Compiled::pass(const Plan& plan, Scratch& scratch, std::uint64_t seed) cons
     }
 }
 
-Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 samples, std::uint64_t seed,
+Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 offset, i64 samples, std::uint64_t seed,
                       const Results& results, const std::string& instruction_set, int threads, i64& failed) const {
+    if (offset % kQuad != 0) throw std::invalid_argument("the first sample must be the first of a quad");
     const ProgramKernels& kernels = named(instruction_set);
     const Image& image = (reals_.empty() ? layers_ : reals_).front().input.image;
     const i64 units = image.height * image.width * image.channels, stride = layers_.back().product.panels.padded();
@@ -287,8 +288,9 @@ Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 samples
                 const i64 input = piece / plan.pieces, first = piece % plan.pieces * piece_;
                 sound = prepared(scratch, input);
                 for (i64 s = 0; s < length(piece); s += kQuad)
-                    scratch.quads.push_back({(std::uint32_t)indices[input], (std::uint32_t)((first + s) / kQuad),
-                                             scratch.limit(), scratch.side()});
+                    scratch.quads.push_back({(std::uint32_t)indices[input],
+                                             (std::uint32_t)((offset + first + s) / kQuad), scratch.limit(),
+                                             scratch.side()});
             }
             if (!sound) continue;
             pass(plan, scratch, seed);

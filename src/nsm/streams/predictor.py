@@ -14,6 +14,7 @@ from nsm.data.events import Events, TimeFrames
 from nsm.engine import Program
 from nsm.inference import MarginNoise, Prediction
 from nsm.inference.checks import (
+    SAMPLES,
     check_fixed,
     check_inputs,
     check_net,
@@ -22,8 +23,9 @@ from nsm.inference.checks import (
     checked_noise,
 )
 from nsm.inference.passes import MIB, PassSize
-from nsm.inference.predict import SAMPLES, predict_in_passes
-from nsm.inference.sequential import Sampler, probe
+from nsm.inference.predict import predict_in_passes
+from nsm.inference.sequential import settle
+from nsm.inference.sources import NetworkSource, probe
 from nsm.nn import is_stochastic
 from nsm.streams.window import Counts, Moment, SlidingWindow
 
@@ -63,8 +65,7 @@ class StreamPredictor:
         frames: what the network sees, with a width; values become float.
         every: microseconds from one decision to the next, >= 1.
         samples: samples of each decision, in [1, 2^32]; None for 100, unless a confidence is given instead.
-        confidence: in (0, 1), to sample each decision until its class is settled, see :func:`nsm.predict`;
-            not with a program.
+        confidence: in (0, 1), to sample each decision until its class is settled, see :func:`nsm.predict`.
         max_samples: most samples of a decision, with a confidence; None for 1000.
         noise: law of the margins' noise, with a confidence; None for the default one.
         seed: seed of the draws, an integer in [0, 2^63) or a generator that gives one.
@@ -156,18 +157,28 @@ def _decider(
         check_fixed(max_samples, noise)
         samples = SAMPLES if samples is None else samples
         check_samples(samples)
-        if isinstance(net, Program):
-            program = net
-            return lambda x, inputs: program.predict(x, samples=samples, seed=seed, inputs=inputs)
+    else:
+        max_samples = check_sequential(confidence, max_samples, samples)
+        noise = checked_noise(noise)
     if isinstance(net, Program):
-        raise ValueError(f"confidence must be None with a program, got {confidence}: use samples")
+        program = net
+        return lambda x, inputs: program.predict(
+            x,
+            samples=samples,
+            confidence=confidence,
+            max_samples=max_samples,
+            noise=noise,
+            seed=seed,
+            inputs=inputs,
+        )
     check_net(net)
     device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
     if confidence is None:
         assert samples is not None
         return _fixed(net, samples if is_stochastic(net) else 1, seed, device)
-    max_samples = check_sequential(confidence, max_samples, samples)
-    return _settled(net, confidence, max_samples, checked_noise(noise), seed, device)
+    assert max_samples is not None
+    assert noise is not None
+    return _settled(net, confidence, max_samples, noise, seed, device)
 
 
 def _fixed(net: nn.Module, samples: int, seed: int, device: torch.device) -> Decide:
@@ -190,20 +201,8 @@ def _settled(
         nonlocal classes
         x = x.to(device)
         classes = classes or probe(net, x, seed=seed, size=size)
-        sampler = Sampler(
-            net,
-            x,
-            confidence=confidence,
-            max_samples=max_samples,
-            noise=noise,
-            seed=seed,
-            inputs=inputs,
-            classes=classes,
-            size=size,
-        )
-        while sampler.sample():
-            pass
-        return sampler.prediction()
+        source = NetworkSource(net, x, inputs=inputs, seed=seed, size=size, classes=classes)
+        return settle(source, 1, confidence=confidence, max_samples=max_samples, noise=noise)
 
     return decide
 
