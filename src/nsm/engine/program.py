@@ -91,27 +91,25 @@ class Program:
             wanted = ", ".join(map(str, self.shape))
             raise ValueError(f"x must have shape (B, {wanted}) with B >= 1, got {tuple(x.shape)}")
         check_samples(samples)
-        if inputs is None:
-            inputs = torch.arange(count)
-        else:
+        if inputs is not None:
             check_indices(inputs, count)
             inputs = inputs.contiguous()
         seed = random.resolve_seed(seed)
         x = x.contiguous()
         extension = paths.kernels()
         if extension is None:
-            return self._plain(x, inputs, samples=samples, seed=seed, votes=votes)
+            numbered = torch.arange(count) if inputs is None else inputs
+            return self._plain(x, numbered, samples=samples, seed=seed, votes=votes)
         kernels, instruction_set = self._laid_out(extension), paths.instruction_set()
-        results, logits = kernels.run(
+        probabilities, entropies, logits = kernels.run(
             x, inputs, samples=samples, seed=seed, keep=votes, instruction_set=instruction_set
         )
-        classes = self.classes
-        entropies = results[count * classes :].view(3, count)
+        entropy, expected_entropy, mutual_information = entropies.unbind()
         return Prediction(
-            probabilities=results[: count * classes].view(count, classes),
-            entropy=entropies[0],
-            expected_entropy=entropies[1],
-            mutual_information=entropies[2],
+            probabilities=probabilities,
+            entropy=entropy,
+            expected_entropy=expected_entropy,
+            mutual_information=mutual_information,
             samples_used=torch.full((count,), samples),
             votes=None if logits is None else logits.softmax(-1),
             reasons=torch.full((count,), Reason.SAMPLES),

@@ -284,9 +284,10 @@ Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 samples
             bool sound = true;
             for (i64 piece = begin; piece < end && sound; ++piece) {
                 const i64 input = piece / plan.pieces, first = piece % plan.pieces * piece_;
+                const i64 index = indices ? indices[input] : input;
                 sound = prepared(scratch, input);
                 for (i64 s = 0; s < length(piece); s += kQuad)
-                    scratch.quads.push_back({(std::uint32_t)indices[input], (std::uint32_t)((first + s) / kQuad),
+                    scratch.quads.push_back({(std::uint32_t)index, (std::uint32_t)((first + s) / kQuad),
                                              scratch.limit(), scratch.side()});
             }
             if (!sound) continue;
