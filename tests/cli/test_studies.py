@@ -5,6 +5,7 @@ import torch
 
 from nsm import data, native
 from nsm.studies import ceiling, draw_speed, mnist, nmnist_table, predict_scaling, predict_speed
+from nsm.studies.timing import counted
 from tests.report.html import Page, assert_self_contained
 
 
@@ -68,6 +69,15 @@ def test_speed_is_measured_as_batch_samples_width_and_threads_grow(nsm, tmp_path
     if "memory-samples-400" in found:
         assert found["memory-samples-400"]["unit"] == "MiB"
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("small_ceilings")
+def test_rounds_of_measurements_are_told():
+    asked = predict_speed.case("mlp", 1, widths=(784, 8, 10), samples=4, rivals=("torch, dropout",))
+    told = []
+    after_round = counted(lambda *at: told.append(at), predict_speed.rounds(2))
+    predict_speed.measured([asked], 2, after_round)
+    assert told == [(done, 5) for done in range(1, 6)]
 
 
 def test_a_picture_of_nothing_is_refused(nsm, tmp_path):

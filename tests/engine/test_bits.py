@@ -3,11 +3,12 @@
 import pytest
 import torch
 
+import nsm
 from nsm import native, random
 from nsm.engine import plain
 from nsm.engine.layout import Kernels
 from nsm.native import paths
-from tests.engine.nets import NETS, compiled, images
+from tests.engine.nets import NETS, compiled, images, made
 
 pytestmark = pytest.mark.skipif(native.active() != "native", reason="the C++ kernels are not installed")
 
@@ -24,7 +25,7 @@ def instruction_set(request, monkeypatch):
 def kernel_logits(program, x, inputs, samples, seed=SEED):
     kernels = Kernels(paths.kernels(), program.steps)
     shaped = x.reshape(len(x), *program.image).contiguous()
-    _, logits = kernels.run(
+    *_, logits = kernels.run(
         shaped,
         inputs,
         samples=samples if isinstance(samples, range) else range(samples),
@@ -49,6 +50,19 @@ def test_kernels_are_the_plain_form_bit_for_bit(name):
     )
     assert torch.equal(kernel_logits(program, x, inputs, samples), expected)
     assert len(expected.flatten(0, 1).unique(dim=0)) > 20
+
+
+@pytest.mark.usefixtures("instruction_set")
+def test_the_largest_sums_are_the_plain_forms():
+    # Every neuron of the first layer fires; behind it some neurons have nothing but the largest weight.
+    net, _ = made("wide")
+    with torch.no_grad():
+        net[0].bias.fill_(1e4)
+    program, x, inputs, samples = nsm.compile(net), images("wide", 1), torch.tensor([3]), 5
+    expected = plain.logits(
+        program.steps, x.view(1, *program.image), samples=torch.arange(samples), inputs=inputs, seed=SEED
+    )
+    assert torch.equal(kernel_logits(program, x, inputs, samples), expected)
 
 
 @pytest.mark.skipif("avx512" not in SETS, reason="this processor has no AVX512")

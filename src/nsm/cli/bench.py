@@ -79,6 +79,7 @@ def predict(
     ] = None,
     repeats: Repeats = 7,
     results: Results = None,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Samples per second of a compiled network over its fastest rival's.
@@ -94,20 +95,24 @@ def predict(
     """
     import torch
 
+    from nsm.cli.progress import progress
     from nsm.files import write_atomically
     from nsm.studies import predict_picture, predict_scaling, predict_speed
 
     if picture is not None and not scaling:
         raise typer.BadParameter("--picture needs --scaling: it shows speed over batches, samples and widths")
-    rows = predict_speed.rows(
-        network or tuple(predict_speed.PREDICTORS),
-        batches=batch or (1, 256),
-        threads=threads or (torch.get_num_threads(),),
-        repeats=repeats,
-        samples=samples,
-    )
+    with progress(predict_speed.STUDY, quiet=quiet or as_json) as show_progress:
+        rows = predict_speed.rows(
+            network or tuple(predict_speed.PREDICTORS),
+            batches=batch or (1, 256),
+            threads=threads or (torch.get_num_threads(),),
+            repeats=repeats,
+            samples=samples,
+            progress=show_progress,
+        )
     if scaling:
-        rows += predict_scaling.rows(repeats)
+        with progress("scaling", quiet=quiet or as_json) as show_progress:
+            rows += predict_scaling.rows(repeats, show_progress)
     if picture is not None:
         picture.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(picture, predict_picture.draw(rows))

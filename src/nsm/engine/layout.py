@@ -27,6 +27,7 @@ from nsm.engine.steps import (
     Step,
     area_behind,
     is_residual,
+    largest_square,
     shapes,
     spacing,
     stages,
@@ -73,40 +74,47 @@ class Kernels:
         self._program = extension.Program(layers, self._classes)
 
     def run(
-        self, x: Tensor, inputs: Tensor, *, samples: range, seed: int, keep: bool, instruction_set: str
-    ) -> tuple[Tensor, Tensor | None]:
+        self,
+        x: Tensor,
+        inputs: Tensor | None,
+        *,
+        samples: range,
+        seed: int,
+        keep: bool,
+        instruction_set: str,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Samples of every input, summed up.
 
         Args:
             x: float32 (N, channels, height, width), contiguous.
-            inputs: int64 (N,), contiguous.
+            inputs: int64 (N,), contiguous; None for 0 to N - 1.
             samples: numbers of the S samples; the first is a multiple of 4, since four are drawn together.
             seed: in [0, 2^63).
             keep: whether to return every sample's logits.
             instruction_set: of :func:`nsm.native.paths.instruction_sets`.
 
         Returns:
-            float32 of N probabilities for each class, N entropies, N expected entropies and N mutual
-            informations, one after another; logits (N, S, classes), or None.
+            probabilities (N, classes); entropies, expected entropies and mutual informations (3, N); logits
+            (N, S, classes), or None; all float32.
 
         Raises:
             InputError: if an input is not finite, or so large that the first layer overflows.
         """
         count = x.shape[0]
-        results = torch.empty(count * (self._classes + 3))
+        probabilities, entropies = torch.empty(count, self._classes), torch.empty(3, count)
         logits = torch.empty(count, len(samples), self._classes) if keep else None
         outcome, failed = self._program.run(
             x.data_ptr(),
-            inputs.data_ptr(),
+            0 if inputs is None else inputs.data_ptr(),
             count,
             samples.start,
             len(samples),
             seed,
-            results.data_ptr(),
+            probabilities.data_ptr(),
+            entropies.data_ptr(),
             0 if logits is None else logits.data_ptr(),
             instruction_set,
             torch.get_num_threads(),
-            self._classes,
         )
         if outcome != _DONE:
             what = (
@@ -115,7 +123,7 @@ class Kernels:
                 else "is too large: the first layer overflows"
             )
             raise InputError(failed, what)
-        return results, logits
+        return probabilities, entropies, logits
 
     def _address(self, values: NDArray[Any]) -> int:
         size = values.nbytes
@@ -151,7 +159,8 @@ class Kernels:
             product |= self._varying(step.geometry, numbers)
             inputs = self._input(step, numbers.weights, before)
             return fields | {"kind": "first", "product": product, "input": inputs}
-        product["weights"] = self._address(_packed(step.weights, step.geometry))
+        weights = _packed(step.weights, step.geometry)
+        product |= {"weights": self._address(weights), "narrow": _narrow(weights, 2 * area)}
         # What a residual layer receives is added to as codes.
         if area == 1 and _has_words(step.geometry) and not is_residual(step):
             product |= self._subsets(step)
@@ -169,7 +178,11 @@ class Kernels:
         else:
             averages = arguments.of_averages(step, area)
             product |= self._varying(step.geometry, averages)
-            product["squares"] = self._address(_packed(averages.squares, step.geometry))
+            squared = _packed(averages.squares, step.geometry)
+            product |= {
+                "squares": self._address(squared),
+                "narrow_squares": _narrow(squared, largest_square(area)),
+            }
         return fields | {"kind": "sampled", "product": product, "residual": int(step.residual)}
 
     def _input(self, step: Real | First, weights: NDArray[Any], before: _Fields) -> _Fields:
@@ -215,6 +228,8 @@ class Kernels:
             "offsets": self._address(offsets),
             "group_units": geometry.weight_shape[1],
             "place": where,
+            "narrow": 1,
+            "narrow_squares": 1,
             "words": 0,
             "block": 1,
             **dict.fromkeys(_ADDRESSES),
@@ -311,6 +326,17 @@ def _packed(weights: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
     by_run = weights.transpose(0, 2, 3, 1).reshape(len(weights), runs, -1)
     fours = np.pad(by_run, ((0, 0), (0, 0), (0, -by_run.shape[2] % 4))).reshape(len(weights), runs, -1, 4)
     return _by_group(fours, geometry).transpose(0, 2, 3, 1, 4)
+
+
+def _narrow(packed: NDArray[Any], largest: int) -> int:
+    """How many fours of a run can be summed up pair by pair in 16 bits, whatever the activations.
+
+    Args:
+        packed: weights as :func:`_packed` gives them.
+        largest: what they are multiplied with is at most.
+    """
+    pairs = np.abs(packed.astype(np.int32)).reshape(-1, 2).sum(axis=1)
+    return max(1, (2**15 - 1) // max(1, largest * int(pairs.max())))
 
 
 def _by_window(kinds: NDArray[np.int32], geometry: Geometry, window: Pair) -> NDArray[np.int32]:

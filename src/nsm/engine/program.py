@@ -160,25 +160,26 @@ class Program:
             milliseconds=milliseconds,
         )
 
-    def _checked(self, x: Tensor, inputs: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _checked(self, x: Tensor, inputs: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Contiguous inputs and their indices; refuses what cannot be run."""
         _check_kind(x)
         count = x.shape[0] if x.dim() else 0
         if x.shape[1:] != self.shape or not count:
             wanted = ", ".join(map(str, self.shape))
             raise ValueError(f"x must have shape (B, {wanted}) with B >= 1, got {tuple(x.shape)}")
-        if inputs is None:
-            inputs = torch.arange(count)
-        else:
+        if inputs is not None:
             check_indices(inputs, count)
-        return x.contiguous().view(count, *self.image), inputs.contiguous()
+            inputs = inputs.contiguous()
+        return x.contiguous().view(count, *self.image), inputs
 
-    def _average(self, x: Tensor, inputs: Tensor, *, samples: int, seed: int, votes: bool) -> Prediction:
+    def _average(
+        self, x: Tensor, inputs: Tensor | None, *, samples: int, seed: int, votes: bool
+    ) -> Prediction:
         """A fixed number of samples."""
         extension = paths.kernels()
         if extension is None:
             return self._average_slowly(x, inputs, samples=samples, seed=seed, votes=votes)
-        results, logits = self._laid_out(extension).run(
+        probabilities, entropies, logits = self._laid_out(extension).run(
             x,
             inputs,
             samples=range(samples),
@@ -186,20 +187,20 @@ class Program:
             keep=votes,
             instruction_set=paths.instruction_set(),
         )
-        count, classes = len(x), self.classes
-        entropies = results[count * classes :].view(3, count)
+        entropy, expected_entropy, mutual_information = entropies.unbind()
+        count = len(x)
         return Prediction(
-            probabilities=results[: count * classes].view(count, classes),
-            entropy=entropies[0],
-            expected_entropy=entropies[1],
-            mutual_information=entropies[2],
+            probabilities=probabilities,
+            entropy=entropy,
+            expected_entropy=expected_entropy,
+            mutual_information=mutual_information,
             samples_used=torch.full((count,), samples),
             votes=None if logits is None else logits.softmax(-1),
             reasons=torch.full((count,), Reason.SAMPLES),
         )
 
     def _average_slowly(
-        self, x: Tensor, inputs: Tensor, *, samples: int, seed: int, votes: bool
+        self, x: Tensor, inputs: Tensor | None, *, samples: int, seed: int, votes: bool
     ) -> Prediction:
         """Without kernels: some tens of rows at a time."""
         source = self._source(x, inputs, seed)
@@ -212,7 +213,8 @@ class Program:
         ]
         return over_inputs(parts, samples, Reason.SAMPLES, votes=votes)
 
-    def _source(self, x: Tensor, inputs: Tensor, seed: int) -> ProgramSource:
+    def _source(self, x: Tensor, inputs: Tensor | None, seed: int) -> ProgramSource:
+        inputs = torch.arange(len(x)) if inputs is None else inputs
         extension = paths.kernels()
         kernels = None if extension is None else self._laid_out(extension)
         return ProgramSource(self.steps, kernels, x, inputs=inputs, seed=seed)

@@ -42,7 +42,7 @@ class ProgramSource:
         if self._kernels is None:
             return torch.cat([self._plain(place, samples) for place in places.tolist()])
         try:
-            _, logits = self._kernels.run(
+            *_, logits = self._kernels.run(
                 self._x[places],
                 self._inputs[places],
                 samples=samples,

@@ -47,11 +47,11 @@ class Program:
         offset: int,
         samples: int,
         seed: int,
-        results: int,
+        probabilities: int,
+        entropies: int,
         logits: int,
         instruction_set: str,
         threads: int,
-        classes: int,
     ) -> tuple[int, int]: ...
 
 def limits(*, argument: int, count: int, limit: int, side: int, instruction_set: str) -> None: ...

@@ -286,11 +286,11 @@ Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 offset,
             bool sound = true;
             for (i64 piece = begin; piece < end && sound; ++piece) {
                 const i64 input = piece / plan.pieces, first = piece % plan.pieces * piece_;
+                const i64 index = indices ? indices[input] : input;
                 sound = prepared(scratch, input);
                 for (i64 s = 0; s < length(piece); s += kQuad)
-                    scratch.quads.push_back({(std::uint32_t)indices[input],
-                                             (std::uint32_t)((offset + first + s) / kQuad), scratch.limit(),
-                                             scratch.side()});
+                    scratch.quads.push_back({(std::uint32_t)index, (std::uint32_t)((offset + first + s) / kQuad),
+                                             scratch.limit(), scratch.side()});
             }
             if (!sound) continue;
             pass(plan, scratch, seed);

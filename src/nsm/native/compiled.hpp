@@ -34,9 +34,9 @@ public:
     Compiled(const std::vector<Layer>& layers, std::int64_t classes);
     ~Compiled();
 
-    // Runs `count` inputs x, each with its index in the random streams: samples offset .. offset + samples - 1, where
-    // offset is a multiple of kQuad. Stops at an input that is not finite or whose first layer overflows, and says
-    // which one by `failed`.
+    // Runs `count` inputs x, each with its index in the random streams, its place in x where there are no `indices`:
+    // samples offset .. offset + samples - 1, where offset is a multiple of kQuad. Stops at an input that is not finite or
+    // whose first layer overflows, and says which one by `failed`.
     Outcome run(const float* x, const std::int64_t* indices, std::int64_t count, std::int64_t offset,
                 std::int64_t samples, std::uint64_t seed, const Results& results, const std::string& instruction_set,
                 int threads, std::int64_t& failed) const;

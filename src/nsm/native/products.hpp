@@ -2,28 +2,34 @@
 // instruction set.
 #pragma once
 
-#include "thresholds.hpp"
+#include "firing.hpp"
 
 namespace nsm::NSM_INSTRUCTION_SET {
 namespace {
 
 constexpr int kRows = 2 * kQuad;  // rows of a product computed together
 
-// ---- products: sums over the units of some rows' fields, for the first 16 or all 32 neurons of a panel
+// A neuron's field: runs of contiguous units, their length in fours of units, and how many fours of a run add up to pairs' sums
+// that fit 16 bits.
+struct Field {
+    const i64* offsets;
+    i64 segments, quads, narrow;
+};
+
+// ---- products: sums over the units of some rows' fields, for the first 16 or all 32 neurons of a panel. Codes are unsigned
+// and weights signed; squares of weights unsigned and squares of codes signed.
 
 #if defined(__AVX512VNNI__)
 
-// Codes are unsigned and weights signed; squares of weights unsigned and squares of codes signed.
 template <bool squares, int count, int halves>
-inline void accumulate(const u8* const* rows, const i64* offsets, i64 segments, i64 quads, const void* panel,
-                       i32 (*sums)[kPanel]) {
+inline void accumulate(const u8* const* rows, const Field& field, const void* panel, i32 (*sums)[kPanel]) {
     __m512i total[count][halves];
     for (int r = 0; r < count; ++r)
         for (int h = 0; h < halves; ++h) total[r][h] = _mm512_setzero_si512();
     const u8* w = static_cast<const u8*>(panel);
-    for (i64 s = 0; s < segments; ++s) {
-        const i64 offset = offsets[s];
-        for (i64 q = 0; q < quads; ++q, w += 128) {
+    for (i64 s = 0; s < field.segments; ++s) {
+        const i64 offset = field.offsets[s];
+        for (i64 q = 0; q < field.quads; ++q, w += 128) {
             __m512i weights[halves];
             for (int h = 0; h < halves; ++h) weights[h] = _mm512_load_si512(w + 64 * h);
 #pragma GCC unroll 8
@@ -44,51 +50,67 @@ inline void accumulate(const u8* const* rows, const i64* offsets, i64 segments, 
 
 #elif defined(__AVX2__)
 
-template <bool squares, int count, int halves>
-inline void accumulate(const u8* const* rows, const i64* offsets, i64 segments, i64 quads, const void* panel,
-                       i32 (*sums)[kPanel]) {
+// By hand, as GCC copies every sum and reads weights again for every row, which takes half as many instructions more.
+inline void add_to(__m256i& sum, __m256i x) { asm volatile("vpaddw %1, %0, %0" : "+x"(sum) : "x"(x)); }
+
+inline __m256i loaded(const u8* from) {
+    __m256i x;
+    asm volatile("vmovdqa %1, %0" : "=x"(x) : "m"(*reinterpret_cast<const __m256i*>(from)));
+    return x;
+}
+
+// Four rows, 16 neurons. The two pairs of a four are summed apart in 16 bits, as long as they fit, and then together in 32.
+template <bool squares>
+inline void accumulate_quad(const u8* const* rows, const Field& field, const u8* w, i32 (*sums)[kPanel], int part) {
     const __m256i ones = _mm256_set1_epi16(1);
-    for (int first = 0; first < count; first += 4)
-        for (int part = 0; part < 16 * halves; part += 16) {
-            __m256i low[4], high[4];
-            for (int r = 0; r < 4; ++r) low[r] = high[r] = _mm256_setzero_si256();
-            const u8* w = static_cast<const u8*>(panel) + 4 * part;
-            for (i64 s = 0; s < segments; ++s) {
-                const i64 offset = offsets[s];
-                for (i64 q = 0; q < quads; ++q, w += 128) {
-                    const __m256i w0 = _mm256_load_si256(reinterpret_cast<const __m256i*>(w));
-                    const __m256i w1 = _mm256_load_si256(reinterpret_cast<const __m256i*>(w + 32));
+    bool begun = false;
+    for (i64 s = 0; s < field.segments; ++s) {
+        const i64 offset = field.offsets[s];
+        for (i64 begin = 0; begin < field.quads; begin += field.narrow) {
+            const i64 end = field.quads - begin < field.narrow ? field.quads : begin + field.narrow;
+            __m256i pairs[kQuad][2];
+            for (int r = 0; r < kQuad; ++r) pairs[r][0] = pairs[r][1] = _mm256_setzero_si256();
+            for (i64 q = begin; q < end; ++q, w += 128) {
+                const __m256i weights[2] = {loaded(w), loaded(w + 32)};
 #pragma GCC unroll 4
-                    for (int r = 0; r < 4; ++r) {
-                        i32 four;
-                        std::memcpy(&four, rows[first + r] + offset + 4 * q, sizeof four);
-                        const __m256i x = _mm256_set1_epi32(four);
-                        // Pairs stay below 2^15: codes are at most 128, and squares are bounded for it.
-                        const __m256i p0 = squares ? _mm256_maddubs_epi16(w0, x) : _mm256_maddubs_epi16(x, w0);
-                        const __m256i p1 = squares ? _mm256_maddubs_epi16(w1, x) : _mm256_maddubs_epi16(x, w1);
-                        low[r] = _mm256_add_epi32(low[r], _mm256_madd_epi16(p0, ones));
-                        high[r] = _mm256_add_epi32(high[r], _mm256_madd_epi16(p1, ones));
-                    }
+                for (int r = 0; r < kQuad; ++r) {
+                    i32 four;
+                    std::memcpy(&four, rows[r] + offset + 4 * q, sizeof four);
+                    const __m256i x = _mm256_set1_epi32(four);
+#pragma GCC unroll 2
+                    for (int h = 0; h < 2; ++h)
+                        add_to(pairs[r][h], squares ? _mm256_maddubs_epi16(weights[h], x)
+                                                    : _mm256_maddubs_epi16(x, weights[h]));
                 }
             }
-            for (int r = 0; r < 4; ++r) {
-                _mm256_store_si256(reinterpret_cast<__m256i*>(sums[first + r] + part), low[r]);
-                _mm256_store_si256(reinterpret_cast<__m256i*>(sums[first + r] + part + 8), high[r]);
-            }
+            for (int r = 0; r < kQuad; ++r)
+                for (int h = 0; h < 2; ++h) {
+                    __m256i* to = reinterpret_cast<__m256i*>(sums[r] + part + 8 * h);
+                    const __m256i wide = _mm256_madd_epi16(pairs[r][h], ones);
+                    _mm256_store_si256(to, begun ? _mm256_add_epi32(wide, _mm256_load_si256(to)) : wide);
+                }
+            begun = true;
         }
+    }
+}
+
+template <bool squares, int count, int halves>
+inline void accumulate(const u8* const* rows, const Field& field, const void* panel, i32 (*sums)[kPanel]) {
+    for (int part = 0; part < 16 * halves; part += 16)
+        for (int first = 0; first < count; first += kQuad)
+            accumulate_quad<squares>(rows + first, field, static_cast<const u8*>(panel) + 4 * part, sums + first, part);
 }
 
 #else
 
 template <bool squares, int count, int halves>
-inline void accumulate(const u8* const* rows, const i64* offsets, i64 segments, i64 quads, const void* panel,
-                       i32 (*sums)[kPanel]) {
+inline void accumulate(const u8* const* rows, const Field& field, const void* panel, i32 (*sums)[kPanel]) {
     std::memset(sums, 0, count * sizeof *sums);
     const u8* w = static_cast<const u8*>(panel);
-    for (i64 s = 0; s < segments; ++s)
-        for (i64 q = 0; q < quads; ++q, w += 128)
+    for (i64 s = 0; s < field.segments; ++s)
+        for (i64 q = 0; q < field.quads; ++q, w += 128)
             for (int r = 0; r < count; ++r) {
-                const u8* x = rows[r] + offsets[s] + 4 * q;
+                const u8* x = rows[r] + field.offsets[s] + 4 * q;
                 for (int c = 0; c < 16 * halves; ++c)
                     for (int j = 0; j < 4; ++j)
                         sums[r][c] += (i32)x[j] * (squares ? (i32)w[4 * c + j] : (i32)(i8)w[4 * c + j]);
@@ -129,7 +151,8 @@ struct Tile {
         const bool both = product.panels.valid(panel) > 16;
         const auto run = places == 2 ? (both ? accumulate<squared, 8, 2> : accumulate<squared, 8, 1>)
                                      : (both ? accumulate<squared, 4, 2> : accumulate<squared, 4, 1>);
-        run(rows, product.offsets, product.segments, product.quads, w, sums);
+        const i64 narrow = squared ? product.narrow_squares : product.narrow;
+        run(rows, {product.offsets, product.segments, product.quads, narrow}, w, sums);
     }
 };
 

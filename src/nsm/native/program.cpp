@@ -6,12 +6,19 @@
 
 #include "peak.hpp"
 #include "products.hpp"
-#include "thresholds.hpp"
+#include "firing.hpp"
 
 namespace nsm::NSM_INSTRUCTION_SET {
 namespace {
 
-typedef float Sixteen __attribute__((vector_size(64)));
+// As wide as the registers: GCC takes wider ones through memory.
+#if defined(__AVX512F__)
+typedef float Floats __attribute__((vector_size(64), may_alias));
+#elif defined(__AVX2__)
+typedef float Floats __attribute__((vector_size(32), may_alias));
+#else
+typedef float Floats __attribute__((vector_size(16), may_alias));
+#endif
 
 // The units of a panel's field that are not 0: they add nothing, and pixels often are. Returns how many.
 inline i64 heard(const Input& input, const float* origin, i64 panel, Unit* units) {
@@ -25,22 +32,30 @@ inline i64 heard(const Input& input, const float* origin, i64 panel, Unit* units
     return count;
 }
 
+constexpr i64 kAhead = 16;  // units whose weights are fetched early: no pattern in what is heard
+
 // Every sum in the order of the units, whatever the width of the vectors.
 template <bool squared>
 struct Sums {
-    Sixteen mean[2] = {}, variance[2] = {};
+    alignas(64) float mean[kPanel], variance[kPanel];
 
     Sums(const Input& input, i64 panel, const Unit* units, i64 count) {
+        constexpr int parts = kPanel * sizeof(float) / sizeof(Floats);
+        Floats means[parts] = {}, variances[parts] = {};
         const float* w = input.weights + panel * input.units * kPanel;
         for (i64 j = 0; j < count; ++j) {
             const Unit unit = units[j];
-            for (int i = 0; i < 2; ++i) {
-                Sixteen ws;
-                std::memcpy(&ws, w + unit.index * kPanel + 16 * i, sizeof ws);
-                mean[i] += ws * unit.value;
-                if (squared) variance[i] += ws * ws * unit.square;
+            const float* soon = w + units[j + kAhead < count ? j + kAhead : j].index * kPanel;
+            __builtin_prefetch(soon), __builtin_prefetch(soon + kPanel / 2);
+            const Floats* weights = reinterpret_cast<const Floats*>(w + unit.index * kPanel);
+            for (int i = 0; i < parts; ++i) {
+                const Floats some = weights[i];
+                means[i] += some * unit.value;
+                if (squared) variances[i] += some * some * unit.square;
             }
         }
+        std::memcpy(mean, means, sizeof mean);
+        std::memcpy(variance, variances, sizeof variance);
     }
 };
 
@@ -49,8 +64,8 @@ inline bool arguments_of(const Product& product, i64 panel, const Sums<true>& su
     bool numbers = true;
     for (int c = 0; c < kPanel; ++c) {
         const i64 at = panel * kPanel + c;
-        const float m = sums.mean[c / 16][c % 16] * product.scale[at] + product.shift[at];
-        argument[c] = argument_of(m, sums.variance[c / 16][c % 16] * product.power[at] + product.floor[at]);
+        const float m = sums.mean[c] * product.scale[at] + product.shift[at];
+        argument[c] = argument_of(m, sums.variance[c] * product.power[at] + product.floor[at]);
         numbers &= argument[c] == argument[c];
     }
     return numbers;
@@ -77,7 +92,7 @@ void real(const Input& input, const float* from, void* scratch, const Image& ima
             if (panel % panels.per_group == 0) count = heard(input, origin, panel, units);
             const Sums<false> sums(input, panel, units, count);
             for (i64 c = 0; c < panels.valid(panel); ++c) {
-                const float value = sums.mean[c / 16][c % 16] + product.shift[panel * kPanel + c];
+                const float value = sums.mean[c] + product.shift[panel * kPanel + c];
                 pixel[panels.channel(panel) + c] = input.rectified && value < 0.0f ? 0.0f : value;
             }
         }
@@ -135,9 +150,9 @@ void draw(const Product& product, const Chunk& chunk, const Activations& to) {
 void fire_windows(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to) {
     alignas(64) i32 sums[kRows][kPanel] = {}, squares[kRows][kPanel] = {};
     const i64 members = product.members();
-    for (i64 quad = 0; quad < chunk.quads; ++quad)
-        for (i64 p = 0; p < product.positions(); ++p)
-            for (i64 panel = 0; panel < product.panels.count(); ++panel) {
+    for (i64 panel = 0; panel < product.panels.count(); ++panel)  // whose weights stay in cache
+        for (i64 quad = 0; quad < chunk.quads; ++quad)
+            for (i64 p = 0; p < product.positions(); ++p) {
                 Silence silence[kQuad];
                 const i64 begin = (quad * product.positions() + p) * members, end = begin + members;
                 for (i64 place = begin; place < end; place += 2) {
@@ -161,9 +176,9 @@ void fire(const Product& product, const Chunk& chunk, const Activations& from, c
     if (product.members() > 1) return fire_windows(product, chunk, from, to);
     const i64 places = chunk.quads * product.positions();
     alignas(64) i32 sums[kRows][kPanel] = {}, squares[kRows][kPanel] = {};
-    for (i64 place = 0; place < places; place += 2) {
-        const Tile tile(product, from, place, places);
-        for (i64 panel = 0; panel < product.panels.count(); ++panel) {
+    for (i64 panel = 0; panel < product.panels.count(); ++panel)  // whose weights stay in cache
+        for (i64 place = 0; place < places; place += 2) {
+            const Tile tile(product, from, place, places);
             tile.sum<false>(product, panel, sums);
             if (product.squares) tile.sum<true>(product, panel, squares);
             for (int i = 0; i < tile.places; ++i) {
@@ -176,7 +191,6 @@ void fire(const Product& product, const Chunk& chunk, const Activations& from, c
                         product.panels.valid(panel), z);
             }
         }
-    }
 }
 
 // Squares of codes, ((code - offset) / spacing)^2.

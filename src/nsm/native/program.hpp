@@ -54,6 +54,7 @@ struct Product {
     std::int64_t group_units;         // from one group's first unit to the next group's
     const std::int8_t* weights;       // (panel, run, four, neuron, unit)
     const std::uint8_t* squares;      // w^2 in the same order, or null where the variance does not depend on the input
+    std::int64_t narrow, narrow_squares;  // fours of a run whose sums of pairs fit 16 bits: of codes, of their squares
     const float *scale, *shift;       // argument = sum * scale + shift, one row of panels.padded() for each kind of place
     const std::int32_t* kinds;        // row of scale and shift for each neuron of each position, or null: row 0
     const float *power, *floor;       // variance = sum of squares * power + floor, with `squares`

@@ -57,6 +57,8 @@ Product product_of(const Fields& f) {
         .group_units = f.number("group_units"),
         .weights = f.address<std::int8_t>("weights"),
         .squares = f.address<std::uint8_t>("squares"),
+        .narrow = f.number("narrow"),
+        .narrow_squares = f.number("narrow_squares"),
         .scale = f.address<float>("scale"),
         .shift = f.address<float>("shift"),
         .kinds = f.address<std::int32_t>("kinds"),
@@ -121,11 +123,11 @@ Compiled* create(const nb::list& layers, i64 classes, Compiled* self) {
 
 // (outcome, input): 0 done, 1 the input is not finite, 2 its first layer overflows.
 std::tuple<int, i64> run(const Compiled& self, std::uintptr_t x, std::uintptr_t indices, i64 count, i64 offset,
-                         i64 samples, std::uint64_t seed, std::uintptr_t results, std::uintptr_t logits,
-                         const std::string& instruction_set, int threads, i64 classes) {
-    float* to = reinterpret_cast<float*>(results);
-    float* entropies = to + count * classes;
-    const Results where{to, entropies, entropies + count, entropies + 2 * count, reinterpret_cast<float*>(logits)};
+                         i64 samples, std::uint64_t seed, std::uintptr_t probabilities, std::uintptr_t entropies,
+                         std::uintptr_t logits, const std::string& instruction_set, int threads) {
+    float* each = reinterpret_cast<float*>(entropies);
+    const Results where{reinterpret_cast<float*>(probabilities), each, each + count, each + 2 * count,
+                        reinterpret_cast<float*>(logits)};
     i64 failed = 0;
     const Outcome outcome = self.run(reinterpret_cast<const float*>(x), reinterpret_cast<const i64*>(indices), count,
                                      offset, samples, seed, where, instruction_set, threads, failed);
@@ -140,8 +142,8 @@ void bind_program(nb::module_& m) {
     nb::class_<Compiled>(m, "Program")
         .def("__init__", [](Compiled* self, const nb::list& layers, i64 classes) { create(layers, classes, self); },
              "layers"_a, "classes"_a)
-        .def("run", &run, "x"_a, "indices"_a, "count"_a, "offset"_a, "samples"_a, "seed"_a, "results"_a, "logits"_a,
-             "instruction_set"_a, "threads"_a, "classes"_a, Unlocked());
+        .def("run", &run, "x"_a, "indices"_a, "count"_a, "offset"_a, "samples"_a, "seed"_a, "probabilities"_a,
+             "entropies"_a, "logits"_a, "instruction_set"_a, "threads"_a, Unlocked());
     m.def(
         "limits",
         [](std::uintptr_t argument, i64 count, std::uintptr_t limit, std::uintptr_t side,

@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "program.hpp"
-#include "thresholds.hpp"
+#include "firing.hpp"
 
 namespace nsm::NSM_INSTRUCTION_SET {
 namespace {

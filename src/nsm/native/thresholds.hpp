@@ -1,10 +1,7 @@
-// From sums to samples: the argument of a neuron's firing probability, its threshold, and the comparison with a uniform
-// number. For inclusion in files that are compiled once for each instruction set.
+// From the argument of a neuron's firing probability to its threshold. For inclusion in files that are compiled once for each
+// instruction set.
 #pragma once
 
-#include <cstring>
-
-#include "philox.hpp"
 #include "program.hpp"
 
 namespace nsm::NSM_INSTRUCTION_SET {
@@ -16,8 +13,6 @@ using i64 = std::int64_t;
 using u8 = std::uint8_t;
 using u16 = std::uint16_t;
 using u32 = std::uint32_t;
-
-// ---- from the argument to a threshold
 
 // 2^17 (1 - Phi(y / kArgument)) for y = 2048 k + f, f < 2048: kBase[k] - F (kSlope[k] - F kCurve[k]), F = f / 2048,
 // fitted segment by segment to the smallest largest error.
@@ -47,7 +42,7 @@ inline float argument_of(float mean, float variance) {
     return variance > 0.0f ? mean / __builtin_sqrtf(variance) : sure;
 }
 
-void limits(const float* argument, i64 count, u16* __restrict limit, u16* __restrict side) {
+inline void limits(const float* argument, i64 count, u16* __restrict limit, u16* __restrict side) {
     for (i64 i = 0; i < count; ++i) {
         limit[i] = tail(argument[i]);
         side[i] = argument[i] >= 0.0f ? 1 : 0;
@@ -93,182 +88,6 @@ inline void limit_of(float product, u16& limit, u16& side) {
     side = whole < 65536 ? 1 : 0;
     limit = (u16)whole;
 }
-
-// ---- uniform 16-bit numbers: of neuron e in sample s, half e mod 2 of word s mod 4 of block e div 2
-
-struct Uniforms {
-    alignas(64) u32 words[64];
-
-    Uniforms(const Product& product, const Chunk& chunk, i64 quad, i64 position, i64 panel) {
-        const i64 element = position * product.panels.padded() + panel * kPanel;
-        const Quad& which = chunk.list[quad];
-        philox::sixteen(words, chunk.seed, (u32)(element / 2), which.input, which.number, product.place);
-    }
-
-    const u32* of(i64 sample) const { return words + 16 * sample; }
-};
-
-inline u16 half(const u32* words, i64 lane) { return (u16)(words[lane / 2] >> (lane % 2 * 16)); }
-
-// ---- a panel of neurons: arguments, and who fires
-
-// Of a panel at a position: argument = sum * scale + shift, with `power` over the root of squares * power + floor.
-struct Law {
-    const float *scale, *shift, *power, *floor;
-
-    Law(const Product& product, i64 kind, i64 panel) {
-        const i64 at = panel * kPanel;
-        scale = product.scale + kind * product.panels.padded() + at;
-        shift = product.shift + kind * product.panels.padded() + at;
-        power = product.squares ? product.power + at : nullptr;
-        floor = product.squares ? product.floor + at : nullptr;
-    }
-};
-
-#if defined(__AVX512VNNI__)
-
-struct Arguments {
-    __m512 half[2];
-
-    Arguments(const i32* sums, const i32* squares, const Law& law) {
-        const __m512 zero = _mm512_setzero_ps(), infinity = _mm512_set1_ps(__builtin_inff());
-        for (int i = 0; i < 2; ++i) {
-            const __m512 sum = _mm512_cvtepi32_ps(_mm512_load_si512(sums + 16 * i));
-            const __m512 mean = _mm512_add_ps(_mm512_mul_ps(sum, _mm512_load_ps(law.scale + 16 * i)),
-                                              _mm512_load_ps(law.shift + 16 * i));
-            half[i] = mean;
-            if (!law.power) continue;
-            const __m512 sum2 = _mm512_cvtepi32_ps(_mm512_load_si512(squares + 16 * i));
-            const __m512 variance = _mm512_add_ps(_mm512_mul_ps(sum2, _mm512_load_ps(law.power + 16 * i)),
-                                                  _mm512_load_ps(law.floor + 16 * i));
-            const __mmask16 negative = _mm512_cmp_ps_mask(mean, zero, _CMP_NGE_UQ);
-            const __m512 sure = _mm512_mask_sub_ps(infinity, negative, zero, infinity);
-            half[i] = _mm512_mask_div_ps(sure, _mm512_cmp_ps_mask(variance, zero, _CMP_GT_OQ), mean,
-                                         _mm512_sqrt_ps(variance));
-        }
-    }
-
-    __mmask16 positive(int i) const { return _mm512_cmp_ps_mask(half[i], _mm512_setzero_ps(), _CMP_GE_OQ); }
-
-    // |argument|, rounded.
-    __m512i size(int i) const {
-        return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_abs_ps(half[i]), _mm512_set1_ps(kLargest)));
-    }
-};
-
-// The low halves of 32 numbers.
-inline __m512i narrowed(__m512i first, __m512i second) {
-    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(first)), _mm512_cvtepi32_epi16(second), 1);
-}
-
-typedef __mmask32 Fired;
-
-inline Fired fired(const Arguments& argument, const u32* words) {
-    const __m512i y = narrowed(argument.size(0), argument.size(1));
-    const __mmask32 side = _mm512_kunpackw(argument.positive(1), argument.positive(0));
-    const __m512i k = _mm512_srli_epi16(y, 11), f = _mm512_slli_epi16(y, 5);
-    const __m512i base = _mm512_permutexvar_epi16(k, _mm512_load_si512(kBase));
-    const __m512i slope = _mm512_permutexvar_epi16(k, _mm512_load_si512(kSlope));
-    const __m512i curve = _mm512_permutexvar_epi16(k, _mm512_load_si512(kCurve));
-    const __m512i straight = _mm512_sub_epi16(slope, _mm512_mulhi_epu16(f, curve));
-    const __m512i twice = _mm512_sub_epi16(base, _mm512_mulhi_epu16(f, straight));
-    const __m512i limit = _mm512_avg_epu16(twice, _mm512_setzero_si512());
-    return _mm512_cmplt_epu16_mask(_mm512_load_si512(words), limit) ^ side;
-}
-
-inline Fired fired(const u16* limit, const u16* side, const u32* words) {
-    const __m512i sides = _mm512_load_si512(side);
-    return _mm512_cmplt_epu16_mask(_mm512_load_si512(words), _mm512_load_si512(limit)) ^
-           _mm512_test_epi16_mask(sides, sides);
-}
-
-// P(z = -1) of every neuron of a window, multiplied.
-struct Silence {
-    __m512 half[2] = {_mm512_set1_ps(1.0f), _mm512_set1_ps(1.0f)};
-
-    void add(const Arguments& argument) {
-        for (int i = 0; i < 2; ++i) {
-            const __m512i y = argument.size(i), k = _mm512_srli_epi32(y, 11);
-            const __m512 f = _mm512_cvtepi32_ps(_mm512_and_si512(y, _mm512_set1_epi32(0x7ff)));
-            const auto look = [&](const float* table) {
-                return _mm512_permutex2var_ps(_mm512_load_ps(table), k, _mm512_load_ps(table + 16));
-            };
-            const __m512 rise = _mm512_add_ps(_mm512_mul_ps(look(kBend), f), look(kFall));
-            const __m512 level = _mm512_add_ps(_mm512_mul_ps(rise, f), look(kLevel));
-            const __m512 tail = _mm512_maskz_mov_ps(_mm512_cmplt_epi32_mask(y, _mm512_set1_epi32(65535)), level);
-            const __mmask16 negative = (__mmask16)~argument.positive(i);
-            half[i] = _mm512_mul_ps(half[i], _mm512_mask_sub_ps(tail, negative, _mm512_set1_ps(1.0f), tail));
-        }
-    }
-};
-
-inline Fired fired(const Silence& silence, const u32* words) {
-    __m512i limit[2];
-    for (int i = 0; i < 2; ++i) limit[i] = _mm512_cvtps_epi32(_mm512_mul_ps(silence.half[i], _mm512_set1_ps(65536.0f)));
-    const __m512i all = _mm512_set1_epi32(65536);
-    const __mmask32 ever = _mm512_kunpackw(_mm512_cmplt_epi32_mask(limit[1], all), _mm512_cmplt_epi32_mask(limit[0], all));
-    return _mm512_mask_cmpge_epu16_mask(ever, _mm512_load_si512(words), narrowed(limit[0], limit[1]));
-}
-
-inline void put(Fired fired, i64 valid, u8* to) {
-    const __m256i codes = _mm256_maskz_mov_epi8(fired, _mm256_set1_epi8(2));
-    if (valid == kPanel)
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), codes);
-    else
-        _mm256_mask_storeu_epi8(to, (1u << valid) - 1u, codes);
-}
-
-#else
-
-struct Arguments {
-    float of[kPanel];
-
-    Arguments(const i32* sums, const i32* squares, const Law& law) {
-        for (int c = 0; c < kPanel; ++c) of[c] = (float)sums[c] * law.scale[c] + law.shift[c];
-        if (law.power)
-            for (int c = 0; c < kPanel; ++c) of[c] = argument_of(of[c], (float)squares[c] * law.power[c] + law.floor[c]);
-    }
-};
-
-struct Fired {
-    u8 codes[kPanel];
-};
-
-inline Fired fired(const Arguments& argument, const u32* words) {
-    Fired z;
-    for (int c = 0; c < kPanel; ++c)
-        z.codes[c] = (half(words, c) < tail(argument.of[c])) != (argument.of[c] >= 0.0f) ? 2 : 0;
-    return z;
-}
-
-inline Fired fired(const u16* limit, const u16* side, const u32* words) {
-    Fired z;
-    for (int c = 0; c < kPanel; ++c) z.codes[c] = (half(words, c) < limit[c]) != (side[c] != 0) ? 2 : 0;
-    return z;
-}
-
-// P(z = -1) of every neuron of a window, multiplied.
-struct Silence {
-    float of[kPanel];
-
-    Silence() {
-        for (float& product : of) product = 1.0f;
-    }
-
-    void add(const Arguments& argument) {
-        for (int c = 0; c < kPanel; ++c) of[c] *= silent(argument.of[c]);
-    }
-};
-
-inline Fired fired(const Silence& silence, const u32* words) {
-    u16 limit[kPanel], side[kPanel];
-    for (int c = 0; c < kPanel; ++c) limit_of(silence.of[c], limit[c], side[c]);
-    return fired(limit, side, words);
-}
-
-inline void put(const Fired& fired, i64 valid, u8* to) { std::memcpy(to, fired.codes, (std::size_t)valid); }
-
-#endif
 
 }  // namespace
 }  // namespace nsm::NSM_INSTRUCTION_SET

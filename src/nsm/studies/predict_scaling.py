@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from nsm.studies.memory import forget_peak, peak_mib, resident_mib
-from nsm.studies.predict_speed import OURS, PREDICTORS, Case, case, measured
-from nsm.studies.timing import row
+from nsm.studies.predict_speed import OURS, PREDICTORS, Case, case, measured, rounds
+from nsm.studies.timing import counted, row
 
 RIVALS = ("torch, dropout", "onnxruntime int8, first layer once")
 _NETWORK = "mlp"
@@ -24,12 +24,13 @@ WIDTHS = (128, 256, 512, 1024, 2048)
 MEMORY = (_SAMPLES, 10_000)  # samples of each input
 
 
-def rows(repeats: int = 7) -> list[dict[str, Any]]:
+def rows(repeats: int = 7, progress: Callable[[int, int], object] | None = None) -> list[dict[str, Any]]:
     """Samples per second of 784-300-300-300-10 over batches, samples and threads, and of other widths, beside
     two rivals.
 
     Args:
         repeats: measurements of each side, >= 1.
+        progress: called with the number of rounds of measurements done and of all.
 
     Returns:
         Rows as :func:`nsm.studies.predict_speed.measured` gives them, named by what is changed (``sweep``)
@@ -38,8 +39,10 @@ def rows(repeats: int = 7) -> list[dict[str, Any]]:
         a hundred times as many.
     """
     found = []
-    for sweep, (values, reference, made) in _sweeps().items():
-        swept = measured([made(value) for value in values], repeats)
+    sweeps = _sweeps()
+    after_round = counted(progress, len(sweeps) * rounds(repeats))
+    for sweep, (values, reference, made) in sweeps.items():
+        swept = measured([made(value) for value in values], repeats, after_round)
         rates = {value: entry["ours"] for value, entry in zip(values, swept, strict=True)}
         for value, entry in zip(values, swept, strict=True):
             entry |= {"name": f"{sweep}-{value}", "sweep": sweep, "value": value}

@@ -20,7 +20,7 @@ from nsm import models, native, nn, predict
 from nsm.engine import Program, compile, count  # noqa: A004
 from nsm.engine.steps import Pool
 from nsm.studies import ceiling, predictors
-from nsm.studies.timing import in_turn, on_threads, row
+from nsm.studies.timing import counted, in_turn, on_threads, row
 
 STUDY = "speed-predict"
 OURS = "program"
@@ -125,6 +125,7 @@ def rows(
     threads: Sequence[int] = (1,),
     repeats: int = 7,
     samples: int = 100,
+    progress: Callable[[int, int], object] | None = None,
 ) -> list[dict[str, Any]]:
     """Samples per second of a compiled network over those of the fastest of its rivals.
 
@@ -138,6 +139,7 @@ def rows(
         threads: numbers of threads, of all sides alike.
         repeats: measurements of each side, >= 1.
         samples: Monte Carlo samples of each input.
+        progress: called with the number of rounds of measurements done and of all.
 
     Returns:
         Rows as :func:`measured` gives them; for ``mlp`` and a batch of 1 also how long one decision takes.
@@ -149,15 +151,24 @@ def rows(
         if network not in PREDICTORS:
             raise ValueError(f"network must be one of {', '.join(PREDICTORS)}, got {network!r}")
     found = []
-    for used, network, batch in itertools.product(threads, networks, batches):
+    asked_for = list(itertools.product(threads, networks, batches))
+    after_round = counted(progress, len(asked_for) * rounds(repeats))
+    for used, network, batch in asked_for:
         asked = case(network, batch, widths=PREDICTORS[network], samples=samples, threads=used)
-        found += measured([asked], repeats)
+        found += measured([asked], repeats, after_round)
         if (network, batch) == ("mlp", 1):
             found.append(_decision(asked, found[-1]["rival"], repeats))
     return found
 
 
-def measured(cases: Sequence[Case], repeats: int) -> list[dict[str, Any]]:
+def rounds(repeats: int) -> int:
+    """How many :func:`measured` takes: two that find who is far behind, one to warm up, those that count."""
+    return repeats + 3
+
+
+def measured(
+    cases: Sequence[Case], repeats: int, after_round: Callable[[], object] | None = None
+) -> list[dict[str, Any]]:
     """One row for each case, all sides of all of them measured in turn.
 
     A row has the rates in samples per second (``all``), of them the program's (``ours``) and the fastest
@@ -166,9 +177,10 @@ def measured(cases: Sequence[Case], repeats: int) -> list[dict[str, Any]]:
     (``multiply_adds_per_second``, all threads together), ``share`` what part of it was reached. Lookups can
     go beyond what multiplications can. ``memory_share`` is the part of the memory's bandwidth
     (``memory_bytes_per_second``, a copy) that it takes to read weights and inputs once for every call.
+    ``after_round`` is called behind each of :func:`rounds`.
     """
     sides = [(number, name) for number, asked in enumerate(cases) for name in asked.sides]
-    once = in_turn([cases[number].call(name) for number, name in sides], 1)
+    once = in_turn([cases[number].call(name) for number, name in sides], 1, after_round)
     seconds = [dict[str, float]() for _ in cases]
     for (number, name), taken in zip(sides, once, strict=True):
         seconds[number][name] = taken
@@ -179,7 +191,7 @@ def measured(cases: Sequence[Case], repeats: int) -> list[dict[str, Any]]:
     ]
     limits = [limit for used in sorted({asked.threads for asked in cases}) for limit in _limits(used)]
     calls = [cases[number].call(name, times) for number, name, times in kept]
-    medians = in_turn([*calls, *(limit.call for limit in limits)], repeats)
+    medians = in_turn([*calls, *(limit.call for limit in limits)], repeats, after_round)
     for (number, name, times), taken in zip(kept, medians, strict=False):
         seconds[number][name] = taken / times
     rates = [limit.amount / taken for limit, taken in zip(limits, medians[len(kept) :], strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,8 +12,13 @@ from typing import Any
 import torch
 
 
-def in_turn(sides: Sequence[Callable[[], object]], repeats: int) -> list[float]:
-    """Median seconds of each side over ``repeats`` rounds, after one that does not count."""
+def in_turn(
+    sides: Sequence[Callable[[], object]], repeats: int, after_round: Callable[[], object] | None = None
+) -> list[float]:
+    """Median seconds of each side over ``repeats`` rounds, after one that does not count.
+
+    ``after_round`` is called behind each of them.
+    """
     taken: list[list[float]] = [[] for _ in sides]
     for turn in range(repeats + 1):
         for side, times in zip(sides, taken, strict=True):
@@ -20,7 +26,20 @@ def in_turn(sides: Sequence[Callable[[], object]], repeats: int) -> list[float]:
             side()
             if turn:
                 times.append(time.perf_counter() - started)
+        if after_round is not None:
+            after_round()
     return [median(times) for times in taken]
+
+
+def counted(progress: Callable[[int, int], object] | None, total: int) -> Callable[[], None]:
+    """What tells ``progress`` (done, total), one more done with each call."""
+    done = itertools.count(1)
+
+    def one_more() -> None:
+        if progress is not None:
+            progress(next(done), total)
+
+    return one_more
 
 
 @contextmanager
