@@ -176,7 +176,7 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> bytes:
         _line(left, shown, "settled_percent", SOFT, "settled", style=":")
         left.set_ylim(0, 102)
         left.set_title(f"Decisions on {most} recordings (%)")
-        left.legend(loc="lower right")
+        left.legend(loc="best")
         _line(right, shown, "samples", NSM, "")
         right.set_ylim(bottom=0)
         right.set_title("Samples of a decision, mean")
