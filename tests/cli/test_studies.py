@@ -188,9 +188,7 @@ def test_an_error_is_one_line(nsm, tmp_path, command, answer):
     assert answer in result.stderr
 
 
-# The published network on 64 x 64 pixels takes minutes where the processor has no AVX512.
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_comparison_on_gestures_runs_and_continues(nsm, tmp_path):
     picture = tmp_path / "gestures.png"
     command = ("reproduce", "dvsgesture", "--quick", "--runs", tmp_path, "--picture", picture, "--json")
