@@ -9,9 +9,9 @@ import torch
 import nsm
 from nsm.engine import Program, plain
 from nsm.engine.steps import Classifier
-from nsm.inference import MarginNoise, sequential
+from nsm.inference import sequential
 from tests.engine.nets import compiled, images
-from tests.inference.test_settling import settle
+from tests.inference.test_settling import assert_settled_one_by_one
 
 CONFIDENCE, MOST = 0.9, 30
 FIELDS = ("probabilities", "entropy", "expected_entropy", "mutual_information", "samples_used", "reasons")
@@ -39,15 +39,7 @@ def test_it_is_a_loop_that_ends_when_the_test_says_so(case):
         program.steps, x.view(12, *program.image), samples=torch.arange(MOST), inputs=inputs, seed=8
     )
     got = program.predict(x, confidence=CONFIDENCE, max_samples=MOST, seed=8, inputs=inputs)
-    for i, one in enumerate(logits):
-        used, _, reason = settle(one, CONFIDENCE, MarginNoise())
-        assert int(got.samples_used[i]) == used
-        assert nsm.Reason(int(got.reasons[i])) is reason
-        votes = one[:used].softmax(-1)
-        torch.testing.assert_close(got.probabilities[i], votes.mean(0), rtol=1e-5, atol=1e-6)
-        own = torch.special.entr(votes).sum(-1).mean()
-        torch.testing.assert_close(got.expected_entropy[i], own, rtol=1e-4, atol=1e-6)
-    assert got.votes is None
+    assert_settled_one_by_one(got, logits, CONFIDENCE)
     assert got.reasons.tolist().count(nsm.Reason.SETTLED) > 0
     assert len(set(got.samples_used.tolist())) > 3
 

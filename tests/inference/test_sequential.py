@@ -11,7 +11,7 @@ import nsm
 from nsm.inference import sequential
 from nsm.inference.settling import MarginNoise
 from tests.inference.nets import NETS, exact, pixels, rectifiers
-from tests.inference.test_settling import settle
+from tests.inference.test_settling import assert_settled_one_by_one
 
 CONFIDENCE, MOST = 0.9, 40
 FLOATS = ("probabilities", "entropy", "expected_entropy", "mutual_information")
@@ -39,15 +39,7 @@ def test_it_is_a_loop_that_ends_when_the_test_says_so(kind: str) -> None:
     net, x, inputs = clear(kind), pixels(30), torch.arange(100, 130)
     logits = obvious_logits(net, x, MOST, 8, inputs)
     got = nsm.predict(net, x, confidence=CONFIDENCE, max_samples=MOST, seed=8, inputs=inputs)
-    for i, one in enumerate(logits):
-        used, _, reason = settle(one, CONFIDENCE, MarginNoise())
-        assert int(got.samples_used[i]) == used
-        assert nsm.Reason(int(got.reasons[i])) is reason
-        votes = one[:used].softmax(-1)
-        torch.testing.assert_close(got.probabilities[i], votes.mean(0), rtol=1e-5, atol=1e-6)
-        own = torch.special.entr(votes).sum(-1).mean()
-        torch.testing.assert_close(got.expected_entropy[i], own, rtol=1e-4, atol=1e-6)
-    assert got.votes is None
+    assert_settled_one_by_one(got, logits, CONFIDENCE)
     reasons = got.reasons.tolist()
     assert 0 < reasons.count(nsm.Reason.SETTLED) < 30
     assert len(set(got.samples_used.tolist())) > 3

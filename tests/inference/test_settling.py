@@ -133,6 +133,19 @@ def settle(logits: Tensor, confidence: float, noise: MarginNoise) -> tuple[int, 
     return len(logits), lead, nsm.Reason.LIMIT
 
 
+def assert_settled_one_by_one(got: nsm.Prediction, logits: Tensor, confidence: float) -> None:
+    """That each answer is the one by the definition, for logits (N, S, C) under the default law."""
+    for i, one in enumerate(logits):
+        used, _, reason = settle(one, confidence, MarginNoise())
+        assert int(got.samples_used[i]) == used
+        assert nsm.Reason(int(got.reasons[i])) is reason
+        votes = one[:used].softmax(-1)
+        torch.testing.assert_close(got.probabilities[i], votes.mean(0), rtol=1e-5, atol=1e-6)
+        own = torch.special.entr(votes).sum(-1).mean()
+        torch.testing.assert_close(got.expected_entropy[i], own, rtol=1e-4, atol=1e-6)
+    assert got.votes is None
+
+
 def test_margins_follow_the_definition() -> None:
     torch.manual_seed(0)
     logits = torch.randn(40, 60, 4) + 2.0 * torch.randn(40, 1, 4)

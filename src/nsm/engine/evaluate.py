@@ -11,7 +11,7 @@ from torch import Tensor
 from nsm import random
 from nsm.engine.program import Program
 from nsm.inference import Evaluation, MarginNoise, Prediction
-from nsm.inference.checks import SAMPLES, check_fixed, check_samples, check_sequential, checked_noise
+from nsm.inference.checks import check_sequential, checked_noise, fixed_samples
 from nsm.inference.evaluate import score
 
 if TYPE_CHECKING:
@@ -48,9 +48,7 @@ def evaluate(
         ValueError: if an argument has a wrong value, or the program does not fit the images.
     """
     if confidence is None:
-        check_fixed(max_samples, noise)
-        samples = SAMPLES if samples is None else samples
-        check_samples(samples)
+        samples = fixed_samples(samples, max_samples, noise)
     else:
         max_samples = check_sequential(confidence, max_samples, samples)
         noise = checked_noise(noise)

@@ -18,13 +18,11 @@ from nsm.engine.steps import Shape, Step, shapes
 from nsm.inference import MarginNoise, Prediction, Reason
 from nsm.inference.checks import (
     MAX_SAMPLES,
-    SAMPLES,
-    check_fixed,
     check_improving,
     check_indices,
-    check_samples,
     check_sequential,
     checked_noise,
+    fixed_samples,
 )
 from nsm.inference.prediction import over_inputs, over_samples, part_of
 from nsm.inference.sequential import improving, settle
@@ -108,9 +106,7 @@ class Program:
             ValueError: if an argument has a wrong shape or value or does not go with another.
         """
         if confidence is None:
-            check_fixed(max_samples, noise)
-            samples = SAMPLES if samples is None else samples
-            check_samples(samples)
+            samples = fixed_samples(samples, max_samples, noise)
             x, inputs = self._checked(x, inputs)
             return self._average(x, inputs, samples=samples, seed=random.resolve_seed(seed), votes=votes)
         max_samples = check_sequential(confidence, max_samples, samples, votes=votes)

@@ -63,11 +63,14 @@ def check_improving(confidence: object, max_samples: object, milliseconds: objec
         raise ValueError(f"milliseconds must be > 0, got {milliseconds}")
 
 
-def check_fixed(max_samples: object, noise: object) -> None:
-    """Refuse what goes with a confidence only."""
+def fixed_samples(samples: int | None, max_samples: object, noise: object) -> int:
+    """The number of samples without a confidence, 100 for None; refuses what goes with one only."""
     for name, value in (("max_samples", max_samples), ("noise", noise)):
         if value is not None:
             raise ValueError(f"{name} must be given with a confidence only, got {value!r} without one")
+    samples = SAMPLES if samples is None else samples
+    check_samples(samples)
+    return samples
 
 
 def checked_noise(noise: object) -> MarginNoise:

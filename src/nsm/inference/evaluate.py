@@ -11,13 +11,11 @@ from torch import Tensor, nn
 
 from nsm import measures, random
 from nsm.inference.checks import (
-    SAMPLES,
-    check_fixed,
     check_inputs,
     check_net,
-    check_samples,
     check_sequential,
     checked_noise,
+    fixed_samples,
     memory_bytes,
 )
 from nsm.inference.curve import Curve, CurvePoint
@@ -123,9 +121,7 @@ def evaluate(
     device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
     predicted: Callable[..., Prediction]
     if confidence is None:
-        check_fixed(max_samples, noise)
-        samples = SAMPLES if samples is None else samples
-        check_samples(samples)
+        samples = fixed_samples(samples, max_samples, noise)
         samples = samples if is_stochastic(net) else 1
         predicted = partial(
             predict_in_passes,

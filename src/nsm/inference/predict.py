@@ -7,14 +7,12 @@ from torch import Tensor, nn
 
 from nsm import random
 from nsm.inference.checks import (
-    SAMPLES,
-    check_fixed,
     check_indices,
     check_inputs,
     check_net,
-    check_samples,
     check_sequential,
     checked_noise,
+    fixed_samples,
     memory_bytes,
 )
 from nsm.inference.passes import PassSize, evaluation_mode
@@ -103,9 +101,7 @@ def predict(
     check_indices(inputs, len(x))
     bound = memory_bytes(memory_mib)
     if confidence is None:
-        check_fixed(max_samples, noise)
-        samples = SAMPLES if samples is None else samples
-        check_samples(samples)
+        samples = fixed_samples(samples, max_samples, noise)
         samples = samples if is_stochastic(net) else 1
         size = PassSize(bound, samples, x.device)
         seed = random.resolve_seed(seed)

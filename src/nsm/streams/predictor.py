@@ -14,13 +14,11 @@ from nsm.data.events import Events, TimeFrames
 from nsm.engine import Program
 from nsm.inference import MarginNoise, Prediction
 from nsm.inference.checks import (
-    SAMPLES,
-    check_fixed,
     check_inputs,
     check_net,
-    check_samples,
     check_sequential,
     checked_noise,
+    fixed_samples,
 )
 from nsm.inference.passes import MIB, PassSize
 from nsm.inference.predict import predict_in_passes
@@ -154,9 +152,7 @@ def _decider(
     seed: int,
 ) -> Decide:
     if confidence is None:
-        check_fixed(max_samples, noise)
-        samples = SAMPLES if samples is None else samples
-        check_samples(samples)
+        samples = fixed_samples(samples, max_samples, noise)
     else:
         max_samples = check_sequential(confidence, max_samples, samples)
         noise = checked_noise(noise)
