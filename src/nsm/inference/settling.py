@@ -42,10 +42,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
+from scipy.special import stdtrit
 from torch import Tensor
 
 from nsm.inference.margins import Standing
-from nsm.inference.student import critical_value
 
 LOOKS = 8  # single ones; those after them would be given next to nothing
 _FACTOR_SHARE = 0.5
@@ -121,5 +121,5 @@ def critical_ratio(n: int, least_odds: float, noise: MarginNoise) -> float:
     if n > LOOKS:
         return ratio
     level, dof = 2.0 ** -(n + 1) / least_odds, noise.dof + n - 1.0
-    squared = critical_value(level, dof) ** 2
+    squared = float(stdtrit(dof, level)) ** 2
     return min(ratio, n * squared / (dof + squared))
