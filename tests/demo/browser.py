@@ -39,7 +39,11 @@ def serving(folder: Path, *arguments: str) -> Iterator[str]:
     site.mkdir(exist_ok=True)
     (site / "sitecustomize.py").write_text(_AUDIT)
     (folder / "audit").touch()
-    environment = os.environ | {"NSM_AUDIT": str(folder / "audit"), "PYTHONPATH": str(site)}
+    environment = os.environ | {
+        "NSM_AUDIT": str(folder / "audit"),
+        "PYTHONPATH": str(site),
+        "PYTHONFAULTHANDLER": "1",
+    }
     command = [sys.executable, "-c", "from nsm.cli import main; main()", "demo", "--port", "0", "--quiet"]
     with (folder / "errors").open("w") as errors:
         process = subprocess.Popen(
@@ -56,6 +60,8 @@ def serving(folder: Path, *arguments: str) -> Iterator[str]:
             found = re.search(r"http://127\.0\.0\.1:\d+/", line)
             assert found, f"no address in {line!r}: {(folder / 'errors').read_text()}"
             yield found[0]
+            ended = process.poll()
+            assert ended is None, f"the server ended with {ended}: {(folder / 'errors').read_text()}"
         finally:
             process.terminate()
             process.wait(timeout=PATIENCE)
