@@ -23,6 +23,25 @@ def test_philox_gives_its_published_vectors(counter: list[int], key: list[int], 
     assert random.philox4x32(torch.tensor(counter), torch.tensor(key)).tolist() == result
 
 
+# What Random123's own ars4x32 gives at seven rounds for the counters and keys of its known answers.
+ARS = [
+    ([0, 0, 0, 0], [0, 0, 0, 0], [0xDACF61FF, 0xC45798F3, 0x113C7EEB, 0x101E27F3]),
+    ([0xFFFFFFFF] * 4, [0xFFFFFFFF] * 4, [0xFBAAFF1F, 0xBB547EF9, 0x13D8CD78, 0x7AAA969B]),
+    (
+        [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+        [0xA4093822, 0x299F31D0, 0x082EFA98, 0xEC4E6C89],
+        [0xD1DF87AF, 0xF67D43BA, 0x4F66AFDB, 0x393DCB2D],
+    ),
+]
+
+
+@pytest.mark.parametrize(("counter", "key", "result"), ARS)
+def test_ars_gives_what_random123_gives(counter: list[int], key: list[int], result: list[int]) -> None:
+    assert random.ars4x32(torch.tensor(counter), torch.tensor(key)).tolist() == result
+    together = random.ars4x32(torch.tensor([counter, [1, 2, 3, 4]]), torch.tensor(key))
+    assert together[0].tolist() == result
+
+
 def test_a_word_sits_where_the_layout_says() -> None:
     seed, sample, index = 0x1234_5678_9ABC, 7, 11
     where = random.place(layer=3, use=2, purpose=random.Purpose.UNIT)

@@ -4,9 +4,10 @@ A draw is a pure function of (seed, layer, use, purpose, sample index, input ind
 carried from one draw to the next, so batch size, order of evaluation, threads and processes cannot change a
 sample.
 
-Generator: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
+Generator: Philox4x32-10, and in compiled networks ARS4x32-7, rounds of the AES, which processors have
+instructions for (both: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
 
-Layout of one block of four 32-bit words:
+Layout of one block of four 32-bit words of Philox:
 
     key     = (seed mod 2^32, seed div 2^32)
     counter = (block, input index, sample index, layer << 16 | use << 4 | purpose)
@@ -18,6 +19,7 @@ consecutive elements without a shuffle.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from enum import IntEnum
 
@@ -28,6 +30,8 @@ _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
+_ARS_ROUNDS = 7
+_ARS_WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)  # added to the halves of the key after each round
 _GROUP, _LANES = 64, 16
 
 MAX_SEED = 2**63 - 1
@@ -75,6 +79,63 @@ def philox4x32(counter: Tensor, key: Tensor) -> Tensor:
     return torch.stack((c0, c1, c2, c3), dim=-1)
 
 
+def ars4x32(counter: Tensor, key: Tensor) -> Tensor:
+    """ARS4x32-7, elementwise over leading dimensions: rounds of the AES (FIPS 197) whose keys are a Weyl
+    sequence.
+
+    Args:
+        counter: int64, shape (..., 4), 32-bit words, the lowest first.
+        key: int64, shape (4,), 32-bit words.
+
+    Returns:
+        int64, shape (..., 4): four words in [0, 2^32).
+    """
+    mixed, substituted = _aes_tables()
+    words = [int(word) for word in key]
+    halves = [words[0] | words[1] << 32, words[2] | words[3] << 32]
+    state = counter ^ key
+    for step in range(1, _ARS_ROUNDS + 1):
+        last = step == _ARS_ROUNDS
+        columns = []
+        for column in range(4):
+            total = torch.zeros_like(state[..., 0])
+            for row in range(4):  # the table is that of row 0; those of the others are it, turned
+                byte = state[..., (column + row) % 4] >> 8 * row & 0xFF
+                if last:
+                    total = total ^ substituted[byte] << 8 * row
+                else:
+                    turned = mixed[byte] << 8 * row
+                    total = total ^ (turned & _MASK) ^ (turned >> 32)
+            columns.append(total)
+        halves = [(half + weyl) % 2**64 for half, weyl in zip(halves, _ARS_WEYL, strict=True)]
+        round_key = torch.tensor([half >> shift & _MASK for half in halves for shift in (0, 32)])
+        state = torch.stack(columns, dim=-1) ^ round_key
+    return state
+
+
+@functools.cache
+def _aes_tables() -> tuple[Tensor, Tensor]:
+    """Of each byte: the column (2 S, S, S, 3 S) that it adds to, the lowest byte first, and S, its
+    substitute; both int64 (256,).
+    """
+
+    def doubled(byte: int) -> int:
+        return byte << 1 ^ (0x11B if byte & 0x80 else 0)
+
+    substitutes = [0x63] * 256
+    # 3 generates the field; 0xF6 is its inverse.
+    power = inverse = 1
+    for _ in range(255):
+        turned = inverse | inverse << 8
+        substitutes[power] = 0x63 ^ (turned ^ turned >> 4 ^ turned >> 5 ^ turned >> 6 ^ turned >> 7) & 0xFF
+        power ^= doubled(power)
+        for shift in (1, 2, 4):
+            inverse ^= inverse << shift & 0xFF
+        inverse ^= 0x09 if inverse & 0x80 else 0
+    columns = [doubled(s) | s << 8 | s << 16 | (doubled(s) ^ s) << 24 for s in substitutes]
+    return torch.tensor(columns), torch.tensor(substitutes)
+
+
 def place(layer: int = 0, use: int = 0, purpose: Purpose = Purpose.FIRE) -> int:
     """The fourth counter word: which layer draws, at which of its uses in one pass, and for what.
 
@@ -110,11 +171,12 @@ def words(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:
 
 
 def halves(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:
-    """``count`` 16-bit numbers for every row, two to a word and four samples to a block: what a compiled
-    network draws.
+    """``count`` 16-bit numbers for every row, eight to a block of ARS: what a compiled network draws.
 
-    Element ``e`` of sample ``s`` is half ``e mod 2`` (the lower first) of word ``s mod 4`` of the block with
-    the counter (e div 2, input index, s div 4, where).
+    A group of 32 elements takes four blocks. Element ``e``, number k = e mod 32 of its group, is half
+    4 (k div 16) + k mod 4 (the lowest first) of the block with the key (seed mod 2^32, seed div 2^32, 0, 0)
+    and the counter (4 (e div 32) + (k mod 16) div 4, input index, sample index, where): the order in which
+    32-bit lanes of two vectors lie when they are packed to 16 bits.
 
     Args:
         seed: int64 scalar, in [0, 2^63).
@@ -125,12 +187,13 @@ def halves(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:
     Returns:
         int64, shape (R, count), values in [0, 2^16).
     """
-    blocks = torch.arange(-(-count // 2)).expand(len(rows), -1)
+    blocks = torch.arange(-(-count // 32) * 4).expand(len(rows), -1)
     sample, index = rows[:, :1].expand_as(blocks), rows[:, 1:].expand_as(blocks)
-    counter = torch.stack((blocks, index, sample // 4, torch.full_like(blocks, where)), dim=-1)
-    drawn = philox4x32(counter, torch.stack((seed & _MASK, (seed >> 32) & _MASK)))
-    word = drawn.gather(-1, (sample % 4)[..., None])
-    return torch.cat((word & 0xFFFF, word >> 16), dim=-1).flatten(1)[:, :count]
+    counter = torch.stack((blocks, index, sample, torch.full_like(blocks, where)), dim=-1)
+    key = torch.stack((seed & _MASK, seed >> 32 & _MASK, torch.tensor(0), torch.tensor(0)))
+    drawn = ars4x32(counter, key)
+    halves = torch.stack((drawn & 0xFFFF, drawn >> 16), dim=-1)
+    return halves.view(len(rows), -1, 4, 2, 4).transpose(2, 3).flatten(1)[:, :count]
 
 
 def planes(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:

@@ -159,22 +159,21 @@ def test_layers_samples_inputs_and_seeds_draw_apart():
     assert not torch.equal(logits, other)
 
 
-def test_halves_are_those_of_the_philox_blocks():
-    # The blocks of Random123's known answers: counter and key all zeros.
-    drawn = [
-        random.halves(torch.tensor(0), torch.tensor([[sample, 0]]), 2, 0)[0].tolist() for sample in range(4)
-    ]
-    words = [low | high << 16 for low, high in drawn]
-    assert words == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
+def test_halves_are_those_of_the_blocks():
+    # The block of Random123's answer: counter and key all zeros.
+    drawn = random.halves(torch.tensor(0), torch.tensor([[0, 0]]), 20, 0)[0].tolist()
+    halves = drawn[:4] + drawn[16:]
+    words = [low | high << 16 for low, high in zip(halves[::2], halves[1::2], strict=True)]
+    assert words == [0xDACF61FF, 0xC45798F3, 0x113C7EEB, 0x101E27F3]
 
 
 def test_halves_at_large_coordinates():
     rows = torch.tensor([[2**32 - 1, 2**32 - 2], [6, 11]])
     where = random.place(3, 1, random.Purpose.PROGRAM)
-    drawn = random.halves(torch.tensor(SEED), rows, 5, where)
+    drawn = random.halves(torch.tensor(SEED), rows, 70, where)
+    key = torch.tensor([SEED & 0xFFFFFFFF, SEED >> 32, 0, 0])
     for row, (sample, index) in enumerate(rows.tolist()):
-        for element in range(5):
-            counter = torch.tensor([element // 2, index, sample // 4, where])
-            key = torch.tensor([SEED & 0xFFFFFFFF, SEED >> 32])
-            word = int(random.philox4x32(counter, key)[sample % 4])
-            assert int(drawn[row, element]) == word >> 16 * (element % 2) & 0xFFFF
+        for element in (0, 3, 4, 15, 16, 31, 32, 47, 48, 69):
+            block, half = 4 * (element // 32) + element % 16 // 4, 4 * (element % 32 // 16) + element % 4
+            word = int(random.ars4x32(torch.tensor([block, index, sample, where]), key)[half // 2])
+            assert int(drawn[row, element]) == word >> 16 * (half % 2) & 0xFFFF

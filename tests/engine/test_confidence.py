@@ -27,7 +27,7 @@ def case(request):
     """A program whose logits lie far enough apart for some inputs to be settled, and inputs."""
     *steps, last = compiled(request.param).steps
     assert isinstance(last, Classifier)
-    program = Program((*steps, replace(last, scale=30.0 * last.scale)), vector=request.param == "vectors")
+    program = Program((*steps, replace(last, scale=15.0 * last.scale)), vector=request.param == "vectors")
     return program, images(request.param, 12)
 
 

@@ -36,9 +36,11 @@ from nsm.engine.steps import (
 _ALIGNMENT = 64
 _DONE, _NOT_FINITE = 0, 1
 _Fields = dict[str, Any]
-_ADDRESSES = ("weights", "squares", "kinds", "scale", "shift", "power", "floor", "subsets", "lines")
+_WEIGHTS = ("weights", "squares", "tiles", "square_tiles", "subsets")
+_ADDRESSES = (*_WEIGHTS, "kinds", "scale", "shift", "power", "floor", "lines")
 _WORD = 16  # neurons in a number of bits
 _CUTS = ((0, 6), (6, 11), (11, 16))  # of a word: the bits that a table is for
+_TILE = 64  # units of a run that are multiplied together where there is AMX
 _BLOCKS = (32, 16)  # words whose sums are made in 16 bits: of 16 they always fit
 
 
@@ -65,6 +67,7 @@ class Kernels:
 
     def __init__(self, extension: ModuleType, steps: Sequence[Step]) -> None:
         self._arrays: list[NDArray[Any]] = []  # what the kernels have addresses of
+        self._tiles = "amx" in extension.instruction_sets()
         self._classes = shapes(steps[-1])[1][0]
         layers = []
         staged = stages(steps)
@@ -160,7 +163,7 @@ class Kernels:
             inputs = self._input(step, numbers.weights, before)
             return fields | {"kind": "first", "product": product, "input": inputs}
         weights = _packed(step.weights, step.geometry)
-        product |= {"weights": self._address(weights), "narrow": _narrow(weights, 2 * area)}
+        product |= {"narrow": _narrow(weights, 2 * area), **self._both(weights, "weights", "tiles")}
         # What a residual layer receives is added to as codes.
         if area == 1 and _has_words(step.geometry) and not is_residual(step):
             product |= self._subsets(step)
@@ -180,10 +183,18 @@ class Kernels:
             product |= self._varying(step.geometry, averages)
             squared = _packed(averages.squares, step.geometry)
             product |= {
-                "squares": self._address(squared),
                 "narrow_squares": _narrow(squared, largest_square(area)),
+                **self._both(squared, "squares", "square_tiles"),
             }
         return fields | {"kind": "sampled", "product": product, "residual": int(step.residual)}
+
+    def _both(self, packed: NDArray[Any], name: str, tiles: str) -> _Fields:
+        """Packed weights, and for tiles, whose runs are filled up, the same with zeros behind."""
+        fields = {name: self._address(packed)}
+        if self._tiles:
+            whole = np.pad(packed, [(0, 0), (0, 0), (0, -packed.shape[2] % (_TILE // 4)), (0, 0), (0, 0)])
+            fields[tiles] = self._address(whole) if whole.shape != packed.shape else fields[name]
+        return fields
 
     def _input(self, step: Real | First, weights: NDArray[Any], before: _Fields) -> _Fields:
         """What a layer on real inputs has beside its product."""
@@ -225,6 +236,7 @@ class Kernels:
             "window_x": window[1],
             "segments": len(offsets),
             "quads": -(-length // 4),
+            "blocks": -(-length // _TILE),
             "offsets": self._address(offsets),
             "group_units": geometry.weight_shape[1],
             "place": where,
@@ -252,7 +264,8 @@ class Kernels:
         if reader is not None and not isinstance(reader, Pool):
             top, left, bottom, right = reader.geometry.padding
         row = (left + width + right) * channels
-        size = -(-(top + height + bottom) * row // _ALIGNMENT) * _ALIGNMENT
+        # An odd number of lines: the same place of several samples does not compete for one part of a cache.
+        size = (-(-(top + height + bottom) * row // _ALIGNMENT) | 1) * _ALIGNMENT
         return {
             "height": height,
             "width": width,

@@ -9,6 +9,9 @@
 namespace nsm {
 
 #if defined(NSM_X86)
+namespace amx {
+extern const ProgramKernels program_kernels;
+}
 namespace avx512 {
 extern const ProgramKernels program_kernels;
 extern const BitKernels bit_kernels;
@@ -28,6 +31,7 @@ using i64 = std::int64_t;
 constexpr i64 kCache = 512 * 1024;  // bytes of activations that stay near the core
 constexpr i64 kLongest = 128;       // samples in a piece
 constexpr i64 kRows = 1024;         // samples in a chunk: more gain nothing
+constexpr i64 kTileRows = 32;       // samples that tiles take together
 constexpr i64 kLeastPlaces = 8;     // lines of samples that a table must be used for
 constexpr i64 kShares = 4;          // chunks for each thread, so that all end at about the same time
 constexpr i64 kWave = 4096;         // pieces whose sums are kept at a time
@@ -38,8 +42,11 @@ i64 aligned(i64 bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignme
 
 const ProgramKernels& named(const std::string& name) {
 #if defined(NSM_X86)
-    if (name == "avx512" && __builtin_cpu_supports("avx512vnni")) return avx512::program_kernels;
-    if (name == "avx512" || name == "avx2") return avx2::program_kernels;
+    if (name == "amx") return amx::program_kernels;
+    if (name == "avx512" && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("vaes"))
+        return avx512::program_kernels;
+    if ((name == "avx512" || name == "avx2") && __builtin_cpu_supports("aes")) return avx2::program_kernels;
+    if (name == "avx512" || name == "avx2") return portable::program_kernels;
 #endif
     if (name != "portable") throw std::invalid_argument("instruction set " + name + " is not one this processor has");
     return portable::program_kernels;
@@ -76,7 +83,7 @@ struct Compiled::Plan {
         pieces = (samples + self.piece_ - 1) / self.piece_;
         const i64 all = count * pieces, length = std::min(self.piece_, (samples + kQuad - 1) / kQuad * kQuad);
         const i64 share = std::max<i64>(1, all / (threads * kShares));
-        const i64 rows = bits && self.may_be_bits(0) ? self.rows_ : self.piece_;
+        const i64 rows = kernels.tiles ? self.tall_ : bits && self.may_be_bits(0) ? self.rows_ : self.piece_;
         together = std::min({rows / length, self.inputs_, threads > 1 ? share : all});
         const i64 lines = (together * length + kLanes - 1) / kLanes;
         for (std::size_t i = 0; bits && i + 1 < self.layers_.size(); ++i) {
@@ -109,7 +116,7 @@ struct Compiled::Scratch {
         const std::vector<Layer>& layers = self.layers_;
         const Input& first = layers.front().input;
         const Product& last = layers.back().product;
-        const i64 rows = self.rows_;
+        const i64 rows = (std::max(self.rows_, self.tall_) + kTileRows - 1) / kTileRows * kTileRows;
         elements = first.product.elements();
         std::vector<i64> places;
         i64 size = 0;
@@ -174,8 +181,9 @@ Compiled::Compiled(const std::vector<Layer>& layers, i64 classes) : classes_(cla
     };
     piece_ = fitting(codes, kLongest);
     rows_ = std::max(piece_, fitting(fewest, kRows));
+    tall_ = std::max({piece_, fitting((codes + 1) / 2, kRows), kTileRows});
     const i64 thresholds = layers_.front().product.elements() * 2 * (i64)sizeof(std::uint16_t);
-    inputs_ = std::clamp(kCache / thresholds, rows_ / piece_, rows_ / kQuad);
+    inputs_ = std::clamp(kCache / thresholds, std::max(rows_, tall_) / piece_, std::max(rows_, tall_) / kQuad);
 }
 
 Compiled::~Compiled() = default;

@@ -54,7 +54,8 @@ private:
     std::vector<Layer> reals_, layers_;  // in front of the first stochastic layer, and from there on
     std::int64_t classes_;
     std::int64_t piece_;         // samples of an input whose sums are made together
-    std::int64_t rows_, inputs_;  // samples and inputs that a chunk has at most
+    std::int64_t rows_, tall_;   // samples that a chunk has at most: as bits; for tiles
+    std::int64_t inputs_;        // inputs that it has at most
     // Kept from one call to the next: fresh memory costs more than the work on it.
     mutable std::mutex guard_;
     mutable std::vector<std::unique_ptr<Scratch>> idle_;

@@ -6,6 +6,11 @@
 #include <stdexcept>
 #include <thread>
 
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace nsm {
 
 #if defined(NSM_X86)
@@ -22,25 +27,49 @@ extern const Kernels kernels;
 
 namespace {
 
+// Linux lets a process use tiles once it has asked for their registers.
+bool tiles_allowed() {
+#if defined(NSM_X86) && defined(__linux__)
+    constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM
+    return __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") &&
+           syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+#else
+    return false;
+#endif
+}
+
 constexpr std::int64_t kWorthAThread = 32768;  // elements; fewer take less time than starting a thread
 constexpr std::int64_t kColumns = 256, kInputBlocks = 16;
 
-std::vector<const Kernels*> supported() {
-    std::vector<const Kernels*> found;
+// An instruction set and the loops that run on it.
+struct Supported {
+    std::string name;
+    const Kernels* kernels;
+};
+
+std::vector<Supported> supported() {
+    std::vector<Supported> found;
 #if defined(NSM_X86)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl"))
-        found.push_back(&avx512::kernels);
-    if (__builtin_cpu_supports("avx2")) found.push_back(&avx2::kernels);
+        __builtin_cpu_supports("avx512vl")) {
+        // Compiled networks alone have loops for tiles.
+        if (__builtin_cpu_supports("avx512vnni") && tiles_allowed()) found.push_back({"amx", &avx512::kernels});
+        found.push_back({"avx512", &avx512::kernels});
+    }
+    if (__builtin_cpu_supports("avx2")) found.push_back({"avx2", &avx2::kernels});
 #endif
-    found.push_back(&portable::kernels);
+    found.push_back({"portable", &portable::kernels});
     return found;
 }
 
+const std::vector<Supported>& all_supported() {
+    static const std::vector<Supported> all = supported();
+    return all;
+}
+
 const Kernels& named(const std::string& name) {
-    static const std::vector<const Kernels*> all = supported();
-    for (const Kernels* kernels : all)
-        if (name == kernels->name) return *kernels;
+    for (const Supported& set : all_supported())
+        if (name == set.name) return *set.kernels;
     throw std::invalid_argument("instruction set " + name + " is not one this processor has");
 }
 
@@ -102,7 +131,7 @@ void draw(const Job& job, void (*loop)(const Job&, std::int64_t, std::int64_t, f
 
 std::vector<std::string> instruction_sets() {
     std::vector<std::string> names;
-    for (const Kernels* kernels : supported()) names.emplace_back(kernels->name);
+    for (const Supported& set : all_supported()) names.push_back(set.name);
     return names;
 }
 

@@ -4,24 +4,47 @@
 
 #include <cstring>
 
-#include "philox.hpp"
+#include "ars.hpp"
 #include "thresholds.hpp"
 
 namespace nsm::NSM_INSTRUCTION_SET {
 namespace {
 
-// Uniform 16-bit numbers of a panel in four samples: of neuron e in sample s, half e mod 2 of word s mod 4 of block e div 2.
+// Which of a panel's 32 uniform numbers is neuron k's. Four neurons of each half in turn: so are 32-bit lanes when two vectors
+// are packed to 16.
+constexpr i64 drawn(i64 k) { return 8 * (k % 16 / 4) + 4 * (k / 16) + k % 4; }
+
+// Uniform 16-bit numbers of a panel in four samples, eight to a block.
 struct Uniforms {
     alignas(64) u32 words[64];
 
-    Uniforms(const Product& product, const Chunk& chunk, i64 quad, i64 position, i64 panel) {
-        const i64 element = position * product.panels.padded() + panel * kPanel;
-        const Quad& which = chunk.list[quad];
-        philox::sixteen(words, chunk.seed, (u32)(element / 2), which.input, which.number, product.place);
-    }
-
     const u32* of(i64 sample) const { return words + 16 * sample; }
 };
+
+// What a layer draws for a chunk.
+class Stream {
+public:
+    Stream(const Product& product, const Chunk& chunk) : product_(product), chunk_(chunk), keys_(chunk.seed) {}
+
+    Uniforms at(i64 quad, i64 position, i64 panel) const {
+        const i64 element = position * product_.panels.padded() + panel * kPanel;
+        const Quad& which = chunk_.list[quad];
+        Uniforms drawn;
+        ars::sixteen(drawn.words, keys_, (u32)(element / 8), which.input, (u32)kQuad * which.number, product_.place);
+        return drawn;
+    }
+
+private:
+    const Product& product_;
+    const Chunk& chunk_;
+    ars::Keys keys_;
+};
+
+// Where the neurons of a panel lie, in the first sample of a quad.
+inline u8* neurons(const Activations& to, const Product& product, i64 quad, i64 position, i64 panel) {
+    const i64 pixel = to.image.at(position / product.width, position % product.width);
+    return to.codes + kQuad * quad * to.image.size + pixel + product.panels.channel(panel);
+}
 
 // Of a panel at a position: argument = sum * scale + shift, with `power` over the root of squares * power + floor.
 struct Law {
@@ -40,7 +63,7 @@ struct Law {
 }  // namespace nsm::NSM_INSTRUCTION_SET
 
 // Each defines, for a panel: Arguments, from its sums; Silence, the product of P(z = -1) over the neurons of a window; fired(), who
-// fires by arguments, by a window's silence, or by thresholds that are given; put(), which writes that as codes.
+// fires by arguments, by a window's silence, or by thresholds that are given in the order of uniform numbers; put(), which writes that as codes.
 #if defined(__AVX512VNNI__)
 #include "firing_avx512.hpp"
 #elif defined(__AVX2__)

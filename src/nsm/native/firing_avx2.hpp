@@ -81,16 +81,14 @@ struct Arguments {
     }
 };
 
-// 16 neurons in order.
-inline __m256i in_order(__m256i packed) { return _mm256_permute4x64_epi64(packed, 0xd8); }
-
 struct Fired {
     __m256i codes;
 
-    // From 16-bit masks: of uniform numbers that are not below the limit, and of the neurons that fire for those that are.
+    // From 16-bit masks in the order of uniform numbers, in which vectors 0 and 2, 1 and 3 are when packed: of uniform numbers that are not below the limit, and of the neurons that fire for those that are.
     Fired(const __m256i (&above)[2], const __m256i (&below)[2]) {
         const __m256i fired = _mm256_packs_epi16(_mm256_xor_si256(above[0], below[0]), _mm256_xor_si256(above[1], below[1]));
-        codes = _mm256_and_si256(in_order(fired), _mm256_set1_epi8(2));
+        const __m256i order = _mm256_setr_epi32(0, 4, 2, 6, 1, 5, 3, 7);
+        codes = _mm256_and_si256(_mm256_permutevar8x32_epi32(fired, order), _mm256_set1_epi8(2));
     }
 };
 
@@ -101,10 +99,10 @@ inline __m256i not_below(__m256i uniform, __m256i limit) {
 inline Fired fired(const Arguments& argument, const u32* words) {
     __m256i y[2], k[2], below[2], above[2];
     for (int i = 0; i < 2; ++i) {
-        y[i] = in_order(_mm256_packus_epi32(argument.size(2 * i), argument.size(2 * i + 1)));
+        y[i] = _mm256_packus_epi32(argument.size(i), argument.size(i + 2));
         k[i] = _mm256_srli_epi16(y[i], 11);
-        below[i] = in_order(_mm256_packs_epi32(_mm256_castps_si256(argument.negative(2 * i)),
-                                               _mm256_castps_si256(argument.negative(2 * i + 1))));
+        below[i] = _mm256_packs_epi32(_mm256_castps_si256(argument.negative(i)),
+                                      _mm256_castps_si256(argument.negative(i + 2)));
     }
     const Lookup look(_mm256_packus_epi16(k[0], k[1]));
     __m256i base[2], slope[2], curve[2];
@@ -157,12 +155,12 @@ inline Fired fired(const Silence& silence, const u32* words) {
     for (int i = 0; i < 2; ++i) {
         __m256i limit[2], all[2];
         for (int j = 0; j < 2; ++j) {
-            limit[j] = _mm256_cvtps_epi32(_mm256_mul_ps(silence.part[2 * i + j], _mm256_set1_ps(65536.0f)));
+            limit[j] = _mm256_cvtps_epi32(_mm256_mul_ps(silence.part[i + 2 * j], _mm256_set1_ps(65536.0f)));
             all[j] = _mm256_cmpeq_epi32(limit[j], _mm256_set1_epi32(65536));
         }
         // Of the limit 65536 becomes 65535, which one uniform number is not below.
-        above[i] = not_below(load(words + 8 * i), in_order(_mm256_packus_epi32(limit[0], limit[1])));
-        never[i] = _mm256_and_si256(above[i], in_order(_mm256_packs_epi32(all[0], all[1])));
+        above[i] = not_below(load(words + 8 * i), _mm256_packus_epi32(limit[0], limit[1]));
+        never[i] = _mm256_and_si256(above[i], _mm256_packs_epi32(all[0], all[1]));
     }
     return {above, never};
 }

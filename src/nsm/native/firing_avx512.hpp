@@ -29,20 +29,20 @@ struct Arguments {
 
     // |argument|, rounded.
     __m512i size(int i) const {
-        return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_abs_ps(half[i]), _mm512_set1_ps(kLargest)));
+        constexpr int kSmallerMagnitude = 0b1010;
+        return _mm512_cvtps_epi32(_mm512_range_ps(half[i], _mm512_set1_ps(kLargest), kSmallerMagnitude));
     }
 };
 
-// The low halves of 32 numbers.
-inline __m512i narrowed(__m512i first, __m512i second) {
-    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(first)), _mm512_cvtepi32_epi16(second), 1);
-}
-
+// Bits in the order of uniform numbers: two vectors that are packed to 16-bit lanes are in it.
 typedef __mmask32 Fired;
 
+inline Fired negative(__m512i first, __m512i second) { return _mm512_movepi16_mask(_mm512_packs_epi32(first, second)); }
+
 inline Fired fired(const Arguments& argument, const u32* words) {
-    const __m512i y = narrowed(argument.size(0), argument.size(1));
-    const __mmask32 side = _mm512_kunpackw(argument.positive(1), argument.positive(0));
+    const __m512i y = _mm512_packus_epi32(argument.size(0), argument.size(1));
+    // An argument of 0 is +0: no sum of products of whole numbers is -0.
+    const Fired below = negative(_mm512_castps_si512(argument.half[0]), _mm512_castps_si512(argument.half[1]));
     const __m512i k = _mm512_srli_epi16(y, 11), f = _mm512_slli_epi16(y, 5);
     const __m512i base = _mm512_permutexvar_epi16(k, _mm512_load_si512(kBase));
     const __m512i slope = _mm512_permutexvar_epi16(k, _mm512_load_si512(kSlope));
@@ -50,7 +50,7 @@ inline Fired fired(const Arguments& argument, const u32* words) {
     const __m512i straight = _mm512_sub_epi16(slope, _mm512_mulhi_epu16(f, curve));
     const __m512i twice = _mm512_sub_epi16(base, _mm512_mulhi_epu16(f, straight));
     const __m512i limit = _mm512_avg_epu16(twice, _mm512_setzero_si512());
-    return _mm512_cmplt_epu16_mask(_mm512_load_si512(words), limit) ^ side;
+    return _mm512_cmpge_epu16_mask(_mm512_load_si512(words), limit) ^ below;
 }
 
 inline Fired fired(const u16* limit, const u16* side, const u32* words) {
@@ -83,12 +83,13 @@ inline Fired fired(const Silence& silence, const u32* words) {
     __m512i limit[2];
     for (int i = 0; i < 2; ++i) limit[i] = _mm512_cvtps_epi32(_mm512_mul_ps(silence.half[i], _mm512_set1_ps(65536.0f)));
     const __m512i all = _mm512_set1_epi32(65536);
-    const __mmask32 ever = _mm512_kunpackw(_mm512_cmplt_epi32_mask(limit[1], all), _mm512_cmplt_epi32_mask(limit[0], all));
-    return _mm512_mask_cmpge_epu16_mask(ever, _mm512_load_si512(words), narrowed(limit[0], limit[1]));
+    const Fired ever = negative(_mm512_sub_epi32(limit[0], all), _mm512_sub_epi32(limit[1], all));
+    return _mm512_mask_cmpge_epu16_mask(ever, _mm512_load_si512(words), _mm512_packus_epi32(limit[0], limit[1]));
 }
 
 inline void put(Fired fired, i64 valid, u8* to) {
-    const __m256i codes = _mm256_maskz_mov_epi8(fired, _mm256_set1_epi8(2));
+    const __m256i mixed = _mm256_maskz_mov_epi8(fired, _mm256_set1_epi8(2));
+    const __m256i codes = _mm256_permutevar8x32_epi32(mixed, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
     if (valid == kPanel)
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), codes);
     else

@@ -4,7 +4,8 @@
 namespace nsm::NSM_INSTRUCTION_SET {
 namespace {
 
-inline u16 half(const u32* words, i64 lane) { return (u16)(words[lane / 2] >> (lane % 2 * 16)); }
+// The uniform number of a neuron.
+inline u16 half(const u32* words, i64 neuron) { return (u16)(words[drawn(neuron) / 2] >> (neuron % 2 * 16)); }
 
 struct Arguments {
     float of[kPanel];
@@ -29,7 +30,7 @@ inline Fired fired(const Arguments& argument, const u32* words) {
 
 inline Fired fired(const u16* limit, const u16* side, const u32* words) {
     Fired z;
-    for (int c = 0; c < kPanel; ++c) z.codes[c] = (half(words, c) < limit[c]) != (side[c] != 0) ? 2 : 0;
+    for (int c = 0; c < kPanel; ++c) z.codes[c] = (half(words, c) < limit[drawn(c)]) != (side[drawn(c)] != 0) ? 2 : 0;
     return z;
 }
 
@@ -48,7 +49,7 @@ struct Silence {
 
 inline Fired fired(const Silence& silence, const u32* words) {
     u16 limit[kPanel], side[kPanel];
-    for (int c = 0; c < kPanel; ++c) limit_of(silence.of[c], limit[c], side[c]);
+    for (int c = 0; c < kPanel; ++c) limit_of(silence.of[c], limit[drawn(c)], side[drawn(c)]);
     return fired(limit, side, words);
 }
 

@@ -8,7 +8,7 @@ import os
 from types import ModuleType
 
 VARIABLE = "NSM_KERNELS"
-CHOICES = ("auto", "portable", "avx2", "avx512", "off")
+CHOICES = ("auto", "portable", "avx2", "avx512", "amx", "off")
 
 _log = logging.getLogger(__name__)
 

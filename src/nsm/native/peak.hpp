@@ -2,12 +2,30 @@
 // each instruction set.
 #pragma once
 
+#if defined(__AMX_INT8__)
+#include "tiles.hpp"
+#else
 #include "products.hpp"
+#endif
 
 namespace nsm::NSM_INSTRUCTION_SET {
 namespace {
 
-#if defined(__AVX512VNNI__)
+#if defined(__AMX_INT8__)
+
+constexpr i64 kRound = 4 * kTall * kTall * kDeep;  // multiply-adds
+
+inline void multiply_add(i64 rounds) {
+    const Tiles tiles;
+    for (i64 round = 0; round < rounds; ++round) {
+        _tile_dpbusd(0, 4, 6);
+        _tile_dpbusd(1, 4, 7);
+        _tile_dpbusd(2, 5, 6);
+        _tile_dpbusd(3, 5, 7);
+    }
+}
+
+#elif defined(__AVX512VNNI__)
 
 constexpr i64 kChains = 16;  // sums that do not wait for each other
 

@@ -5,8 +5,11 @@
 #include <cstring>
 
 #include "peak.hpp"
-#include "products.hpp"
-#include "firing.hpp"
+#if defined(__AMX_INT8__)
+#include "tiles.hpp"
+#else
+#include "rows.hpp"
+#endif
 
 namespace nsm::NSM_INSTRUCTION_SET {
 namespace {
@@ -117,80 +120,31 @@ bool first(const Input& input, const float* from, void* scratch, u16* limit, u16
                 numbers &= arguments_of(product, panel, Sums<true>(input, panel, units, count), argument);
                 const i64 element = p * panels.padded() + panel * kPanel;
                 if (members == 1)
-                    limits(argument, kPanel, limit + element, side + element);
+                    for (i64 c = 0; c < kPanel; ++c)
+                        limits(argument + c, 1, limit + element + drawn(c), side + element + drawn(c));
                 else
                     for (int c = 0; c < kPanel; ++c) silence[panel * kPanel + c] *= silent(argument[c]);
             }
         }
-        for (i64 i = 0; members > 1 && i < panels.padded(); ++i)
-            limit_of(silence[i], limit[p * panels.padded() + i], side[p * panels.padded() + i]);
+        for (i64 i = 0; members > 1 && i < panels.padded(); ++i) {
+            const i64 at = p * panels.padded() + i / kPanel * kPanel + drawn(i % kPanel);
+            limit_of(silence[i], limit[at], side[at]);
+        }
     }
     return numbers;
 }
 
-// Where the neurons of a panel lie, in the first sample of a quad.
-inline u8* neurons(const Activations& to, const Product& product, i64 quad, i64 position, i64 panel) {
-    const i64 pixel = to.image.at(position / product.width, position % product.width);
-    return to.codes + kQuad * quad * to.image.size + pixel + product.panels.channel(panel);
-}
-
 void draw(const Product& product, const Chunk& chunk, const Activations& to) {
+    const Stream stream(product, chunk);
     for (i64 quad = 0; quad < chunk.quads; ++quad)
         for (i64 p = 0; p < product.positions(); ++p)
             for (i64 panel = 0; panel < product.panels.count(); ++panel) {
-                const Uniforms uniforms(product, chunk, quad, p, panel);
+                const Uniforms uniforms = stream.at(quad, p, panel);
                 const i64 element = p * product.panels.padded() + panel * kPanel, valid = product.panels.valid(panel);
                 const u16 *limit = chunk.list[quad].limit + element, *side = chunk.list[quad].side + element;
                 u8* z = neurons(to, product, quad, p, panel);
                 for (int s = 0; s < kQuad; ++s, z += to.image.size) put(fired(limit, side, uniforms.of(s)), valid, z);
             }
-}
-
-// Windows of several neurons, each window drawn as one: a quad of samples at a time.
-void fire_windows(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to) {
-    alignas(64) i32 sums[kRows][kPanel] = {}, squares[kRows][kPanel] = {};
-    const i64 members = product.members();
-    for (i64 panel = 0; panel < product.panels.count(); ++panel)  // whose weights stay in cache
-        for (i64 quad = 0; quad < chunk.quads; ++quad)
-            for (i64 p = 0; p < product.positions(); ++p) {
-                Silence silence[kQuad];
-                const i64 begin = (quad * product.positions() + p) * members, end = begin + members;
-                for (i64 place = begin; place < end; place += 2) {
-                    const Tile tile(product, from, place, end);
-                    tile.sum<false>(product, panel, sums);
-                    if (product.squares) tile.sum<true>(product, panel, squares);
-                    for (int i = 0; i < tile.places; ++i) {
-                        const Law law(product, product.kind(p, place + i - begin), panel);
-                        for (int s = 0; s < kQuad; ++s)
-                            silence[s].add(Arguments(sums[kQuad * i + s], squares[kQuad * i + s], law));
-                    }
-                }
-                const Uniforms uniforms(product, chunk, quad, p, panel);
-                u8* z = neurons(to, product, quad, p, panel);
-                for (int s = 0; s < kQuad; ++s, z += to.image.size)
-                    put(fired(silence[s], uniforms.of(s)), product.panels.valid(panel), z);
-            }
-}
-
-void fire(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to) {
-    if (product.members() > 1) return fire_windows(product, chunk, from, to);
-    const i64 places = chunk.quads * product.positions();
-    alignas(64) i32 sums[kRows][kPanel] = {}, squares[kRows][kPanel] = {};
-    for (i64 panel = 0; panel < product.panels.count(); ++panel)  // whose weights stay in cache
-        for (i64 place = 0; place < places; place += 2) {
-            const Tile tile(product, from, place, places);
-            tile.sum<false>(product, panel, sums);
-            if (product.squares) tile.sum<true>(product, panel, squares);
-            for (int i = 0; i < tile.places; ++i) {
-                const i64 quad = tile.quad[i], position = tile.position[i];
-                const Law law(product, product.kind(position, 0), panel);
-                const Uniforms uniforms(product, chunk, quad, position, panel);
-                u8* z = neurons(to, product, quad, position, panel);
-                for (int s = 0; s < kQuad; ++s, z += to.image.size)
-                    put(fired(Arguments(sums[kQuad * i + s], squares[kQuad * i + s], law), uniforms.of(s)),
-                        product.panels.valid(panel), z);
-            }
-        }
 }
 
 // Squares of codes, ((code - offset) / spacing)^2.
@@ -236,22 +190,6 @@ void add(const Pool& pool, const Chunk& chunk, const Activations& from, const Ac
         }
 }
 
-void classify(const Product& product, const Chunk& chunk, const Activations& from, float* logits) {
-    alignas(64) i32 sums[kRows][kPanel] = {};
-    const i64 padded = product.panels.padded();
-    for (i64 quad = 0; quad < chunk.quads; quad += 2) {
-        const Tile tile(product, from, quad, chunk.quads);
-        for (i64 panel = 0; panel < product.panels.count(); ++panel) {
-            tile.sum<false>(product, panel, sums);
-            const float *scale = product.scale + panel * kPanel, *shift = product.shift + panel * kPanel;
-            for (int r = 0; r < kQuad * tile.places; ++r) {
-                float* to = logits + (kQuad * quad + r) * padded + panel * kPanel;
-                for (int c = 0; c < kPanel; ++c) to[c] = (float)sums[r][c] * scale[c] + shift[c];
-            }
-        }
-    }
-}
-
 // ---- softmax
 
 constexpr float kLog2E = 1.44269504f;
@@ -276,19 +214,20 @@ inline float exponential(float x) {
 }
 
 void average(float* logits, i64 stride, i64 samples, i64 classes, double* sums) {
+    constexpr i64 lanes = 16;
     double totals = 1.0;
     for (i64 sample = 0; sample < samples; ++sample) {
         float* l = logits + sample * stride;
         float largest = l[0];
         for (i64 c = 1; c < classes; ++c) largest = l[c] > largest ? l[c] : largest;
         float total = 0.0f, weighted = 0.0f;
-        for (i64 begin = 0; begin < stride; begin += kPanel) {
-            alignas(64) float below[kPanel], powers[kPanel];
-            for (i64 c = 0; c < kPanel; ++c) {
+        for (i64 begin = 0; begin < classes; begin += lanes) {
+            alignas(64) float below[lanes], powers[lanes];
+            for (i64 c = 0; c < lanes; ++c) {
                 below[c] = largest - l[begin + c];
                 l[begin + c] = powers[c] = exponential(-below[c]);
             }
-            const i64 count = classes - begin < kPanel ? classes - begin : kPanel;
+            const i64 count = classes - begin < lanes ? classes - begin : lanes;
             for (i64 c = 0; c < count; ++c) total += powers[c], weighted += powers[c] * below[c];
         }
         const float inverse = 1.0f / total;
@@ -307,8 +246,13 @@ void average(float* logits, i64 stride, i64 samples, i64 classes, double* sums) 
 
 #define NSM_TEXT(x) #x
 #define NSM_NAME(x) NSM_TEXT(x)
+#if defined(__AMX_INT8__)
+constexpr bool kTiles = true;
+#else
+constexpr bool kTiles = false;
+#endif
 extern const ProgramKernels program_kernels;
 const ProgramKernels program_kernels{
-    NSM_NAME(NSM_INSTRUCTION_SET), spread, real, first, draw, fire, pool, add, classify, average, limits, multiply_adds};
+    NSM_NAME(NSM_INSTRUCTION_SET), kTiles, spread, real, first, draw, fire, pool, add, classify, average, limits, multiply_adds};
 
 }  // namespace nsm::NSM_INSTRUCTION_SET

@@ -54,6 +54,9 @@ struct Product {
     std::int64_t group_units;         // from one group's first unit to the next group's
     const std::int8_t* weights;       // (panel, run, four, neuron, unit)
     const std::uint8_t* squares;      // w^2 in the same order, or null where the variance does not depend on the input
+    const std::int8_t* tiles;          // weights with runs filled up to 64 units, or null where there is no AMX
+    const std::uint8_t* square_tiles;  // the same of squares
+    std::int64_t blocks;               // of 64 units in a run
     std::int64_t narrow, narrow_squares;  // fours of a run whose sums of pairs fit 16 bits: of codes, of their squares
     const float *scale, *shift;       // argument = sum * scale + shift, one row of panels.padded() for each kind of place
     const std::int32_t* kinds;        // row of scale and shift for each neuron of each position, or null: row 0
@@ -153,6 +156,7 @@ NSM_INLINE std::int64_t bit_scratch(const Product& product) {
 
 struct ProgramKernels {
     const char* name;
+    bool tiles;  // whether many samples are multiplied together
     // One input x, (channels, height, width), as an image with margins, which are left as they are.
     void (*spread)(const Image& image, bool binarize, const float* x, float* to);
     // A deterministic layer, from image to image. scratch: input.scratch() bytes, as below.

@@ -182,14 +182,24 @@ inline void collect(const Product& product, i64 place, const u16* sums, i32 (*to
 
 // ---- activations
 
+// The low halves of 32 numbers.
+inline __m512i narrowed(__m512i first, __m512i second) {
+    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(first)), _mm512_cvtepi32_epi16(second), 1);
+}
+
+// Bits in the order of neurons.
+inline u32 in_order(Fired fired) { return _pext_u32(fired, 0x0f0f0f0fu) | _pext_u32(fired, 0xf0f0f0f0u) << 16; }
+
 // What the neurons of a panel do in the samples of a line.
 struct Line {
-    alignas(64) u32 fired[kLanes] = {};
+    alignas(64) Fired fired[kLanes] = {};
 
     void store(const Product& product, const Chunk& chunk, const Activations& to, i64 group, i64 position, i64 panel) const {
         if (to.bits) {
             u16* line = to.bits + (group * lines_of(to.image) + position * lines_of_pixel(to.image) + 2 * panel) * kLanes;
-            const __m512i first = _mm512_load_si512(fired), second = _mm512_load_si512(fired + 16);
+            alignas(64) u32 ordered[kLanes];
+            for (i64 s = 0; s < kLanes; ++s) ordered[s] = in_order(fired[s]);
+            const __m512i first = _mm512_load_si512(ordered), second = _mm512_load_si512(ordered + 16);
             _mm512_store_si512(line, narrowed(first, second));
             _mm512_store_si512(line + kLanes, narrowed(_mm512_srli_epi32(first, 16), _mm512_srli_epi32(second, 16)));
             return;
@@ -210,13 +220,14 @@ inline i64 quads_in(const Chunk& chunk, i64 group) {
 inline i64 groups_in(const Chunk& chunk) { return (chunk.quads * kQuad + kLanes - 1) / kLanes; }
 
 void draw(const Product& product, const Chunk& chunk, const Activations& to) {
+    const Stream stream(product, chunk);
     for (i64 group = 0; group < groups_in(chunk); ++group)
         for (i64 position = 0; position < product.positions(); ++position)
             for (i64 panel = 0; panel < product.panels.count(); ++panel) {
                 Line line;
                 for (i64 q = 0; q < quads_in(chunk, group); ++q) {
                     const i64 quad = group * (kLanes / kQuad) + q;
-                    const Uniforms uniforms(product, chunk, quad, position, panel);
+                    const Uniforms uniforms = stream.at(quad, position, panel);
                     const i64 element = position * product.panels.padded() + panel * kPanel;
                     const u16 *limit = chunk.list[quad].limit + element, *side = chunk.list[quad].side + element;
                     for (i64 s = 0; s < kQuad; ++s) line.fired[kQuad * q + s] = fired(limit, side, uniforms.of(s));
@@ -229,6 +240,7 @@ void fire(const Product& product, const Chunk& chunk, const Activations& from, c
     u16 *table = static_cast<u16*>(scratch), *sums = table + product.block * 16 * kLanes;
     const i64 members = product.members(), all = groups_in(chunk) * product.positions() * members;
     const i64 step = kPlaces / members * members;
+    const Stream stream(product, chunk);
     alignas(64) i32 rows[kLanes][kPanel];
     for (i64 begin = 0; begin < all; begin += step) {
         const Places places(product, from, begin, all < begin + step ? all : begin + step);
@@ -247,7 +259,7 @@ void fire(const Product& product, const Chunk& chunk, const Activations& from, c
                 const Law law(product, product.kind(position, 0), panel);
                 Line line;
                 for (i64 q = 0; q < quads_in(chunk, group); ++q) {
-                    const Uniforms uniforms(product, chunk, group * (kLanes / kQuad) + q, position, panel);
+                    const Uniforms uniforms = stream.at(group * (kLanes / kQuad) + q, position, panel);
                     for (i64 s = 0; s < kQuad; ++s) {
                         const i64 lane = kQuad * q + s;
                         line.fired[lane] = members == 1 ? fired(Arguments(rows[lane], nullptr, law), uniforms.of(s))

@@ -65,6 +65,14 @@ def _planes(piece: int) -> Tensor:
     return random.planes(torch.tensor(0), torch.tensor([[piece, 0]]), 64 * _ROWS, random.place())
 
 
+def _program(piece: int) -> Tensor:
+    """What a compiled network draws: two layers of 4096 neurons in consecutive samples of 16 inputs."""
+    rows = random.row_indices(piece, torch.arange(16))
+    places = (random.place(layer, purpose=random.Purpose.PROGRAM) for layer in range(2))
+    halves = torch.stack([random.halves(torch.tensor(0), rows, 4096, place) for place in places])
+    return halves[..., ::2] | halves[..., 1::2] << 16
+
+
 STREAMS: dict[str, Callable[[int], Tensor]] = {
     "elements": _elements,
     "inputs": _inputs,
@@ -72,6 +80,7 @@ STREAMS: dict[str, Callable[[int], Tensor]] = {
     "layers": _layers,
     "seeds": _seeds,
     "planes": _planes,
+    "program": _program,
 }
 
 

@@ -1,0 +1,76 @@
+// Layers whose products are made a few rows of codes at a time. For inclusion in files that are compiled once for each
+// instruction set.
+#pragma once
+
+#include "products.hpp"
+
+namespace nsm::NSM_INSTRUCTION_SET {
+namespace {
+
+// Windows of several neurons, each window drawn as one: a quad of samples at a time.
+void fire_windows(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to) {
+    alignas(64) i32 sums[kRows][kPanel] = {}, squares[kRows][kPanel] = {};
+    const Stream stream(product, chunk);
+    const i64 members = product.members();
+    for (i64 panel = 0; panel < product.panels.count(); ++panel)  // whose weights stay in cache
+        for (i64 quad = 0; quad < chunk.quads; ++quad)
+            for (i64 p = 0; p < product.positions(); ++p) {
+                Silence silence[kQuad];
+                const i64 begin = (quad * product.positions() + p) * members, end = begin + members;
+                for (i64 place = begin; place < end; place += 2) {
+                    const Tile tile(product, from, place, end);
+                    tile.sum<false>(product, panel, sums);
+                    if (product.squares) tile.sum<true>(product, panel, squares);
+                    for (int i = 0; i < tile.places; ++i) {
+                        const Law law(product, product.kind(p, place + i - begin), panel);
+                        for (int s = 0; s < kQuad; ++s)
+                            silence[s].add(Arguments(sums[kQuad * i + s], squares[kQuad * i + s], law));
+                    }
+                }
+                const Uniforms uniforms = stream.at(quad, p, panel);
+                u8* z = neurons(to, product, quad, p, panel);
+                for (int s = 0; s < kQuad; ++s, z += to.image.size)
+                    put(fired(silence[s], uniforms.of(s)), product.panels.valid(panel), z);
+            }
+}
+
+void fire(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to) {
+    if (product.members() > 1) return fire_windows(product, chunk, from, to);
+    const Stream stream(product, chunk);
+    const i64 places = chunk.quads * product.positions();
+    alignas(64) i32 sums[kRows][kPanel] = {}, squares[kRows][kPanel] = {};
+    for (i64 panel = 0; panel < product.panels.count(); ++panel)  // whose weights stay in cache
+        for (i64 place = 0; place < places; place += 2) {
+            const Tile tile(product, from, place, places);
+            tile.sum<false>(product, panel, sums);
+            if (product.squares) tile.sum<true>(product, panel, squares);
+            for (int i = 0; i < tile.places; ++i) {
+                const i64 quad = tile.quad[i], position = tile.position[i];
+                const Law law(product, product.kind(position, 0), panel);
+                const Uniforms uniforms = stream.at(quad, position, panel);
+                u8* z = neurons(to, product, quad, position, panel);
+                for (int s = 0; s < kQuad; ++s, z += to.image.size)
+                    put(fired(Arguments(sums[kQuad * i + s], squares[kQuad * i + s], law), uniforms.of(s)),
+                        product.panels.valid(panel), z);
+            }
+        }
+}
+
+void classify(const Product& product, const Chunk& chunk, const Activations& from, float* logits) {
+    alignas(64) i32 sums[kRows][kPanel] = {};
+    const i64 padded = product.panels.padded();
+    for (i64 quad = 0; quad < chunk.quads; quad += 2) {
+        const Tile tile(product, from, quad, chunk.quads);
+        for (i64 panel = 0; panel < product.panels.count(); ++panel) {
+            tile.sum<false>(product, panel, sums);
+            const float *scale = product.scale + panel * kPanel, *shift = product.shift + panel * kPanel;
+            for (int r = 0; r < kQuad * tile.places; ++r) {
+                float* to = logits + (kQuad * quad + r) * padded + panel * kPanel;
+                for (int c = 0; c < kPanel; ++c) to[c] = (float)sums[r][c] * scale[c] + shift[c];
+            }
+        }
+    }
+}
+
+}  // namespace
+}  // namespace nsm::NSM_INSTRUCTION_SET

@@ -1,0 +1,237 @@
+// Layers whose products are made by AMX, in tiles of 16 rows and 16 neurons, 64 units at a time. Rows are the samples of one
+// position, which lie at equal distances. For inclusion in a file that is compiled with AMX.
+#pragma once
+
+#include "firing.hpp"
+
+namespace nsm::NSM_INSTRUCTION_SET {
+namespace {
+
+constexpr i64 kTall = 16;          // rows of a tile
+constexpr i64 kRows = 2 * kTall;   // rows of a product computed together
+constexpr i64 kDeep = 64;          // units of a tile
+constexpr i64 kTileRow = 4 * kPanel;  // bytes from one four of units to the next, of all neurons of a panel
+
+// All tiles at their largest size, for as long as this lives; a thread's own.
+class Tiles {
+public:
+    Tiles() {
+        const Shape shape;
+        // The compiler does not know what memory the instructions on tiles read: whatever was written before.
+        asm volatile("ldtilecfg %0" : : "m"(shape) : "memory");
+    }
+    ~Tiles() { _tile_release(); }
+    Tiles(const Tiles&) = delete;
+    Tiles& operator=(const Tiles&) = delete;
+
+private:
+    struct alignas(64) Shape {
+        u8 palette = 1, start = 0, reserved[14] = {};
+        u16 bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+        u8 rows[16] = {kTall, kTall, kTall, kTall, kTall, kTall, kTall, kTall};
+    };
+};
+
+// Sums of the codes of some samples, or of their squares, with a panel's weights; of the first 16 samples, and of all 32
+// where `tall`; of the first 16 neurons, and of all where `wide`. Codes are unsigned and weights signed; squares of weights
+// unsigned and squares of codes signed.
+struct Totals {
+    const u8 *first, *weights;
+    i64 stride;  // from one sample to the next
+    const i64* offsets;
+    i64 segments, blocks;  // of kDeep units in a run
+    bool squares, tall, wide;
+    i32 (*to)[kPanel];
+    i64 segment = 0, block = 0, quarter = 0;
+
+    i64 parts() const { return 4 * segments * blocks; }
+
+    // The next of all parts: 64 units, for a quarter of the sums.
+    void make_part() {
+        const u8* x = first + offsets[segment] + block * kDeep;
+        switch (quarter++) {
+            case 0:
+                if (segment == 0 && block == 0) begin();
+                _tile_loadd(4, x, stride);
+                _tile_loadd(6, weights, kTileRow);
+                if (squares) _tile_dpbsud(0, 4, 6); else _tile_dpbusd(0, 4, 6);
+                break;
+            case 1:
+                if (!wide) break;
+                _tile_loadd(7, weights + kTileRow / 2, kTileRow);
+                if (squares) _tile_dpbsud(1, 4, 7); else _tile_dpbusd(1, 4, 7);
+                break;
+            case 2:
+                if (!tall) break;
+                _tile_loadd(5, x + kTall * stride, stride);
+                if (squares) _tile_dpbsud(2, 5, 6); else _tile_dpbusd(2, 5, 6);
+                break;
+            default:
+                if (tall && wide) {
+                    if (squares) _tile_dpbsud(3, 5, 7); else _tile_dpbusd(3, 5, 7);
+                }
+                quarter = 0;
+                weights += kDeep * kPanel;
+                if (++block == blocks) block = 0, ++segment;
+                if (segment == segments) end();
+        }
+    }
+
+private:
+    static void begin() {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+
+    void end() const {
+        _tile_stored(0, to[0], kTileRow);
+        if (wide) _tile_stored(1, to[0] + kTall, kTileRow);
+        if (tall) _tile_stored(2, to[kTall], kTileRow);
+        if (tall && wide) _tile_stored(3, to[kTall] + kTall, kTileRow);
+    }
+};
+
+// What is computed together: a panel at a place, a neuron of a window, in up to kRows samples of a chunk.
+struct Place {
+    i64 panel = 0, position = 0, sample = 0, member = 0;
+
+    // Panel by panel, whose weights stay in cache, and window by window, as neighbours have most of their codes in common.
+    // Returns whether there is a next one.
+    bool advance(const Product& product, const Chunk& chunk) {
+        if (++member < product.members()) return true;
+        member = 0;
+        if (++position < product.positions()) return true;
+        position = 0;
+        if ((sample += kRows) < kQuad * chunk.quads) return true;
+        sample = 0;
+        return ++panel < product.panels.count();
+    }
+
+    // How many samples there are.
+    i64 samples(const Chunk& chunk) const {
+        const i64 left = kQuad * chunk.quads - sample;
+        return left < kRows ? left : kRows;
+    }
+
+    // Rows behind the last sample are read too, and their sums are not.
+    Totals sums(const Product& product, const Chunk& chunk, const Activations& from, bool squares, i32 (*to)[kPanel]) const {
+        const i64 at = sample * from.image.size + product.field(from.image, position, member) +
+                       product.panels.group(panel) * product.group_units;
+        const i64 size = product.segments * product.blocks * kDeep * kPanel;
+        return {.first = (squares ? from.squares : from.codes) + at,
+                .weights = (squares ? product.square_tiles : reinterpret_cast<const u8*>(product.tiles)) + panel * size,
+                .stride = from.image.size,
+                .offsets = product.offsets,
+                .segments = product.segments,
+                .blocks = product.blocks,
+                .squares = squares,
+                .tall = samples(chunk) > kTall,
+                .wide = product.panels.valid(panel) > kTall,
+                .to = to};
+    }
+};
+
+// A place's sums of codes and, where the variance depends on them, of squares.
+class Work {
+public:
+    Work(const Product& product, const Chunk& chunk, const Activations& from)
+        : product_(product), chunk_(chunk), from_(from) {}
+
+    void begin(const Place& place) {
+        codes_ = place.sums(product_, chunk_, from_, false, sums_);
+        left_ = codes_.parts();
+        if (product_.squares) {
+            squares_ = place.sums(product_, chunk_, from_, true, squared_);
+            left_ += squares_.parts();
+        }
+        share_ = (left_ + kRows - 1) / kRows;
+    }
+
+    // A 32nd of all, so that it is done when 32 samples have been drawn. Instructions on tiles take long and run beside
+    // others as long as few of them wait.
+    void some() {
+        for (i64 i = 0; i < share_ && left_ > 0; ++i) part();
+    }
+    void finish() {
+        while (left_ > 0) part();
+    }
+
+    const i32* sum(i64 sample) const { return sums_[sample]; }
+    Arguments argument(i64 sample, const Law& law) const { return Arguments(sums_[sample], squared_[sample], law); }
+
+private:
+    void part() {
+        (codes_.segment < codes_.segments ? codes_ : squares_).make_part();
+        --left_;
+    }
+
+    const Product& product_;
+    const Chunk& chunk_;
+    const Activations& from_;
+    Totals codes_{}, squares_{};
+    i64 left_ = 0, share_ = 0;
+    alignas(64) i32 sums_[kRows][kPanel] = {}, squared_[kRows][kPanel] = {};
+};
+
+// windows: neurons are drawn as one, their maximum, by windows of several.
+template <bool windows>
+inline void fire_all(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to) {
+    const Tiles tiles;
+    const Stream stream(product, chunk);
+    Work works[2] = {{product, chunk, from}, {product, chunk, from}};
+    Silence silence[windows ? kRows : 1];
+    Place place;
+    works[0].begin(place);
+    works[0].finish();
+    bool more = true;
+    for (int turn = 0; more; turn ^= 1) {
+        const Work& done = works[turn];
+        Work& next = works[turn ^ 1];
+        Place after = place;
+        more = after.advance(product, chunk);
+        if (more) next.begin(after);
+        const Law law(product, product.kind(place.position, place.member), place.panel);
+        const i64 valid = product.panels.valid(place.panel), samples = place.samples(chunk);
+        const bool last = place.member == product.members() - 1;
+        u8* z = neurons(to, product, place.sample / kQuad, place.position, place.panel);
+        for (i64 s = 0; windows && s < samples; ++s) {
+            if (place.member == 0) silence[s] = {};
+            silence[s].add(done.argument(s, law));
+            if (!last) next.some();
+        }
+        for (i64 s = 0; last && s < samples; s += kQuad) {
+            const Uniforms uniforms = stream.at((place.sample + s) / kQuad, place.position, place.panel);
+            for (i64 i = 0; i < kQuad; ++i, z += to.image.size) {
+                put(windows ? fired(silence[s + i], uniforms.of(i)) : fired(done.argument(s + i, law), uniforms.of(i)), valid, z);
+                next.some();
+            }
+        }
+        next.finish();
+        place = after;
+    }
+}
+
+void fire(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to) {
+    (product.members() > 1 ? fire_all<true> : fire_all<false>)(product, chunk, from, to);
+}
+
+void classify(const Product& product, const Chunk& chunk, const Activations& from, float* logits) {
+    const Tiles tiles;
+    Work work(product, chunk, from);
+    const i64 padded = product.panels.padded();
+    Place place;
+    do {
+        work.begin(place);
+        work.finish();
+        const float *scale = product.scale + place.panel * kPanel, *shift = product.shift + place.panel * kPanel;
+        for (i64 s = 0; s < place.samples(chunk); ++s) {
+            float* to = logits + (place.sample + s) * padded + place.panel * kPanel;
+            for (int c = 0; c < kPanel; ++c) to[c] = (float)work.sum(s)[c] * scale[c] + shift[c];
+        }
+    } while (place.advance(product, chunk));
+}
+
+}  // namespace
+}  // namespace nsm::NSM_INSTRUCTION_SET
