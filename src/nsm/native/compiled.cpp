@@ -181,7 +181,7 @@ Compiled::Compiled(const std::vector<Layer>& layers, i64 classes) : classes_(cla
     };
     piece_ = fitting(codes, kLongest);
     rows_ = std::max(piece_, fitting(fewest, kRows));
-    tall_ = std::max({piece_, fitting((codes + 1) / 2, kRows), kTileRows});
+    tall_ = std::max({piece_, fitting(codes, kRows), kTileRows});
     const i64 thresholds = layers_.front().product.elements() * 2 * (i64)sizeof(std::uint16_t);
     inputs_ = std::clamp(kCache / thresholds, std::max(rows_, tall_) / piece_, std::max(rows_, tall_) / kQuad);
 }

@@ -41,6 +41,7 @@ struct Totals {
     const i64* offsets;
     i64 segments, blocks;  // of kDeep units in a run
     bool squares, tall, wide;
+    bool once;  // whether codes are read once for a panel: they are not to push its weights out of the first-level cache
     i32 (*to)[kPanel];
     i64 segment = 0, block = 0, quarter = 0;
 
@@ -52,7 +53,7 @@ struct Totals {
         switch (quarter++) {
             case 0:
                 if (segment == 0 && block == 0) begin();
-                _tile_loadd(4, x, stride);
+                if (once) _tile_stream_loadd(4, x, stride); else _tile_loadd(4, x, stride);
                 _tile_loadd(6, weights, kTileRow);
                 if (squares) _tile_dpbsud(0, 4, 6); else _tile_dpbusd(0, 4, 6);
                 break;
@@ -63,7 +64,7 @@ struct Totals {
                 break;
             case 2:
                 if (!tall) break;
-                _tile_loadd(5, x + kTall * stride, stride);
+                if (once) _tile_stream_loadd(5, x + kTall * stride, stride); else _tile_loadd(5, x + kTall * stride, stride);
                 if (squares) _tile_dpbsud(2, 5, 6); else _tile_dpbusd(2, 5, 6);
                 break;
             default:
@@ -93,23 +94,37 @@ private:
     }
 };
 
-// What is computed together: a panel at a place, a neuron of a window, in up to kRows samples of a chunk.
+// What is computed together: a panel at a place, a neuron of a window, in up to kRows samples of a chunk. Counted up part by
+// part, as divisions would take as long as the sums.
 struct Place {
-    i64 panel = 0, position = 0, sample = 0, member = 0;
+    i64 group = 0, panel = 0;  // of the group
+    i64 sample = 0;
+    i64 y = 0, x = 0;                // the window
+    i64 member_y = 0, member_x = 0;  // the neuron
 
     // Panel by panel, whose weights stay in cache, and window by window, as neighbours have most of their codes in common.
     // Returns whether there is a next one.
     bool advance(const Product& product, const Chunk& chunk) {
-        if (++member < product.members()) return true;
-        member = 0;
-        if (++position < product.positions()) return true;
-        position = 0;
-        if ((sample += kRows) < kQuad * chunk.quads) return true;
-        sample = 0;
-        return ++panel < product.panels.count();
+        const auto next = [](i64& counter, i64 end) { return ++counter < end || (counter = 0); };
+        return next(member_x, product.window_x) || next(member_y, product.window_y) || next(x, product.width) ||
+               next(y, product.height) || ((sample += kRows) < kQuad * chunk.quads || (sample = 0)) ||
+               next(panel, product.panels.per_group) || next(group, product.panels.groups);
     }
 
-    // How many samples there are.
+    i64 whole_panel(const Product& product) const { return group * product.panels.per_group + panel; }
+    i64 channel(const Product& product) const { return group * product.panels.neurons + panel * kPanel; }
+    i64 position(const Product& product) const { return y * product.width + x; }
+    i64 member(const Product& product) const { return member_y * product.window_x + member_x; }
+    bool first_member() const { return member_y == 0 && member_x == 0; }
+    bool last_member(const Product& product) const {
+        return member_y == product.window_y - 1 && member_x == product.window_x - 1;
+    }
+
+    // How many neurons and samples there are.
+    i64 valid(const Product& product) const {
+        const i64 left = product.panels.neurons - panel * kPanel;
+        return left < kPanel ? left : kPanel;
+    }
     i64 samples(const Chunk& chunk) const {
         const i64 left = kQuad * chunk.quads - sample;
         return left < kRows ? left : kRows;
@@ -117,18 +132,21 @@ struct Place {
 
     // Rows behind the last sample are read too, and their sums are not.
     Totals sums(const Product& product, const Chunk& chunk, const Activations& from, bool squares, i32 (*to)[kPanel]) const {
-        const i64 at = sample * from.image.size + product.field(from.image, position, member) +
-                       product.panels.group(panel) * product.group_units;
-        const i64 size = product.segments * product.blocks * kDeep * kPanel;
+        const i64 row = (y * product.window_y + member_y) * product.stride_y;
+        const i64 column = (x * product.window_x + member_x) * product.stride_x;
+        const i64 at = sample * from.image.size + row * from.image.row + column * from.image.channels +
+                       group * product.group_units;
+        const i64 size = product.segments * product.blocks * kDeep * kPanel * whole_panel(product);
         return {.first = (squares ? from.squares : from.codes) + at,
-                .weights = (squares ? product.square_tiles : reinterpret_cast<const u8*>(product.tiles)) + panel * size,
+                .weights = (squares ? product.square_tiles : reinterpret_cast<const u8*>(product.tiles)) + size,
                 .stride = from.image.size,
                 .offsets = product.offsets,
                 .segments = product.segments,
                 .blocks = product.blocks,
                 .squares = squares,
                 .tall = samples(chunk) > kTall,
-                .wide = product.panels.valid(panel) > kTall,
+                .wide = valid(product) > kTall,
+                .once = product.positions() == 1,
                 .to = to};
     }
 };
@@ -192,17 +210,18 @@ inline void fire_all(const Product& product, const Chunk& chunk, const Activatio
         Place after = place;
         more = after.advance(product, chunk);
         if (more) next.begin(after);
-        const Law law(product, product.kind(place.position, place.member), place.panel);
-        const i64 valid = product.panels.valid(place.panel), samples = place.samples(chunk);
-        const bool last = place.member == product.members() - 1;
-        u8* z = neurons(to, product, place.sample / kQuad, place.position, place.panel);
+        const i64 panel = place.whole_panel(product), position = place.position(product);
+        const Law law(product, product.kind(position, place.member(product)), panel);
+        const i64 valid = place.valid(product), samples = place.samples(chunk);
+        const bool last = place.last_member(product);
+        u8* z = to.codes + place.sample * to.image.size + to.image.at(place.y, place.x) + place.channel(product);
         for (i64 s = 0; windows && s < samples; ++s) {
-            if (place.member == 0) silence[s] = {};
+            if (place.first_member()) silence[s] = {};
             silence[s].add(done.argument(s, law));
             if (!last) next.some();
         }
         for (i64 s = 0; last && s < samples; s += kQuad) {
-            const Uniforms uniforms = stream.at((place.sample + s) / kQuad, place.position, place.panel);
+            const Uniforms uniforms = stream.at((place.sample + s) / kQuad, position, panel);
             for (i64 i = 0; i < kQuad; ++i, z += to.image.size) {
                 put(windows ? fired(silence[s + i], uniforms.of(i)) : fired(done.argument(s + i, law), uniforms.of(i)), valid, z);
                 next.some();
@@ -225,9 +244,10 @@ void classify(const Product& product, const Chunk& chunk, const Activations& fro
     do {
         work.begin(place);
         work.finish();
-        const float *scale = product.scale + place.panel * kPanel, *shift = product.shift + place.panel * kPanel;
+        const i64 at = place.whole_panel(product) * kPanel;
+        const float *scale = product.scale + at, *shift = product.shift + at;
         for (i64 s = 0; s < place.samples(chunk); ++s) {
-            float* to = logits + (place.sample + s) * padded + place.panel * kPanel;
+            float* to = logits + (place.sample + s) * padded + at;
             for (int c = 0; c < kPanel; ++c) to[c] = (float)work.sum(s)[c] * scale[c] + shift[c];
         }
     } while (place.advance(product, chunk));
