@@ -96,8 +96,8 @@ def test_a_digit_is_drawn_turned_and_its_numbers_are_the_librarys(page, subject)
     said = answer(look, subject.classes, least=0.5)
     assert page.text("#nsm-answer .nsm-headline") == said.headline
     assert page.text("#nsm-answer .nsm-sentence") == said.sentence
+    page.until(lambda: "50 samples at each angle" in page.text("#nsm-turned .nsm-words"), "the whole chart")
     before = page.text("#nsm-turned .nsm-words")
-    assert "50 samples at each angle" in before
 
     turn(page, 45)
     page.until(lambda: page.text("#nsm-answer .nsm-samples"), "an answer")
