@@ -27,12 +27,25 @@ def inputs(shape, layout="channel last", dtype=torch.float32):
 
 
 @pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("extra", [0.0, 0.3])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_values_are_the_bits_of_the_reference(shape, layout, extra):
-    case = (*inputs(shape, layout), 0.1875, extra)
-    assert torch.equal(native.standardize(*case), functional.standardize(*case))
+def test_values_are_the_bits_of_the_reference(shape, layout, extra, dtype):
+    u, power, gain, bias = inputs(shape, layout, dtype)
+    expected = functional.standardize(u.float(), power.float(), gain, bias, 0.1875, extra)
+    assert torch.equal(native.standardize(u, power, gain, bias, 0.1875, extra), expected)
+
+
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_gradients_in_bfloat16_are_rounded_once(layout):
+    narrow, grad = inputs((3, 20, 7), layout, torch.bfloat16), arranged(torch.randn(3, 20, 7), layout)
+    wide = (narrow[0].float(), narrow[1].float(), *narrow[2:])
+    got = torch.ops.nsm.standardize_backward(grad, *narrow, *LAW)
+    expected = torch.ops.nsm.standardize_backward(grad, *wide, *LAW)
+    for one, two, dtype in zip(got, expected, (x.dtype for x in narrow), strict=True):
+        assert torch.equal(one, two.to(dtype))
 
 
 def test_memory_orders_may_differ():

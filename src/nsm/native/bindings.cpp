@@ -72,12 +72,12 @@ NB_MODULE(_kernels, m) {
     define<nsm::Standardize>(m, "standardize",
                              {FIELD(u), FIELD(power), FIELD(gain), FIELD(bias), FIELD(s), FIELD(inputs),
                               FIELD(u_stride), FIELD(power_stride), FIELD(outer), FIELD(inner), FIELD(variance),
-                              FIELD(extra), FIELD(by_run)});
+                              FIELD(extra), FIELD(bfloat16), FIELD(by_run)});
     define<nsm::StandardizeBackward>(
         m, "standardize_backward",
         {FIELD(grad), FIELD(u), FIELD(power), FIELD(gain), FIELD(bias), FIELD(grad_u), FIELD(grad_power),
          FIELD(by_gain), FIELD(by_bias), FIELD(inputs), FIELD(u_stride), FIELD(power_stride), FIELD(outer),
-         FIELD(inner), FIELD(variance), FIELD(extra), FIELD(by_run)});
+         FIELD(inner), FIELD(variance), FIELD(extra), FIELD(bfloat16), FIELD(by_run)});
     define<nsm::Sense>(m, "sense",
                        {FIELD(x), FIELD(weight), FIELD(gain), FIELD(bias), FIELD(z), FIELD(origin), FIELD(member),
                         FIELD(tap), FIELD(rows), FIELD(inputs), FIELD(positions), FIELD(window), FIELD(channels),

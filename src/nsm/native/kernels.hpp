@@ -73,21 +73,23 @@ struct FireMaxBackward {
 
 // s = (u gain + bias) / sqrt(2 (power variance + extra)).
 struct Standardize {
-    const float *u, *power;  // inputs rows each, u_stride and power_stride elements apart, in the same order
+    const void *u, *power;  // inputs rows each, u_stride and power_stride elements apart, in the same order
     const float *gain, *bias;  // one per run, or (false) one for each element of a run
     float* s;                  // inputs dense rows in the order of u's
     std::int64_t inputs, u_stride, power_stride, outer, inner;
     float variance, extra;
-    bool by_run;
+    bool bfloat16, by_run;  // u and power
 };
 
 struct StandardizeBackward {
-    const float *grad, *u, *power, *gain, *bias;  // grad: dense rows in the order of u's
-    float *grad_u, *grad_power;                   // dense rows in that order
-    float *by_gain, *by_bias;                     // as gain
+    const float* grad;            // dense rows in the order of u's
+    const void *u, *power;
+    const float *gain, *bias;
+    void *grad_u, *grad_power;    // dense rows in that order
+    float *by_gain, *by_bias;     // as gain
     std::int64_t inputs, u_stride, power_stride, outer, inner;
     float variance, extra;
-    bool by_run;
+    bool bfloat16, by_run;  // u, power and their gradients
 };
 
 // u = sum_j xi_ij w_ij z_j, every xi_ij drawn. One law is in force: measured where entries > 0, Gaussian where std > 0,

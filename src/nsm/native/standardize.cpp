@@ -7,21 +7,20 @@ namespace {
 
 constexpr i64 kBlock = 256;
 
-template <bool by_run>
-inline void standardize_run(const float* u, const float* power, const float* gain, const float* bias, float variance,
+template <bool by_run, typename T>
+inline void standardize_run(const T* u, const T* power, const float* gain, const float* bias, float variance,
                             float extra, i64 count, float* __restrict s) {
     for (i64 i = 0; i < count; ++i)
-        s[i] = argument(u[i], power[i], gain[by_run ? 0 : i], bias[by_run ? 0 : i], variance, extra);
+        s[i] = argument(load(u[i]), load(power[i]), gain[by_run ? 0 : i], bias[by_run ? 0 : i], variance, extra);
 }
 
-}  // namespace
-
-void standardize(const Standardize& job, i64 first_input, i64 last_input) {
+template <typename T>
+void standardize_of(const Standardize& job, i64 first_input, i64 last_input) {
     const i64 size = job.outer * job.inner;
     for (i64 n = first_input; n < last_input; ++n)
         for (i64 o = 0; o < job.outer; ++o) {
-            const float *u = job.u + n * job.u_stride + o * job.inner,
-                        *power = job.power + n * job.power_stride + o * job.inner;
+            const T* u = static_cast<const T*>(job.u) + n * job.u_stride + o * job.inner;
+            const T* power = static_cast<const T*>(job.power) + n * job.power_stride + o * job.inner;
             float* s = job.s + n * size + o * job.inner;
             if (job.by_run)
                 standardize_run<true>(u, power, job.gain + o, job.bias + o, job.variance, job.extra, job.inner, s);
@@ -30,19 +29,25 @@ void standardize(const Standardize& job, i64 first_input, i64 last_input) {
         }
 }
 
+}  // namespace
+
+void standardize(const Standardize& job, i64 first_input, i64 last_input) {
+    (job.bfloat16 ? standardize_of<Bfloat16> : standardize_of<float>)(job, first_input, last_input);
+}
+
 namespace {
 
 // by_gain and by_bias: sums of the run where by_run (sixteen partial ones each), else one for each element.
-template <bool by_run>
-inline void standardize_back(const float* u, const float* power, const float* gain, const float* bias,
-                             const float* grad, float variance, float extra, i64 count, float* __restrict grad_u,
-                             float* __restrict grad_power, float* __restrict by_gain, float* __restrict by_bias) {
+template <bool by_run, typename T>
+inline void standardize_back(const T* u, const T* power, const float* gain, const float* bias, const float* grad,
+                             float variance, float extra, i64 count, T* __restrict grad_u, T* __restrict grad_power,
+                             float* __restrict by_gain, float* __restrict by_bias) {
     for (i64 i = 0; i < count; ++i) {
-        const float x = u[i], a = gain[by_run ? 0 : i], mean = x * a + bias[by_run ? 0 : i];
-        const float total = power[i] * variance + extra, safe = total == 0.0f ? 1.0f : total;
+        const float x = load(u[i]), a = gain[by_run ? 0 : i], mean = x * a + bias[by_run ? 0 : i];
+        const float total = load(power[i]) * variance + extra, safe = total == 0.0f ? 1.0f : total;
         const float g = total == 0.0f ? 0.0f : grad[i] / __builtin_sqrtf(2.0f * safe);
-        grad_u[i] = g * a;
-        grad_power[i] = g * mean * (-0.5f * variance) / safe;
+        store(grad_u[i], g * a);
+        store(grad_power[i], g * mean * (-0.5f * variance) / safe);
         by_gain[i] = by_run ? g * x : by_gain[i] + g * x;
         by_bias[i] = by_run ? g : by_bias[i] + g;
     }
@@ -59,19 +64,19 @@ inline float fixed_sum(float* x, i64 count) {
     return sum;
 }
 
-}  // namespace
-
-void standardize_backward(const StandardizeBackward& job, const Part& part) {
-    const FlushDenormals flush;
+template <typename T>
+void standardize_backward_of(const StandardizeBackward& job, const Part& part) {
     const i64 size = job.outer * job.inner;
     alignas(64) float by_gain[kBlock], by_bias[kBlock];
     for (i64 n = part.first_input; n < part.last_input; ++n)
         for (i64 o = 0; o < job.outer; ++o)
             for (i64 first = 0; first < job.inner; first += kBlock) {
                 const i64 count = job.inner - first < kBlock ? job.inner - first : kBlock, at = o * job.inner + first;
-                const float *u = job.u + n * job.u_stride + at, *power = job.power + n * job.power_stride + at,
-                            *grad = job.grad + n * size + at;
-                float *grad_u = job.grad_u + n * size + at, *grad_power = job.grad_power + n * size + at;
+                const T* u = static_cast<const T*>(job.u) + n * job.u_stride + at;
+                const T* power = static_cast<const T*>(job.power) + n * job.power_stride + at;
+                const float* grad = job.grad + n * size + at;
+                T* grad_u = static_cast<T*>(job.grad_u) + n * size + at;
+                T* grad_power = static_cast<T*>(job.grad_power) + n * size + at;
                 if (job.by_run) {
                     standardize_back<true>(u, power, job.gain + o, job.bias + o, grad, job.variance, job.extra, count,
                                            grad_u, grad_power, by_gain, by_bias);
@@ -82,6 +87,13 @@ void standardize_backward(const StandardizeBackward& job, const Part& part) {
                                             count, grad_u, grad_power, part.scale + first, part.shift + first);
                 }
             }
+}
+
+}  // namespace
+
+void standardize_backward(const StandardizeBackward& job, const Part& part) {
+    const FlushDenormals flush;
+    (job.bfloat16 ? standardize_backward_of<Bfloat16> : standardize_backward_of<float>)(job, part);
 }
 
 }  // namespace nsm::NSM_INSTRUCTION_SET

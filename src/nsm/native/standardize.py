@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nsm import functional
 from nsm.native import jobs, layout, paths
+from nsm.native.checks import KERNEL_DTYPES
 
 
 def standardize(
@@ -29,8 +30,9 @@ def standardize(
     return s
 
 
-def _kernels_for(*tensors: Tensor) -> ModuleType | None:
-    fit = all(x.dtype == torch.float32 and x.device.type == "cpu" for x in tensors)
+def _kernels_for(u: Tensor, power: Tensor, *others: Tensor) -> ModuleType | None:
+    fit = u.dtype in KERNEL_DTYPES and power.dtype == u.dtype and {x.dtype for x in others} == {torch.float32}
+    fit = fit and all(x.device.type == "cpu" for x in (u, power, *others))
     return paths.kernels() if fit else None
 
 
@@ -78,6 +80,7 @@ def _standardize(
         power_stride=power.stride(0),
         variance=variance,
         extra=extra,
+        bfloat16=u.dtype == torch.bfloat16,
         **_runs(u),
     )
     return s
@@ -94,7 +97,7 @@ def _standardize_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     grad_u, grad_power = layout.empty_rows(u, len(u)), layout.empty_rows(u, len(u)).to(power.dtype)
     by_gain, by_bias = torch.empty_like(gain), torch.empty_like(bias)
-    kernels = _kernels_for(grad, u, power, gain, bias)
+    kernels = _kernels_for(u, power, grad, gain, bias)
     if kernels is None or u.numel() == 0:
         wide = power.to(grad.dtype)
         results = functional.standardize_backward(grad, u, wide, gain, bias, variance, extra)
@@ -120,6 +123,7 @@ def _standardize_backward(
         power_stride=power.stride(0),
         variance=variance,
         extra=extra,
+        bfloat16=u.dtype == torch.bfloat16,
         **_runs(u),
     )
     return grad_u, grad_power, by_gain, by_bias
