@@ -187,13 +187,28 @@ def halves(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:
     Returns:
         int64, shape (R, count), values in [0, 2^16).
     """
-    blocks = torch.arange(-(-count // 32) * 4).expand(len(rows), -1)
+    return grouped_halves(seed, rows, torch.arange(-(-count // 32)), where).flatten(1)[:, :count]
+
+
+def grouped_halves(seed: Tensor, rows: Tensor, groups: Tensor, where: int) -> Tensor:
+    """The elements of some groups of 32 of :func:`halves`, by number.
+
+    Args:
+        seed: int64 scalar, in [0, 2^63).
+        rows: int64, shape (R, 2): sample index and input index of each row, both in [0, 2^32).
+        groups: int64, shape (G,), in [0, 2^30).
+        where: a value of :func:`place`.
+
+    Returns:
+        int64, shape (R, G, 32), values in [0, 2^16).
+    """
+    blocks = (4 * groups[:, None] + torch.arange(4)).flatten().expand(len(rows), -1)
     sample, index = rows[:, :1].expand_as(blocks), rows[:, 1:].expand_as(blocks)
     counter = torch.stack((blocks, index, sample, torch.full_like(blocks, where)), dim=-1)
     key = torch.stack((seed & _MASK, seed >> 32 & _MASK, torch.tensor(0), torch.tensor(0)))
     drawn = ars4x32(counter, key)
     halves = torch.stack((drawn & 0xFFFF, drawn >> 16), dim=-1)
-    return halves.view(len(rows), -1, 4, 2, 4).transpose(2, 3).flatten(1)[:, :count]
+    return halves.view(len(rows), len(groups), 4, 2, 4).transpose(2, 3).flatten(2)
 
 
 def planes(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:

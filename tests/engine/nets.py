@@ -167,6 +167,36 @@ def _strided() -> nn.Module:
     )
 
 
+def _synapses() -> nn.Module:
+    """Every synapse drawn: convolutions of every geometry, on pixels and on signs; one layer is not."""
+    drawn = {"fidelity": "synapse", "binary_input": True}
+    return nn.Sequential(
+        nsm.nn.Conv2d(2, 36, (3, 2), stride=(1, 2), padding=1, max_pool=2, fidelity="synapse"),
+        nsm.nn.Conv2d(36, 8, 2, padding=(0, 1), groups=2, dilation=(1, 2), noise=nsm.Bernoulli(0.3), **drawn),
+        nn.MaxPool2d(2, stride=1),
+        nsm.nn.Residual(nsm.nn.Conv2d(8, 8, 3, padding=1, groups=4, **drawn)),
+        nn.MaxPool2d((1, 2)),
+        nsm.nn.Conv2d(8, 34, 1, binary_input=True, pooled=2),
+        nn.Flatten(),
+        nsm.nn.Linear(34 * 2, 40, noise=nsm.Bernoulli(0.8), **drawn),
+        nn.Linear(40, 3),
+    )
+
+
+def _synapses_on_averages() -> nn.Module:
+    """Every synapse drawn, behind a deterministic layer and behind averages, each with one synapse."""
+    return nn.Sequential(
+        nsm.nn.Binarize(),
+        nn.Conv2d(1, 5, 3),
+        nn.ReLU(),
+        nsm.nn.Conv2d(5, 33, 2, noise=nsm.Bernoulli(0.6), fidelity="synapse"),
+        nn.AvgPool2d((3, 2)),
+        nsm.nn.Conv2d(33, 7, 2, padding=1, fidelity="synapse"),
+        nn.Flatten(),
+        nn.Linear(7 * 3 * 4, 4),
+    )
+
+
 # Name: (network, shape of an input)
 NETS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "vectors": (_vectors, (20,)),
@@ -181,6 +211,8 @@ NETS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "features": (_features, (20,)),
     "stem": (_stem, (3, 12, 10)),
     "strided": (_strided, (4, 11, 10)),
+    "synapses": (_synapses, (2, 9, 10)),
+    "synapses-averages": (_synapses_on_averages, (1, 9, 9)),
     "published": (lambda: nsm.models.build("mnist-cnn"), (1, 28, 28)),
     "published-averages": (
         lambda: nsm.models.build("mnist-cnn", binarize=True, pooling="average"),

@@ -42,8 +42,8 @@ def linear(width=4, **options):
         ([nn.Linear(4, 4), nn.Tanh(), linear(), nn.Linear(4, 2)], r"1 \(Tanh\) .* in front of its first"),
         ([nn.Linear(4, 4), nsm.nn.Binarize(), linear()], r"1 \(Binarize\) .* must be the first module"),
         (
-            [linear(fidelity="synapse"), nn.Linear(4, 2)],
-            r'0 \(Linear\) .* fidelity must be "moment", got "synapse"',
+            [linear(fidelity="unit"), nn.Linear(4, 2)],
+            r'0 \(Linear\) .* fidelity must be "moment" or "synapse", got "unit"',
         ),
         ([nsm.nn.Conv1d(1, 2, 2), nn.Linear(4, 2)], r"0 \(Conv1d\) .* Linear and Conv2d can be compiled"),
         ([linear(), linear(3), nn.Linear(3, 2)], r"1 \(Linear\) .* takes 3 inputs and would receive 4"),

@@ -98,6 +98,16 @@ def of_signs(step: Sampled, area: int) -> Fixed:
     )
 
 
+def of_synapses(step: First | Sampled, area: int) -> tuple[Floats, Floats]:
+    """(scale, shift), float32 (neurons,), of a layer whose every synapse is drawn: it fires where what is
+    received + (sum * scale + shift) >= 0, in units of a weight and 1 / area of an input.
+    """
+    noise = step.noise
+    unit = step.scale.astype(np.float64) if isinstance(step, Sampled) else np.ones(len(noise.gain))
+    surely = noise.gain.astype(np.float64) - noise.limit / 2**16
+    return _rounded(surely), _rounded(noise.bias / unit * area)
+
+
 def of_averages(step: Sampled, area: int) -> Varying:
     """The numbers of a layer whose variance depends on its inputs, averages of ``area`` neurons each."""
     noise, scale, weights = step.noise, step.scale.astype(np.float64), _wide(step.weights)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsm.engine.steps import (
+    PANEL,
     Classifier,
     First,
     Noise,
@@ -28,6 +29,7 @@ LARGEST_SUM = 2**31 - 1
 LARGEST_VARIANCE = 1e30
 # Two products of a code or a square fit 16 bits, which the kernels for AVX2 count on.
 LARGEST_CODE = 128
+LARGEST_DRAWN = 2**30  # four blocks of the generator for each
 LARGEST_SQUARE = 127
 
 
@@ -80,6 +82,7 @@ def _check_step(step: Step, area: int) -> None:
         _check_array("bias", step.bias, (neurons,))
     else:
         _check_noise(step.noise, neurons)
+        _check_synapses(step, area)
     if isinstance(step, Real | First):
         return
     if step.weights.size and int(step.weights.min()) < -127:
@@ -130,6 +133,24 @@ def _check_noise(noise: Noise, neurons: int) -> None:
         raise ValueError(f"additive must be in [0, 1e30], got {noise.additive}")
     if not 0 <= noise.layer < 2**16:
         raise ValueError(f"layer must be in [0, 2^16), got {noise.layer}")
+
+
+def _check_synapses(step: First | Sampled, area: int) -> None:
+    """Refuse a layer whose synapses are to be drawn and cannot be."""
+    noise, geometry = step.noise, step.geometry
+    if noise.transmission == 0.0:
+        return
+    if not 0 < noise.limit < 2**16:
+        raise ValueError(f"a synapse must transmit with p in [2^-16, 1 - 2^-16], got {noise.transmission}")
+    if noise.additive:
+        raise ValueError(f"additive must be 0 where every synapse is drawn, got {noise.additive}")
+    if isinstance(step, Sampled) and step.pooled != (area == 1):
+        raise ValueError("synapses on single signs of an average cannot be drawn: pooled must be 0")
+    _, height, width = geometry.outputs
+    panels = geometry.groups * -(-geometry.neurons // geometry.groups // PANEL)
+    drawn = height * width * panels * geometry.fan_in
+    if drawn > LARGEST_DRAWN:
+        raise ValueError(f"at most {LARGEST_DRAWN} groups of 32 synapses can be drawn, got {drawn}")
 
 
 def _check_array(name: str, values: NDArray[Any], shape: tuple[int, ...]) -> None:

@@ -29,9 +29,12 @@ from nsm.engine.steps import (
 )
 from nsm.nn import Binarize, Conv2d, Drawing, Linear, Residual, StochasticLayer
 from nsm.nn.conv import margins
+from nsm.noise import Bernoulli
 
 Precision = Literal["int8", "int4", "ternary", "binary"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+Law = Literal["moment", "synapse"]
+LAWS: tuple[Law, ...] = get_args(Law)
 _LARGEST = {"int8": 127, "int4": 7}
 _TERNARY_THRESHOLD = 0.7  # of the mean magnitude; Li et al., "Ternary weight networks" (2016)
 _IGNORED = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)
@@ -42,29 +45,40 @@ class CompileError(ValueError):
 
 
 def compile(  # noqa: A001 (as in torch.compile)
-    net: nn.Module, *, weights: Precision = "int8", image: Shape | None = None
+    net: nn.Module,
+    *,
+    weights: Precision = "int8",
+    image: Shape | None = None,
+    fidelity: Law | None = None,
 ) -> Program:
     """A program of small integers that samples a trained network, see ``docs/engine.md``.
 
     The network is a chain of modules: an optional :class:`nsm.nn.Binarize`; deterministic layers
     (``torch.nn.Linear``, ``Conv2d``, ``BatchNorm1d``, ``BatchNorm2d``, ``ReLU``) or none; stochastic layers
     (:class:`nsm.nn.Linear`, :class:`nsm.nn.Conv2d` with zero padding; in :class:`nsm.nn.Residual` or not) at
-    fidelity ``"moment"``, between them ``torch.nn.MaxPool2d``, ``AvgPool2d`` and ``Flatten``; a
-    ``torch.nn.Linear`` on top, with a batch normalization in front of it or without. Dropout is left out and
-    batch normalization uses its running statistics, as in evaluation. All layers up to the first stochastic
-    one keep float32 weights and real inputs, and run once for all samples; the others get weights of the
-    precision asked for, with a scale of their own for every neuron.
+    fidelity ``"moment"`` or ``"synapse"``, between them ``torch.nn.MaxPool2d``, ``AvgPool2d`` and
+    ``Flatten``; a ``torch.nn.Linear`` on top, with a batch normalization in front of it or without. Dropout
+    is left out and batch normalization uses its running statistics, as in evaluation. All layers up to the
+    first stochastic one keep float32 weights and real inputs, and run once for all samples; the others get
+    weights of the precision asked for, with a scale of their own for every neuron.
+
+    At fidelity ``"moment"`` a neuron takes one draw, from the normal law with the mean and variance of u
+    [N19]. At ``"synapse"`` every synapse takes one, of Bernoulli noise: a neuron fires by
+    u = sum_j (xi_ij + a_i) w_ij z_j + b_i itself. Such a program is as many times slower as a neuron has
+    synapses.
 
     Args:
         net: the network; it is not changed.
         weights: ``"int8"``, ``"int4"`` ([-7, 7]), ``"ternary"`` or ``"binary"``.
         image: (channels, height, width) of an input; None for the network's own ``image``, or the size that a
             first fully connected layer says.
+        fidelity: ``"moment"`` or ``"synapse"`` for all layers; None for each layer's own.
 
     Raises:
         CompileError: naming the module that cannot be compiled, and why.
         TypeError: if ``net`` is not a module.
-        ValueError: if ``weights`` is unknown, or ``image`` is missing or not of three positive numbers.
+        ValueError: if ``weights`` or ``fidelity`` is unknown, or ``image`` is missing or not of three
+            positive numbers.
 
     >>> import nsm, torch
     >>> program = nsm.compile(nsm.models.build("digits-mlp"))
@@ -75,10 +89,13 @@ def compile(  # noqa: A001 (as in torch.compile)
         raise TypeError(f"net must be a torch.nn.Module, got {type(net).__name__}")
     if weights not in PRECISIONS:
         raise ValueError(f"weights must be one of {', '.join(PRECISIONS)}, got {weights!r}")
+    if fidelity is not None and fidelity not in LAWS:
+        raise ValueError(f"fidelity must be one of {', '.join(LAWS)} or None, got {fidelity!r}")
     modules = list(_chain(net, ""))
     shape, flat = _input_shape(net, modules, image)
     drawing = [module for module in net.modules() if isinstance(module, Drawing)]
-    walk = _Walk(shape, flat, weights, {module: index for index, module in enumerate(drawing)})
+    numbers = {module: index for index, module in enumerate(drawing)}
+    walk = _Walk(shape, flat, weights, numbers, fidelity)
     for name, module in modules:
         try:
             walk.add(module)
@@ -122,9 +139,17 @@ def _input_shape(
 class _Walk:
     """The steps made so far, and the shape of what the next module receives."""
 
-    def __init__(self, shape: Shape, flat: bool, precision: Precision, numbers: dict[Drawing, int]) -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        flat: bool,
+        precision: Precision,
+        numbers: dict[Drawing, int],
+        fidelity: Law | None,
+    ) -> None:
         self.steps: list[Step] = []
         self._shape, self._flat, self._precision, self._numbers = shape, flat, precision, numbers
+        self._fidelity = fidelity
         self._binarize, self._area = False, 1
         self._normalization: Affine | None = None  # of neurons, which the classifier has to take in
 
@@ -230,9 +255,19 @@ class _Walk:
         self._shape, self._area = before, module.layer.pooled
         self._append(replace(layer, residual=True), before)
 
+    def _transmission(self, layer: StochasticLayer) -> float:
+        """p of synapses that are drawn one by one; 0 where they are not."""
+        fidelity = self._fidelity or layer.fidelity
+        if fidelity == "moment":
+            return 0.0
+        if fidelity != "synapse":
+            raise CompileError(f'its fidelity must be "moment" or "synapse", got "{fidelity}"')
+        if not isinstance(layer.noise, Bernoulli):
+            raise CompileError(f'at fidelity "synapse" its noise must be Bernoulli, got {layer.noise!r}')
+        return layer.noise.p
+
     def _add_stochastic(self, layer: StochasticLayer) -> None:
-        if layer.fidelity != "moment":
-            raise CompileError(f'its fidelity must be "moment", got "{layer.fidelity}"')
+        transmission = self._transmission(layer)
         geometry = self._geometry(layer)
         weights = _float32(layer.weight).reshape(geometry.weight_shape)
         noise = Noise(
@@ -241,6 +276,7 @@ class _Walk:
             variance=layer.noise.variance,
             additive=layer.eta**2,
             layer=self._numbers[layer],
+            transmission=transmission,
         )
         if self._is_real():
             if layer.pooled > 1:

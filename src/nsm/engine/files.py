@@ -23,11 +23,12 @@ from nsm.engine.steps import (
     Sampled,
     Step,
     Weights,
+    draws_synapses,
 )
 from nsm.files import write_atomically
 
 MAGIC = b"\x89NSM\r\n\x1a\n"
-VERSION = 3
+VERSION = 4
 LARGEST_FILE = 2**31
 _MOST_STEPS = 1024
 _HEADER = struct.Struct("<8sIIQII32s")
@@ -35,8 +36,12 @@ _RECORD = struct.Struct("<I3II2I2I4I2IIIIIIddQQQQ")
 _ALIGNMENT = 64
 _FIRST, _SAMPLED, _MAXIMUM, _AVERAGE, _CLASSIFIER, _REAL = 1, 2, 3, 4, 5, 6
 _FLOATS = {_REAL: 1, _FIRST: 2, _SAMPLED: 3, _CLASSIFIER: 2}  # numbers of a neuron
-_BINARIZE, _RECTIFIED, _RESIDUAL = 1, 2, 4
-_FLAGS = {_REAL: _BINARIZE | _RECTIFIED, _FIRST: _BINARIZE, _SAMPLED: _RESIDUAL}  # that a kind may have
+_BINARIZE, _RECTIFIED, _RESIDUAL, _SYNAPSES = 1, 2, 4, 8
+_FLAGS = {  # that a kind may have
+    _REAL: _BINARIZE | _RECTIFIED,
+    _FIRST: _BINARIZE | _SYNAPSES,
+    _SAMPLED: _RESIDUAL | _SYNAPSES,
+}
 _LARGEST_WEIGHT = {8: 127, 4: 7, 2: 1}
 
 
@@ -209,12 +214,15 @@ def _described(step: Step) -> tuple[_Record, list[bytes]]:
         record = _Record(_REAL, step.geometry, 32, 0, flags, 0, 0.0, 0.0, (0, 0, 0, 0))
         return record, [_floats(step.weights), _floats(step.bias)]
     noise = step.noise
-    law = (noise.variance, noise.additive, (0, 0, 0, 0))
+    law = (noise.transmission or noise.variance, noise.additive, (0, 0, 0, 0))
+    flags = _SYNAPSES * draws_synapses(step)
     if isinstance(step, First):
-        record = _Record(_FIRST, step.geometry, 32, noise.layer, _BINARIZE * step.binarize, 0, *law)
+        flags |= _BINARIZE * step.binarize
+        record = _Record(_FIRST, step.geometry, 32, noise.layer, flags, 0, *law)
         return record, [_floats(step.weights), _floats(noise.gain, noise.bias)]
     bits, weights = packed(step.weights)
-    record = _Record(_SAMPLED, step.geometry, bits, noise.layer, _RESIDUAL * step.residual, step.pooled, *law)
+    flags |= _RESIDUAL * step.residual
+    record = _Record(_SAMPLED, step.geometry, bits, noise.layer, flags, step.pooled, *law)
     return record, [weights, _floats(step.scale, noise.gain, noise.bias)]
 
 
@@ -306,4 +314,9 @@ def _step(data: bytes, record: _Record) -> Step:
 
 
 def _noise(record: _Record, gain: NDArray[np.float32], bias: NDArray[np.float32]) -> Noise:
-    return Noise(gain, bias, record.variance, record.additive, record.layer)
+    if not record.flags & _SYNAPSES:
+        return Noise(gain, bias, record.variance, record.additive, record.layer)
+    p = record.variance
+    if not 0.0 < p < 1.0:
+        raise ValueError(f"a synapse must transmit with p in (0, 1), got {p}")
+    return Noise(gain, bias, p * (1.0 - p), record.additive, record.layer, transmission=p)

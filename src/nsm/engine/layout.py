@@ -13,8 +13,8 @@ from torch import Tensor
 
 from nsm import random
 from nsm.engine import arguments
-from nsm.engine.plain import PANEL
 from nsm.engine.steps import (
+    PANEL,
     Classifier,
     First,
     Geometry,
@@ -26,6 +26,7 @@ from nsm.engine.steps import (
     Stage,
     Step,
     area_behind,
+    draws_synapses,
     is_residual,
     largest_square,
     shapes,
@@ -37,7 +38,7 @@ _ALIGNMENT = 64
 _DONE, _NOT_FINITE = 0, 1
 _Fields = dict[str, Any]
 _WEIGHTS = ("weights", "squares", "tiles", "square_tiles", "subsets")
-_ADDRESSES = (*_WEIGHTS, "kinds", "scale", "shift", "power", "floor", "lines")
+_ADDRESSES = (*_WEIGHTS, "synapses", "unit_offsets", "kinds", "scale", "shift", "power", "floor", "lines")
 _WORD = 16  # neurons in a number of bits
 _CUTS = ((0, 6), (6, 11), (11, 16))  # of a word: the bits that a table is for
 _TILE = 64  # units of a run that are multiplied together where there is AMX
@@ -141,7 +142,7 @@ class Kernels:
         area_after = area_behind(step, area)
         # Squares are made by what makes averages last, before a layer that needs them.
         averaging = isinstance(step, Pool) or is_residual(step)
-        squares = averaging and isinstance(after, Sampled) and not after.pooled
+        squares = averaging and isinstance(after, Sampled) and not (after.pooled or draws_synapses(after))
         fields: _Fields = {
             "output": self._image(shapes(after)[0], after) if after else self._image((1, 1, 1), None),
             "squares": int(squares),
@@ -157,6 +158,8 @@ class Kernels:
             product["shift"] = self._address(_padded(step.bias[None], step.geometry))
             inputs = self._input(step, step.weights, before)
             return fields | {"kind": "real", "product": product, "input": inputs}
+        if isinstance(step, First | Sampled) and draws_synapses(step):
+            return fields | self._drawn(step, product, before, area)
         if isinstance(step, First):
             numbers = arguments.of_first(step)
             product |= self._varying(step.geometry, numbers)
@@ -187,6 +190,18 @@ class Kernels:
                 **self._both(squared, "squares", "square_tiles"),
             }
         return fields | {"kind": "sampled", "product": product, "residual": int(step.residual)}
+
+    def _drawn(self, step: First | Sampled, product: _Fields, before: _Fields, area: int) -> _Fields:
+        """A layer whose every synapse is drawn."""
+        product |= self._rows(step.geometry, *arguments.of_synapses(step, area))
+        product |= {"limit": step.noise.limit, "area": area}
+        if isinstance(step, First):
+            return {"kind": "first", "product": product, "input": self._input(step, step.weights, before)}
+        product |= {
+            "synapses": self._address(_panels(step.weights.astype(np.int16), step.geometry)),
+            "unit_offsets": self._address(_unit_offsets(step.geometry, before)),
+        }
+        return {"kind": "sampled", "product": product, "residual": int(step.residual)}
 
     def _both(self, packed: NDArray[Any], name: str, tiles: str) -> _Fields:
         """Packed weights, and for tiles, whose runs are filled up, the same with zeros behind."""
@@ -240,6 +255,9 @@ class Kernels:
             "offsets": self._address(offsets),
             "group_units": geometry.weight_shape[1],
             "place": where,
+            "limit": 0,
+            "units": geometry.fan_in,
+            "area": 1,
             "narrow": 1,
             "narrow_squares": 1,
             "words": 0,

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from nsm import random
 from nsm.engine import arguments
 from nsm.engine.steps import (
+    PANEL,
     Classifier,
     First,
     Noise,
@@ -22,12 +23,11 @@ from nsm.engine.steps import (
     Real,
     Sampled,
     Step,
+    draws_synapses,
     is_residual,
     spacing,
     stages,
 )
-
-PANEL = 32  # neurons of a group are numbered up to a multiple of it
 
 # 2^17 (1 - Phi(y / UNITS)) for y = 2048 k + f: the k-th base - F (slope - F curve), F = f / 2048, as in the
 # kernels.
@@ -138,6 +138,12 @@ def logits(steps: Sequence[Step], x: Tensor, *, samples: Tensor, inputs: Tensor,
             codes = _real(step, codes)
             continue
         assert isinstance(step, First | Sampled)
+        if draws_synapses(step):
+            if isinstance(step, First):
+                codes = codes.repeat_interleave(len(samples), dim=0)
+            fired = _with_synapses(step, codes, area, rows, seed)
+            codes = codes + fired if is_residual(step) else fired
+            continue
         if isinstance(step, First):
             argument = _first(step, codes).repeat_interleave(len(samples), dim=0)
             if argument.isnan().any():
@@ -239,6 +245,52 @@ def _fired(
     drawn = random.halves(torch.tensor(seed), rows, height * width * groups * padded, where)
     uniform = drawn.view(count, height, width, groups, padded)[..., : neurons // groups].flatten(3)
     return 2 * ((uniform.permute(0, 3, 1, 2) < limit) != side).long()
+
+
+def _with_synapses(step: First | Sampled, x: Tensor, area: int, rows: Tensor, seed: int) -> Tensor:
+    """Codes 0 and 2, int64 (R, neurons, height, width), of neurons whose every synapse is drawn.
+
+    Args:
+        step: which layer.
+        x: (R, channels, height, width), codes, or real numbers for a first layer.
+        area: A of the codes.
+        rows: (R, 2), sample and input of each row.
+        seed: in [0, 2^63).
+    """
+    geometry, noise = step.geometry, step.noise
+    top, left, bottom, right = geometry.padding
+    if isinstance(step, First):
+        x = torch.where(x >= 0.5, 1.0, -1.0) if step.binarize else x
+    else:
+        x = (x - area).double()
+    padded = F.pad(x, (left, right, top, bottom))
+    fields = F.unfold(padded, geometry.kernel, geometry.dilation, 0, geometry.stride)
+    count, (_, height, width), groups = len(x), geometry.outputs, geometry.groups
+    fields = fields.view(count, groups, geometry.weight_shape[1], -1, height * width)
+    scale, shift = (torch.from_numpy(values)[:, None, None] for values in arguments.of_synapses(step, area))
+    weights = torch.from_numpy(step.weights).to(fields.dtype).reshape(groups, -1, *geometry.weight_shape[1:])
+    neurons = weights.shape[1]
+    panels = -(-neurons // PANEL)
+    first = torch.arange(height * width * groups * panels) * geometry.fan_in
+    where = random.place(noise.layer, purpose=random.Purpose.PROGRAM)
+    received = fields.new_zeros(count, groups, neurons, height * width)
+    total, size = received.clone(), received.clone()
+    unit = 0
+    for ky in range(geometry.kernel[0]):
+        for kx in range(geometry.kernel[1]):
+            for channel in range(geometry.weight_shape[1]):
+                field = fields[:, :, None, channel, ky * geometry.kernel[1] + kx]
+                product = weights[:, :, channel, ky, kx, None] * field
+                drawn = random.grouped_halves(torch.tensor(seed), rows, first + unit, where)
+                drawn = drawn.view(count, height * width, groups, panels * PANEL)[..., :neurons]
+                received = received + torch.where(drawn.permute(0, 2, 3, 1) < noise.limit, product, 0.0)
+                total, size = total + product, size + product.abs()
+                unit += 1
+    if not size.isfinite().all():
+        raise FloatingPointError("the first layer overflows")
+    shaped = (count, geometry.neurons, height, width)
+    u = received.view(shaped).float() + (total.view(shaped).float() * scale + shift)
+    return 2 * (u >= 0).long()
 
 
 def _pooled(step: Pool, codes: Tensor) -> Tensor:

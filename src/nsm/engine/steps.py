@@ -21,6 +21,7 @@ Pair = tuple[int, int]
 Floats = NDArray[np.float32]
 Weights = NDArray[np.int8]
 
+PANEL = 32  # neurons of a group are numbered up to a multiple of it
 LARGEST_SIDE = 2**15
 LARGEST_IMAGE = 2**24  # activations of one layer, margins included
 LARGEST_WEIGHTS = 2**27  # of one layer
@@ -109,6 +110,9 @@ class Noise:
         variance: s^2 of the factors xi.
         additive: variance eta^2 of the additive noise.
         layer: number of the layer in the random streams.
+        transmission: where every synapse is drawn by itself, p with which it transmits:
+            u = sum_j (xi_j + gain - p) w_j z_j + bias, xi_j 1 or 0. 0 where the normal law with the two
+            moments stands for all of them.
     """
 
     gain: Floats
@@ -116,6 +120,12 @@ class Noise:
     variance: float
     additive: float
     layer: int
+    transmission: float = 0.0
+
+    @property
+    def limit(self) -> int:
+        """A synapse transmits where its uniform 16-bit number lies below; 0 where none is drawn."""
+        return round(self.transmission * 2**16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,6 +264,11 @@ def is_residual(step: Step) -> bool:
     return isinstance(step, Sampled) and step.residual
 
 
+def draws_synapses(step: Step) -> bool:
+    """Whether every synapse of a step is drawn by itself."""
+    return isinstance(step, First | Sampled) and step.noise.transmission > 0
+
+
 class Stage(NamedTuple):
     """A step as it is run.
 
@@ -269,7 +284,8 @@ class Stage(NamedTuple):
 
 
 def stages(steps: Sequence[Step]) -> list[Stage]:
-    """The steps as they are run: a maximum over up to 6 neurons, in windows side by side, is drawn at once.
+    """The steps as they are run: a maximum over up to 6 neurons, in windows side by side, is drawn at once,
+    unless every synapse is.
 
     Given their inputs neurons are independent: P(max = 1) = 1 - prod_k (1 - P_k).
     """
@@ -280,6 +296,7 @@ def stages(steps: Sequence[Step]) -> list[Stage]:
             and isinstance(step, Pool)
             and isinstance(found[-1].step, First | Sampled)
             and not is_residual(found[-1].step)
+            and not draws_synapses(found[-1].step)
             and found[-1].window == (1, 1)
             and not step.average
             and step.kernel == step.stride

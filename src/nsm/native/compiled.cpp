@@ -36,6 +36,7 @@ constexpr i64 kLeastPlaces = 8;     // lines of samples that a table must be use
 constexpr i64 kShares = 4;          // chunks for each thread, so that all end at about the same time
 constexpr i64 kWave = 4096;         // pieces whose sums are kept at a time
 constexpr i64 kAlignment = 64;
+constexpr i64 kDrawn = 8;           // multiplications that take as long as drawing a synapse
 constexpr i64 kWorthAThread = 4'000'000;  // multiplications; fewer take less time than starting a thread
 
 i64 aligned(i64 bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
@@ -62,7 +63,8 @@ const BitKernels* bit_kernels(const ProgramKernels& kernels) {
 
 i64 multiplications(const Layer& layer) {
     const Product& product = layer.product;
-    if (layer.kind == Layer::Kind::pool || layer.kind == Layer::Kind::first) return 0;
+    if (layer.kind == Layer::Kind::pool || (layer.kind == Layer::Kind::first && product.limit == 0)) return 0;
+    if (product.limit > 0) return product.elements() * product.units * kDrawn;
     return product.elements() * product.members() * product.segments * product.quads * 4 * (product.squares ? 2 : 1);
 }
 
@@ -97,7 +99,7 @@ struct Compiled::Plan {
 bool Compiled::may_be_bits(std::size_t i) const {
     const Layer &layer = layers_[i], &reader = layers_[i + 1];
     const bool draws = layer.kind == Layer::Kind::first || layer.kind == Layer::Kind::sampled;
-    return draws && layer.product.panels.groups == 1 && reader.kind != Layer::Kind::pool && reader.product.subsets;
+    return draws && layer.product.limit == 0 && layer.product.panels.groups == 1 && reader.kind != Layer::Kind::pool && reader.product.subsets;
 }
 
 // What one thread works on: thresholds of some inputs, and a chunk's activations.
@@ -108,7 +110,8 @@ struct Compiled::Scratch {
     float* logits;
     std::uint16_t* thresholds;
     void *sums, *work;
-    i64 slots, elements;  // inputs whose thresholds are kept; of each
+    i64 slots, elements;  // inputs whose thresholds, or images, are kept; of each
+    i64 image_size;       // of each
     i64 input = -1, slot = 0;  // the last one
     std::vector<Quad> quads;
 
@@ -129,7 +132,8 @@ struct Compiled::Scratch {
             reserve(layer.input.image.size * (i64)sizeof(float));
             work_size = std::max(work_size, layer.input.scratch());
         }
-        reserve(first.image.size * (i64)sizeof(float));
+        image_size = first.product.limit > 0 ? first.image.size : 0;
+        reserve((first.image.size + slots * image_size) * (i64)sizeof(float));
         reserve(work_size);
         reserve(slots * elements * 2 * (i64)sizeof(std::uint16_t));
         reserve(rows * last.panels.padded() * (i64)sizeof(float));
@@ -164,6 +168,8 @@ struct Compiled::Scratch {
 
     std::uint16_t* limit() const { return thresholds + slot * elements * 2; }
     std::uint16_t* side() const { return limit() + elements; }
+    // What layer i, a real one or the first stochastic one, receives.
+    float* image(std::size_t i) const { return images[i] + (i + 1 == images.size() ? slot * image_size : 0); }
 };
 
 Compiled::Compiled(const std::vector<Layer>& layers, i64 classes) : classes_(classes) {
@@ -205,10 +211,13 @@ void Compiled::give_back(std::unique_ptr<Scratch> scratch) const {
 // Thresholds of an input in the scratch's slot. Returns whether all are numbers.
 bool Compiled::prepare(const ProgramKernels& kernels, const float* x, Scratch& scratch) const {
     const Input& entry = (reals_.empty() ? layers_ : reals_).front().input;
-    kernels.spread(entry.image, entry.binarize, x, scratch.images.front());
+    kernels.spread(entry.image, entry.binarize, x, scratch.image(0));
     for (std::size_t i = 0; i < reals_.size(); ++i)
-        kernels.real(reals_[i].input, scratch.images[i], scratch.work, reals_[i].output, scratch.images[i + 1]);
-    return kernels.first(layers_.front().input, scratch.images.back(), scratch.work, scratch.limit(), scratch.side());
+        kernels.real(reals_[i].input, scratch.image(i), scratch.work, reals_[i].output, scratch.image(i + 1));
+    const Input& first = layers_.front().input;
+    const float* received = scratch.image(reals_.size());
+    if (first.product.limit > 0) return kernels.bounded(first, received);
+    return kernels.first(first, received, scratch.work, scratch.limit(), scratch.side());
 }
 
 // All layers, for the scratch's quads.
@@ -226,10 +235,15 @@ void Compiled::pass(const Plan& plan, Scratch& scratch, std::uint64_t seed) cons
             case Layer::Kind::real:
                 break;  // done with the thresholds
             case Layer::Kind::first:
-                (to.bits ? plan.bits->draw : plan.kernels.draw)(layer.product, chunk, to);
+                if (layer.product.limit > 0)
+                    plan.kernels.sense(layer.input, chunk, to);
+                else
+                    (to.bits ? plan.bits->draw : plan.kernels.draw)(layer.product, chunk, to);
                 break;
             case Layer::Kind::sampled:
-                if (from.bits)
+                if (layer.product.limit > 0)
+                    plan.kernels.transmit(layer.product, chunk, from, to);
+                else if (from.bits)
                     plan.bits->fire(layer.product, chunk, from, to, scratch.sums);
                 else
                     plan.kernels.fire(layer.product, chunk, from, to);
@@ -298,7 +312,7 @@ Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 offset,
                 sound = prepared(scratch, input);
                 for (i64 s = 0; s < length(piece); s += kQuad)
                     scratch.quads.push_back({(std::uint32_t)index, (std::uint32_t)((offset + first + s) / kQuad),
-                                             scratch.limit(), scratch.side()});
+                                             scratch.limit(), scratch.side(), scratch.image(reals_.size())});
             }
             if (!sound) continue;
             pass(plan, scratch, seed);

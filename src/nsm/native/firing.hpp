@@ -27,11 +27,15 @@ public:
     Stream(const Product& product, const Chunk& chunk) : product_(product), chunk_(chunk), keys_(chunk.seed) {}
 
     Uniforms at(i64 quad, i64 position, i64 panel) const {
-        const i64 element = position * product_.panels.padded() + panel * kPanel;
+        return group(quad, position * product_.panels.count() + panel);
+    }
+
+    // The numbers of a group of 32.
+    Uniforms group(i64 quad, i64 number) const {
         const Quad& which = chunk_.list[quad];
-        Uniforms drawn;
-        ars::sixteen(drawn.words, keys_, (u32)(element / 8), which.input, (u32)kQuad * which.number, product_.place);
-        return drawn;
+        Uniforms made;
+        ars::sixteen(made.words, keys_, (u32)(4 * number), which.input, (u32)kQuad * which.number, product_.place);
+        return made;
     }
 
 private:

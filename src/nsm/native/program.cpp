@@ -10,6 +10,7 @@
 #else
 #include "rows.hpp"
 #endif
+#include "synapses.hpp"
 
 namespace nsm::NSM_INSTRUCTION_SET {
 namespace {
@@ -253,6 +254,6 @@ constexpr bool kTiles = false;
 #endif
 extern const ProgramKernels program_kernels;
 const ProgramKernels program_kernels{
-    NSM_NAME(NSM_INSTRUCTION_SET), kTiles, spread, real, first, draw, fire, pool, add, classify, average, limits, multiply_adds};
+    NSM_NAME(NSM_INSTRUCTION_SET), kTiles, spread, real, first, bounded, draw, sense, fire, transmit, pool, add, classify, average, limits, multiply_adds};
 
 }  // namespace nsm::NSM_INSTRUCTION_SET

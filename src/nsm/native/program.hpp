@@ -65,6 +65,12 @@ struct Product {
     std::int64_t words, block;         // of a field of bits; of those whose sums fit 16 bits
     const std::int64_t* lines;        // where each lies, from the field's first
     std::uint32_t place;
+    // Where every synapse is drawn: it transmits where its number lies below the limit, else 0. A neuron fires where what it
+    // receives + (sum * scale + shift) >= 0.
+    std::uint32_t limit;
+    std::int64_t units, area;          // of a field; what a code exceeds its whole number by
+    const std::int64_t* unit_offsets;  // of each unit from the field's first; for group 0
+    const std::int16_t* synapses;      // (panel, unit, neuron)
 
     NSM_INLINE std::int64_t positions() const { return height * width; }
     NSM_INLINE std::int64_t members() const { return window_y * window_x; }
@@ -118,6 +124,7 @@ struct Pool {
 struct Quad {
     std::uint32_t input, number;
     const std::uint16_t *limit, *side;  // the thresholds of the input's first layer
+    const float* image;                 // what that layer receives
 };
 
 // What goes through all layers together.
@@ -164,8 +171,12 @@ struct ProgramKernels {
     // Thresholds of one input's first stochastic layer: fires where (uniform < limit) != side. Returns whether all are
     // numbers.
     bool (*first)(const Input& input, const float* from, void* scratch, std::uint16_t* limit, std::uint16_t* side);
+    // Instead of `first`, where every synapse is drawn: whether no sum can overflow.
+    bool (*bounded)(const Input& input, const float* from);
     void (*draw)(const Product& product, const Chunk& chunk, const Activations& to);
+    void (*sense)(const Input& input, const Chunk& chunk, const Activations& to);
     void (*fire)(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to);
+    void (*transmit)(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to);
     void (*pool)(const Pool& pool, const Chunk& chunk, const Activations& from, const Activations& to);
     // Codes of an image, added to those of another one of the same shape.
     void (*add)(const Pool& pool, const Chunk& chunk, const Activations& from, const Activations& to);

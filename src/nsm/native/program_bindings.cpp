@@ -72,6 +72,11 @@ Product product_of(const Fields& f) {
         .block = f.number("block"),
         .lines = f.address<i64>("lines"),
         .place = (std::uint32_t)f.number("place"),
+        .limit = (std::uint32_t)f.number("limit"),
+        .units = f.number("units"),
+        .area = f.number("area"),
+        .unit_offsets = f.address<i64>("unit_offsets"),
+        .synapses = f.address<std::int16_t>("synapses"),
     };
 }
 
