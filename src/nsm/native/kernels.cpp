@@ -1,14 +1,10 @@
 // The table of the loops of one instruction set.
 #include "loops.hpp"
 
-#define NSM_TEXT(x) #x
-#define NSM_NAME(x) NSM_TEXT(x)
-
 namespace nsm::NSM_INSTRUCTION_SET {
 
 extern const Kernels kernels;
 const Kernels kernels{
-    .name = NSM_NAME(NSM_INSTRUCTION_SET),
     .fire = fire,
     .fire_backward = fire_backward,
     .fire_max = fire_max,

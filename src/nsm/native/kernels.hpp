@@ -157,7 +157,6 @@ constexpr std::int64_t scratch_size(const Sense& job) { return kGroup * job.chan
 
 // The loops of one instruction set: first to last are rows of the output, inputs, or (synapse) elements of the output.
 struct Kernels {
-    const char* name;
     void (*fire)(const Fire& job, std::int64_t first, std::int64_t last, float* scratch);
     void (*fire_backward)(const FireBackward& job, const Part& part);
     void (*fire_max)(const FireMax& job, std::int64_t first, std::int64_t last, float* scratch);

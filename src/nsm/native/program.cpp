@@ -245,15 +245,8 @@ void average(float* logits, i64 stride, i64 samples, i64 classes, double* sums) 
 
 }  // namespace
 
-#define NSM_TEXT(x) #x
-#define NSM_NAME(x) NSM_TEXT(x)
-#if defined(__AMX_INT8__)
-constexpr bool kTiles = true;
-#else
-constexpr bool kTiles = false;
-#endif
 extern const ProgramKernels program_kernels;
 const ProgramKernels program_kernels{
-    NSM_NAME(NSM_INSTRUCTION_SET), kTiles, spread, real, first, bounded, draw, sense, fire, transmit, pool, add, classify, average, limits, multiply_adds};
+    kTiles, spread, real, first, bounded, draw, sense, fire, transmit, pool, add, classify, average, limits, multiply_adds};
 
 }  // namespace nsm::NSM_INSTRUCTION_SET

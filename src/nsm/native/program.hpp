@@ -162,7 +162,6 @@ NSM_INLINE std::int64_t bit_scratch(const Product& product) {
 }
 
 struct ProgramKernels {
-    const char* name;
     bool tiles;  // whether many samples are multiplied together
     // One input x, (channels, height, width), as an image with margins, which are left as they are.
     void (*spread)(const Image& image, bool binarize, const float* x, float* to);

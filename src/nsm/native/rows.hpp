@@ -7,6 +7,8 @@
 namespace nsm::NSM_INSTRUCTION_SET {
 namespace {
 
+constexpr bool kTiles = false;
+
 // Windows of several neurons, each window drawn as one: a quad of samples at a time.
 void fire_windows(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to) {
     alignas(64) i32 sums[kRows][kPanel] = {}, squares[kRows][kPanel] = {};

@@ -7,6 +7,7 @@
 namespace nsm::NSM_INSTRUCTION_SET {
 namespace {
 
+constexpr bool kTiles = true;
 constexpr i64 kTall = 16;          // rows of a tile
 constexpr i64 kRows = 2 * kTall;   // rows of a product computed together
 constexpr i64 kDeep = 64;          // units of a tile
