@@ -66,8 +66,8 @@ def _planes(piece: int) -> Tensor:
 
 
 def _program(piece: int) -> Tensor:
-    """What a compiled network draws: two layers of 4096 neurons in consecutive samples of 16 inputs."""
-    rows = random.row_indices(piece, torch.arange(16))
+    """What a compiled network draws: two layers of 4096 neurons in consecutive samples of 64 inputs."""
+    rows = random.row_indices(piece, torch.arange(64))
     places = (random.place(layer, purpose=random.Purpose.PROGRAM) for layer in range(2))
     halves = torch.stack([random.halves(torch.tensor(0), rows, 4096, place) for place in places])
     return halves[..., ::2] | halves[..., 1::2] << 16
