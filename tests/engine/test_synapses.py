@@ -14,7 +14,7 @@ from nsm.engine.steps import Sampled
 from tests.engine.nets import compiled, images
 from tests.statistical.budget import assert_frequencies
 
-SAMPLES = 6000
+SAMPLES = 3000
 
 
 def fires(weights, gain, bias, p, z):
