@@ -53,7 +53,8 @@ std::vector<Supported> supported() {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl")) {
         // Compiled networks alone have loops for tiles.
-        if (__builtin_cpu_supports("avx512vnni") && tiles_allowed()) found.push_back({"amx", &avx512::kernels});
+        if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("vaes") && tiles_allowed())
+            found.push_back({"amx", &avx512::kernels});
         found.push_back({"avx512", &avx512::kernels});
     }
     if (__builtin_cpu_supports("avx2")) found.push_back({"avx2", &avx2::kernels});
