@@ -244,6 +244,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "learning": ("learning", _learning),
     "signals": ("learning", _signals),
     "speed-train": ("speed-train", _speed),
+    "speed-train-amd": ("speed-train-amd", _speed),
     "speed-predict": ("speed-predict", _predictions),
     "speed-predict-avx512": ("speed-predict-avx512", _predictions),
     "speed-predict-avx2": ("speed-predict-avx2", _predictions),
