@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nsm import random
-from nsm.engine import arguments
+from nsm.engine import arguments, packing
 from nsm.engine.steps import (
     PANEL,
     Classifier,
@@ -39,8 +39,6 @@ _DONE, _NOT_FINITE = 0, 1
 _Fields = dict[str, Any]
 _WEIGHTS = ("weights", "squares", "tiles", "square_tiles", "subsets")
 _ADDRESSES = (*_WEIGHTS, "synapses", "unit_offsets", "kinds", "scale", "shift", "power", "floor", "lines")
-_WORD = 16  # neurons in a number of bits
-_CUTS = ((0, 6), (6, 11), (11, 16))  # of a word: the bits that a table is for
 _TILE = 64  # units of a run that are multiplied together where there is AMX
 _BLOCKS = (32, 16)  # words whose sums are made in 16 bits: of 16 they always fit
 
@@ -155,7 +153,7 @@ class Kernels:
             fields["pool"] = _pool(added, area_after)
         product = self._product(step, before, window)
         if isinstance(step, Real):
-            product["shift"] = self._address(_padded(step.bias[None], step.geometry))
+            product["shift"] = self._address(packing.padded(step.bias[None], step.geometry))
             inputs = self._input(step, step.weights, before)
             return fields | {"kind": "real", "product": product, "input": inputs}
         if isinstance(step, First | Sampled) and draws_synapses(step):
@@ -165,10 +163,10 @@ class Kernels:
             product |= self._varying(step.geometry, numbers)
             inputs = self._input(step, numbers.weights, before)
             return fields | {"kind": "first", "product": product, "input": inputs}
-        weights = _packed(step.weights, step.geometry)
-        product |= {"narrow": _narrow(weights, 2 * area), **self._both(weights, "weights", "tiles")}
+        weights = packing.packed(step.weights, step.geometry)
+        product |= {"narrow": packing.narrow(weights, 2 * area), **self._both(weights, "weights", "tiles")}
         # What a residual layer receives is added to as codes.
-        if area == 1 and _has_words(step.geometry) and not is_residual(step):
+        if area == 1 and packing.has_words(step.geometry) and not is_residual(step):
             product |= self._subsets(step)
         if isinstance(step, Classifier):
             scale, shift = arguments.of_classifier(step, area)
@@ -180,13 +178,13 @@ class Kernels:
             fixed = arguments.of_signs(step, area)
             product |= self._rows(step.geometry, fixed.scale, fixed.shift)
             if len(fixed.scale) > 1:
-                product["kinds"] = self._address(_by_window(fixed.kinds, step.geometry, window))
+                product["kinds"] = self._address(packing.by_window(fixed.kinds, step.geometry, window))
         else:
             averages = arguments.of_averages(step, area)
             product |= self._varying(step.geometry, averages)
-            squared = _packed(averages.squares, step.geometry)
+            squared = packing.packed(averages.squares, step.geometry)
             product |= {
-                "narrow_squares": _narrow(squared, largest_square(area)),
+                "narrow_squares": packing.narrow(squared, largest_square(area)),
                 **self._both(squared, "squares", "square_tiles"),
             }
         return fields | {"kind": "sampled", "product": product, "residual": int(step.residual)}
@@ -198,8 +196,8 @@ class Kernels:
         if isinstance(step, First):
             return {"kind": "first", "product": product, "input": self._input(step, step.weights, before)}
         product |= {
-            "synapses": self._address(_panels(step.weights.astype(np.int16), step.geometry)),
-            "unit_offsets": self._address(_unit_offsets(step.geometry, before)),
+            "synapses": self._address(packing.panels(step.weights.astype(np.int16), step.geometry)),
+            "unit_offsets": self._address(packing.unit_offsets(step.geometry, before)),
         }
         return {"kind": "sampled", "product": product, "residual": int(step.residual)}
 
@@ -214,9 +212,9 @@ class Kernels:
     def _input(self, step: Real | First, weights: NDArray[Any], before: _Fields) -> _Fields:
         """What a layer on real inputs has beside its product."""
         return {
-            "weights": self._address(_panels(weights, step.geometry)),
+            "weights": self._address(packing.panels(weights, step.geometry)),
             "units": step.geometry.fan_in,
-            "offsets": self._address(_unit_offsets(step.geometry, before)),
+            "offsets": self._address(packing.unit_offsets(step.geometry, before)),
             "image": before,
             "binarize": int(step.binarize),
             "rectified": int(isinstance(step, Real) and step.rectified),
@@ -224,18 +222,18 @@ class Kernels:
 
     def _subsets(self, step: Sampled | Classifier) -> _Fields:
         """Weights for activations that are bits, see native/tables.cpp."""
-        words = _words(step.weights, step.geometry)
+        words = packing.words(step.weights, step.geometry)
         return {
-            "subsets": self._address(_by_group(_cut(words), step.geometry)),
+            "subsets": self._address(packing.by_group(packing.cut(words), step.geometry)),
             "words": words.shape[1],
-            "block": next(block for block in _BLOCKS if _fits(words, block)),
-            "lines": self._address(_lines(step.geometry)),
+            "block": next(block for block in _BLOCKS if packing.fits(words, block)),
+            "lines": self._address(packing.lines(step.geometry)),
         }
 
     def _product(self, step: Real | First | Sampled | Classifier, before: _Fields, window: Pair) -> _Fields:
         geometry = step.geometry
         _, height, width = geometry.outputs
-        offsets, length = _runs(geometry, before)
+        offsets, length = packing.runs(geometry, before)
         where = 0
         if isinstance(step, First | Sampled):
             where = random.place(step.noise.layer, purpose=random.Purpose.PROGRAM)
@@ -267,13 +265,13 @@ class Kernels:
 
     def _rows(self, geometry: Geometry, scale: NDArray[Any], shift: NDArray[Any]) -> _Fields:
         return {
-            name: self._address(_padded(np.atleast_2d(values), geometry))
+            name: self._address(packing.padded(np.atleast_2d(values), geometry))
             for name, values in (("scale", scale), ("shift", shift))
         }
 
     def _varying(self, geometry: Geometry, numbers: arguments.Varying) -> _Fields:
         named = {name: getattr(numbers, name) for name in ("scale", "shift", "power", "floor")}
-        return {name: self._address(_padded(values[None], geometry)) for name, values in named.items()}
+        return {name: self._address(packing.padded(values[None], geometry)) for name, values in named.items()}
 
     def _image(self, shape: Shape, reader: Step | None) -> _Fields:
         """An image with the margins that the step that reads it needs."""
@@ -308,113 +306,3 @@ def _pool(step: Pool, area: int) -> _Fields:
         "offset": area,
         "spacing": spacing(area),
     }
-
-
-def _runs(geometry: Geometry, image: _Fields) -> tuple[NDArray[np.int64], int]:
-    """Where a field's runs of contiguous units begin, and their length: rows of the kernel where all channels
-    of neighbouring pixels are in it, else its pixels.
-    """
-    (height, width), (down, across) = geometry.kernel, geometry.dilation
-    rows = np.arange(height, dtype=np.int64) * down * image["row"]
-    if geometry.groups == 1 and (across == 1 or width == 1):
-        return rows, width * geometry.inputs[0]
-    columns = np.arange(width, dtype=np.int64) * across * image["channels"]
-    return (rows[:, None] + columns).reshape(-1), geometry.weight_shape[1]
-
-
-def _unit_offsets(geometry: Geometry, image: _Fields) -> NDArray[np.int64]:
-    """Where each unit of group 0's field lies, channels innermost."""
-    (height, width), (down, across) = geometry.kernel, geometry.dilation
-    rows = np.arange(height, dtype=np.int64)[:, None, None] * down * image["row"]
-    columns = np.arange(width, dtype=np.int64)[:, None] * across * image["channels"]
-    units: NDArray[np.int64] = rows + columns + np.arange(geometry.weight_shape[1], dtype=np.int64)
-    return units.reshape(-1)
-
-
-def _by_group(values: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
-    """(neurons, ...) to (panels, 32, ...), with zeros where a group does not fill its last panel."""
-    grouped = values.reshape(geometry.groups, -1, *values.shape[1:])
-    lacking = -grouped.shape[1] % PANEL
-    filled = np.pad(grouped, [(0, 0), (0, lacking), *[(0, 0)] * (values.ndim - 1)])
-    return filled.reshape(-1, PANEL, *values.shape[1:])
-
-
-def _padded(rows: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
-    """(kinds, neurons) to (kinds, 32 panels)."""
-    return np.stack([_by_group(row, geometry).reshape(-1) for row in rows])
-
-
-def _panels(weights: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
-    """(panel, unit, neuron), units in the order of :func:`_unit_offsets`."""
-    by_unit = weights.transpose(0, 2, 3, 1).reshape(len(weights), -1)
-    return _by_group(by_unit, geometry).transpose(0, 2, 1)
-
-
-def _packed(weights: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
-    """(panel, run, four, neuron, unit)."""
-    (height, width), across = geometry.kernel, geometry.dilation[1]
-    runs = height if geometry.groups == 1 and (across == 1 or width == 1) else height * width
-    by_run = weights.transpose(0, 2, 3, 1).reshape(len(weights), runs, -1)
-    fours = np.pad(by_run, ((0, 0), (0, 0), (0, -by_run.shape[2] % 4))).reshape(len(weights), runs, -1, 4)
-    return _by_group(fours, geometry).transpose(0, 2, 3, 1, 4)
-
-
-def _narrow(packed: NDArray[Any], largest: int) -> int:
-    """How many fours of a run can be summed up pair by pair in 16 bits, whatever the activations.
-
-    Args:
-        packed: weights as :func:`_packed` gives them.
-        largest: what they are multiplied with is at most.
-    """
-    pairs = np.abs(packed.astype(np.int32)).reshape(-1, 2).sum(axis=1)
-    return max(1, (2**15 - 1) // max(1, largest * int(pairs.max())))
-
-
-def _by_window(kinds: NDArray[np.int32], geometry: Geometry, window: Pair) -> NDArray[np.int32]:
-    """(positions,) to (windows, neurons of a window)."""
-    _, height, width = geometry.outputs
-    rows, columns = height // window[0], width // window[1]
-    whole = kinds.reshape(height, width)[: rows * window[0], : columns * window[1]]
-    return (
-        whole.reshape(rows, window[0], columns, window[1]).transpose(0, 2, 1, 3).reshape(rows * columns, -1)
-    )
-
-
-def _has_words(geometry: Geometry) -> bool:
-    """Whether sums can be made of words: of fewer channels most of a word would be empty."""
-    return geometry.groups == 1 and not any(geometry.padding) and geometry.inputs[0] >= _WORD // 2
-
-
-def _words(weights: NDArray[np.int8], geometry: Geometry) -> NDArray[np.int8]:
-    """(neurons, word, 16): the pixels of a field row by row, each pixel's channels in words."""
-    by_pixel = weights.transpose(0, 2, 3, 1).reshape(len(weights), -1, geometry.weight_shape[1])
-    return np.pad(by_pixel, ((0, 0), (0, 0), (0, -by_pixel.shape[2] % _WORD))).reshape(
-        len(weights), -1, _WORD
-    )
-
-
-def _cut(words: NDArray[np.int8]) -> NDArray[np.int8]:
-    """(neurons, word, 18): the parts of a word with 6 weights each, where there are 5 a 0 behind them."""
-    parts = [words[..., begin:end] for begin, end in _CUTS]
-    return np.concatenate([np.pad(part, ((0, 0), (0, 0), (0, 6 - part.shape[2]))) for part in parts], axis=2)
-
-
-def _fits(words: NDArray[np.int8], block: int) -> bool:
-    """Whether every partial sum of a block of words lies in [-2^15, 2^15)."""
-    starts = np.arange(0, words.shape[1], block)
-    largest = (
-        np.add.reduceat(np.abs(part.sum(axis=2, dtype=np.int32)), starts, axis=1).max()
-        for part in (words.clip(min=0), words.clip(max=0))
-    )
-    return all(size < 2**15 for size in largest)
-
-
-def _lines(geometry: Geometry) -> NDArray[np.int64]:
-    """Where each word of a field lies, in lines from the field's first pixel."""
-    (height, width), (down, across) = geometry.kernel, geometry.dilation
-    channels = geometry.inputs[0]
-    pixel = 2 * -(-channels // PANEL)
-    rows = np.arange(height, dtype=np.int64)[:, None, None] * down * geometry.inputs[2] * pixel
-    columns = np.arange(width, dtype=np.int64)[:, None] * across * pixel
-    words: NDArray[np.int64] = rows + columns + np.arange(-(-channels // _WORD), dtype=np.int64)
-    return words.reshape(-1)
