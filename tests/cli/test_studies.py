@@ -88,7 +88,7 @@ def test_a_picture_of_nothing_is_refused(nsm, tmp_path):
 
 def test_a_run_is_scored_beside_its_programs(nsm, run, tmp_path):
     path = tmp_path / "compiled.json"
-    result = nsm("reproduce", "compiled", run, "--samples", 4, "--results", path)
+    result = nsm("reproduce", "compiled", run, "--samples", 100, "--results", path)
     assert result.exit_code == 0, result.output
     rows = json.loads(path.read_text())["rows"]
     assert [row["what"] for row in rows] == ["network", "int8", "int4", "ternary", "binary"]
