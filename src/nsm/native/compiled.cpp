@@ -16,6 +16,10 @@ namespace avx512 {
 extern const ProgramKernels program_kernels;
 extern const BitKernels bit_kernels;
 }
+namespace vnni {
+extern const ProgramKernels program_kernels;
+extern const BitKernels bit_kernels;
+}
 namespace avx2 {
 extern const ProgramKernels program_kernels;
 }
@@ -44,8 +48,8 @@ i64 aligned(i64 bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignme
 const ProgramKernels& named(const std::string& name) {
 #if defined(NSM_X86)
     if (name == "amx") return amx::program_kernels;
-    if (name == "avx512" && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("vaes"))
-        return avx512::program_kernels;
+    const bool wide = name == "avx512" && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("aes");
+    if (wide) return __builtin_cpu_supports("vaes") ? avx512::program_kernels : vnni::program_kernels;
     if ((name == "avx512" || name == "avx2") && __builtin_cpu_supports("aes")) return avx2::program_kernels;
     if (name == "avx512" || name == "avx2") return portable::program_kernels;
 #endif
@@ -56,6 +60,7 @@ const ProgramKernels& named(const std::string& name) {
 const BitKernels* bit_kernels(const ProgramKernels& kernels) {
 #if defined(NSM_X86)
     if (&kernels == &avx512::program_kernels) return &avx512::bit_kernels;
+    if (&kernels == &vnni::program_kernels) return &vnni::bit_kernels;
 #endif
     (void)kernels;
     return nullptr;
