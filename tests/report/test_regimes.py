@@ -55,3 +55,5 @@ def test_the_picture_is_drawn_with_few_recordings_and_regimes(shown):
     for asked in (shown.asked[:3], []):
         fewer = shown._replace(regimes=shown.regimes[:2], asked=asked)
         assert b"<svg" in regimes_picture(fewer)
+    without = shown._replace(regimes=[regime._replace(courses={}) for regime in shown.regimes])
+    assert b"<svg" in regimes_picture(without)

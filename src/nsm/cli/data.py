@@ -91,7 +91,7 @@ def simulate(
     what: Annotated[Simulation, typer.Argument(help="What to simulate.", metavar="gestures")],
     data_dir: DataDir = None,
     small: Annotated[
-        bool, typer.Option("--small", help="Three recordings in all, to try things out.")
+        bool, typer.Option("--small", help="Two recordings in all, to try things out.")
     ] = False,
     lightings: Annotated[
         int, typer.Option(min=1, max=5, help="Recordings of each user, each under another light.")

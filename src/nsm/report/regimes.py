@@ -148,6 +148,11 @@ def _errors(axes: Axes, shown: Regimes) -> None:
 
 
 def _courses(axes: Axes, shown: Regimes) -> None:
+    axes.set_title("Error (%) on what is held out")
+    if not any(regime.courses for regime in shown.regimes):
+        axes.text(0.5, 0.5, "nothing was held out", transform=axes.transAxes, ha="center", color=SOFT)
+        axes.set_axis_off()
+        return
     for regime, dashes in zip(shown.regimes, _DASHES, strict=False):
         for name, errors in regime.courses.items():
             epochs = np.arange(1, len(errors) + 1)
@@ -162,7 +167,6 @@ def _courses(axes: Axes, shown: Regimes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
-    axes.set_title("Error (%) on what is held out")
     axes.grid(axis="y")
     axes.legend(loc="upper right", fontsize=7.5)
 

@@ -61,7 +61,7 @@ class Plan(NamedTuple):
 
 
 def quick(runs: Path) -> Plan:
-    """Three simulated recordings in a data folder of their own, one epoch: to see that everything works."""
+    """Two simulated recordings in a data folder of their own, one epoch: to see that everything works."""
     folder = runs / "quick"
     return Plan(folder, SETS[-1], folder / "data", 2, 1, ("bnsm", "twin"), gestures.small_trials())
 
