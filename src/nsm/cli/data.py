@@ -90,9 +90,7 @@ def fetch(
 def simulate(
     what: Annotated[Simulation, typer.Argument(help="What to simulate.", metavar="gestures")],
     data_dir: DataDir = None,
-    small: Annotated[
-        bool, typer.Option("--small", help="Two recordings in all, to try things out.")
-    ] = False,
+    small: Annotated[bool, typer.Option("--small", help="Two recordings in all, to try things out.")] = False,
     lightings: Annotated[
         int, typer.Option(min=1, max=5, help="Recordings of each user, each under another light.")
     ] = 4,
