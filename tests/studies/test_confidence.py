@@ -2,11 +2,9 @@
 
 import itertools
 import json
-import math
 
 import pytest
 import torch
-from torch import nn
 from typer.testing import CliRunner
 
 import nsm
@@ -16,7 +14,7 @@ from nsm.data import ImageSet
 from nsm.inference import MarginNoise
 from nsm.report.shifts import ShiftCurve, shift_picture
 from nsm.rivals import Ensemble, mc_dropout
-from nsm.studies import confidence, confidence_tables, shifts
+from nsm.studies import confidence, confidence_tables, method, runs, shifts
 from nsm.studies.cost import cost
 from nsm.studies.tables import render
 
@@ -42,10 +40,10 @@ def test_runs_of_the_published_comparison_are_used_again(tmp_path):
     dropout = jobs[2].config
     assert dropout.network.model == "twin-dropout"
     assert dropout.training == jobs[4].config.training
-    assert confidence.missing(jobs) == jobs
+    assert runs.missing(jobs) == jobs
     jobs[0].folder.mkdir(parents=True)
     models.save(models.build("mnist-cnn"), jobs[0].folder)
-    assert confidence.missing(jobs) == jobs[1:]
+    assert runs.missing(jobs) == jobs[1:]
 
 
 def test_every_shift_at_every_strength():
@@ -104,37 +102,6 @@ def test_costs_are_counted():
     assert cost(dropout, x, 5) == (layers[0] + 5 * (layers[1] + layers[2]), 24 * 5 * (256 + 128))
 
 
-class Tied(nn.Module):
-    """Clear images, and one in which two classes are nearly tied."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.flatten, self.noisy = nn.Flatten(), nsm.nn.Linear(784, 40)
-        self.top = nn.Linear(40, 10)
-
-    def forward(self, x):
-        return self.top(self.noisy(self.flatten(x)))
-
-
-def test_the_reference_samples_only_what_is_in_doubt(monkeypatch):
-    torch.manual_seed(0)
-    net, asked = Tied(), []
-    monkeypatch.setattr(confidence, "_REFERENCE", (100, 400))
-
-    def counted(*arguments, **keywords):
-        asked.append((len(arguments[1]), keywords["samples"]))
-        return nsm.predict(*arguments, **keywords)
-
-    monkeypatch.setattr(confidence, "predict", counted)
-    leading = confidence.reference(net, images(30), 20)
-    assert asked[0] == (20, 100)
-    assert asked[1][1] == 400
-    assert 0 < asked[1][0] <= 20
-    x, _ = images(30).batch(torch.arange(20))
-    whole = nsm.predict(net, x, samples=400, seed=1)
-    assert torch.equal(leading, whole.probabilities.argmax(1))
-
-
 def test_rows_of_all_methods_make_the_tables():
     torch.manual_seed(0)
 
@@ -163,21 +130,9 @@ def test_rows_of_all_methods_make_the_tables():
     picture = shift_picture(confidence_tables.curves(rows))
     assert picture.startswith(b"\x89PNG")
 
-    fixed = compared[0].predict(some)
-    leading = fixed[0].probabilities.argmax(1)[:4]
-    found = confidence.settled(nets.nsm, some, fixed, leading, MarginNoise(0.01, 5.0), labelled=True)
-    assert found["fixed_disagree_percent"] == 0.0
-    assert (found["n"], found["compared"]) == (6, 4)
-    assert found["fixed_error_percent"] == rows[0]["error_percent"]
-    headings, cells = confidence_tables.sample_table(
-        [{"claim": "samples", "seed": 0, "set": "a", "law": "b", **found}]
-    )
-    assert len(headings) == len(cells[0])
-    assert math.isfinite(float(cells[0][3]))
-
 
 def test_curves_are_means_over_seeds():
-    row = {"claim": "shift", "name": "rotation", "method": "m", "strength": 30, "nll": 1.0, "ece": 0.1}
+    row = {"name": "rotation", "method": "m", "strength": 30, "nll": 1.0, "ece": 0.1}
     rows = [row | {"error_percent": value} for value in (1.0, 3.0)]
     assert confidence_tables.curves(rows)["Error (%)"] == {"m": ShiftCurve([30], [2.0])}
 
@@ -185,12 +140,11 @@ def test_curves_are_means_over_seeds():
 @pytest.mark.data
 @pytest.mark.slow
 def test_the_whole_study(data_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(confidence, "_REFERENCE", (200,))
-    monkeypatch.setattr(confidence, "MAX_SAMPLES", 20)
+    monkeypatch.setitem(method.UNTIL_SETTLED, "max_samples", 20)
     monkeypatch.setattr(shifts, "ANGLES", (0, 90))
     monkeypatch.setattr(shifts, "CORRUPTIONS", {"blur": shifts._blur})
     monkeypatch.setattr(confidence, "_LEARNED", 100)
-    monkeypatch.setattr(confidence, "_FITTED_TO", 20)
+    monkeypatch.setattr(method, "_FITTED_TO", 20)
     jobs = confidence.jobs(tmp_path, seeds=1)
     for job in jobs:
         job.folder.mkdir(parents=True)
@@ -213,8 +167,7 @@ def test_the_whole_study(data_folder, tmp_path, monkeypatch):
     rows = content["rows"]
     assert content["study"] == "confidence"
     assert result.stdout == f"{len(rows)} rows: {tmp_path / 'confidence.json'}\n"
-    assert {row["claim"] for row in rows} == {"samples", "shift"}
-    assert {row["set"] for row in rows} >= {"MNIST", "rotated MNIST", "uniform noise", "rotation", "unknown"}
+    assert {row["set"] for row in rows} == {"rotation", "corruption", "unknown"}
     assert picture.read_bytes().startswith(b"\x89PNG")
-    for name in ("confidence-samples", "confidence-shift", "confidence-unknown"):
+    for name in ("confidence-shift", "confidence-unknown"):
         assert render(name, tmp_path).count("\n") > 3

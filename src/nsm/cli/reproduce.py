@@ -13,7 +13,7 @@ from nsm.cli.reproduce_all import all_studies
 from nsm.cli.reproduce_claims import convergence, normalization
 from nsm.cli.reproduce_events import dvsgesture, nmnist, saccades, stream
 from nsm.cli.reproduce_images import cifar10, fashion_mnist, mnist, training_methods
-from nsm.cli.studies import Epochs, Processes, Results, draw, measured
+from nsm.cli.studies import Epochs, Processes, Results, draw, measured, train_missing
 
 if TYPE_CHECKING:
     from nsm.studies.results import Row
@@ -98,7 +98,7 @@ def confidence(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """As many samples as needed, and uncertainty under shift beside rivals.
+    """Uncertainty under shift, beside rivals.
 
     Uses the runs of nsm reproduce mnist, and trains what is missing: the twin
     with dropout, more twins for the ensemble, and networks that leave 10,000
@@ -113,16 +113,9 @@ def confidence(
     from nsm.studies import confidence as study
     from nsm.studies.confidence_tables import curves
     from nsm.studies.results import write
-    from nsm.studies.runs import rows as trained_rows
 
     wanted, path = study.jobs(runs, seeds=seeds, epochs=epochs), results or runs / "confidence.json"
-    missing = study.missing(wanted)
-    if missing:
-        with progress("training", quiet=quiet) as show:
-            show(0, len(missing))
-            found = trained_rows(missing, study.score, processes=processes, root=data_dir)
-            for number, _ in enumerate(found, 1):
-                show(number, len(missing))
+    train_missing(wanted, study.score, processes, data_dir, quiet=quiet)
     measured: list[Row] = []
     with progress(study.STUDY, quiet=quiet) as show:
         for measured in study.run(wanted, seeds=seeds, images=images, root=data_dir, progress=show):
@@ -130,6 +123,46 @@ def confidence(
     if picture is not None:
         draw(picture, shift_picture(curves(measured)))
     typer.echo(f"{len(measured)} rows: {path}")
+
+
+@app.command()
+def settling(
+    runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/mnist"),
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to SEEDS - 1.")] = 3,
+    images: Annotated[
+        int, typer.Option(min=2, help="Images of each shifted set, and those compared with 10,000 samples.")
+    ] = 1000,
+    epochs: Epochs = None,
+    processes: Processes = 1,
+    data_dir: DataDir = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Result file.", show_default="RUNS/settling.json")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """As many samples as needed, beside a fixed number of them.
+
+    Uses the runs of nsm reproduce mnist, and trains what is missing.
+
+    Examples:
+        nsm reproduce settling --results results/settling.json
+        nsm reproduce settling --seeds 1 --images 200
+    """
+    from nsm.cli.progress import progress
+    from nsm.cli.tables import show as show_table
+    from nsm.studies import mnist
+    from nsm.studies import settling as study
+    from nsm.studies.results import write
+
+    wanted, path = study.jobs(runs, seeds=seeds, epochs=epochs), results or runs / "settling.json"
+    train_missing(wanted, mnist.score, processes, data_dir, quiet=quiet)
+    found: list[Row] = []
+    with progress(study.STUDY, quiet=quiet) as show:
+        for found in study.run(wanted, images=images, root=data_dir, progress=show):
+            write(path, study.STUDY, found)
+    headings, cells = study.table(found)
+    show_table(headings, cells, texts=headings[:2])
+    typer.echo(f"{path}")
 
 
 @app.command()

@@ -50,6 +50,22 @@ def measured(
     return found
 
 
+def train_missing(
+    jobs: Sequence[Job], score: Score, processes: int, data_dir: Path | None, *, quiet: bool
+) -> None:
+    """Train, behind a bar, the jobs that are not trained yet."""
+    from nsm.cli.progress import progress
+    from nsm.studies import runs
+
+    missing = runs.missing(jobs)
+    if not missing:
+        return
+    with progress("training", quiet=quiet) as show:
+        show(0, len(missing))
+        for number, _ in enumerate(runs.rows(missing, score, processes=processes, root=data_dir), 1):
+            show(number, len(missing))
+
+
 def cell(value: object) -> str:
     """A number to three digits, any other value as it is, nothing for None."""
     return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)

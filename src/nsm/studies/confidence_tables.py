@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from statistics import mean
 
 from nsm.report.shifts import ShiftCurve
+from nsm.studies.means import grouped, shown
 from nsm.studies.results import Row
-
-
-def sample_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Samples needed and promise kept, means over seeds."""
-    headings = ["images", "law of the noise", "seeds", "mean samples", "median", "settled, %", "differs, %"]
-    headings += ["settled and differs, %", "error, %", "error with 100, %", "ms", "ms with 100"]
-    cells = []
-    for (name, law), group in _groups(rows, "samples", "set", "law"):
-        keys: tuple[str, ...] = ("mean_samples", "median_samples", "settled_percent", "disagree_percent")
-        keys += ("settled_disagree_percent", "error_percent", "fixed_error_percent", "milliseconds")
-        shown = [_shown(group, key, 2) for key in (*keys, "fixed_milliseconds")]
-        cells.append([name, law, str(len(group)), *shown])
-    return headings, cells
 
 
 def shift_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Known images by kind of shift, means over strengths and seeds."""
     headings = ["shift", "method", "error, %", "NLL", "ECE", "NLL at T", "ECE at T", "T", "AURC", "samples"]
     cells = [
-        [name, method, *(_shown(group, key, digits) for key, digits in _SHIFT_COLUMNS)]
-        for (name, method), group in _groups(rows, "shift", "name", "method")
+        [name, method, *(shown(group, key, digits) for key, digits in _SHIFT_COLUMNS)]
+        for (name, method), group in grouped(rows, "name", "method")
         if "nll" in group[0]
     ]
     return headings, cells
@@ -50,44 +38,32 @@ def unknown_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     headings = ["images", "method", "AUROC, entropy", "AUROC, mutual information", "FPR95, entropy"]
     headings += ["samples", "million products", "thousand random bits", "ms"]
     cells = []
-    for (name, method), group in _groups(rows, "shift", "name", "method"):
+    for (name, method), group in grouped(rows, "name", "method"):
         if "auroc_entropy" in group[0]:
             keys = ("auroc_entropy", "auroc_mutual_information", "fpr95_entropy")
             costs = [
                 f"{mean(row['products'] for row in group) / 1e6:.1f}",
                 f"{mean(row['random_bits'] for row in group) / 1e3:.0f}",
             ]
-            figures = [_shown(group, key, 4) for key in keys]
+            figures = [shown(group, key, 4) for key in keys]
             cells.append(
                 [
                     name,
                     method,
                     *figures,
-                    _shown(group, "samples", 1),
+                    shown(group, "samples", 1),
                     *costs,
-                    _shown(group, "milliseconds", 2),
+                    shown(group, "milliseconds", 2),
                 ]
             )
     return headings, cells
-
-
-def _groups(rows: Sequence[Row], claim: str, *by: str) -> Iterator[tuple[tuple[str, ...], list[Row]]]:
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        if row["claim"] == claim:
-            groups.setdefault(tuple(str(row[key]) for key in by), []).append(row)
-    yield from groups.items()
-
-
-def _shown(rows: Sequence[Row], key: str, digits: int) -> str:
-    return f"{mean(row[key] for row in rows):.{digits}f}" if all(key in row for row in rows) else ""
 
 
 def curves(rows: Sequence[Row]) -> dict[str, dict[str, ShiftCurve]]:
     """Error, likelihood and calibration of each method against the angle of rotation, means over seeds."""
     panels = {"Error (%)": "error_percent", "NLL (nats)": "nll", "ECE": "ece"}
     found: dict[str, dict[str, ShiftCurve]] = {title: {} for title in panels}
-    for (name, method), group in _groups(rows, "shift", "name", "method"):
+    for (name, method), group in grouped(rows, "name", "method"):
         if name == "rotation":
             for title, key in panels.items():
                 angles = sorted({row["strength"] for row in group})

@@ -17,6 +17,7 @@ from typing import Any
 from nsm.data import Splits
 from nsm.files import write_atomically
 from nsm.models import Network
+from nsm.models.files import WEIGHTS_FILE
 from nsm.studies.results import Row
 from nsm.training import Config, Watch
 
@@ -38,6 +39,11 @@ class Job:
     config: Config
     folder: Path
     watch: Watch | None = None
+
+
+def missing(wanted: Sequence[Job]) -> list[Job]:
+    """The jobs that are not trained yet."""
+    return [job for job in wanted if not (job.folder / WEIGHTS_FILE).is_file()]
 
 
 # From a job, its trained network and the images to the scores of its row; a function of a module.

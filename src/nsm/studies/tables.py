@@ -21,6 +21,7 @@ from nsm.studies import (
     nmnist_table,
     normalization_report,
     results,
+    settling,
     stream_accuracy,
     stream_speed,
 )
@@ -262,7 +263,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "stream-accuracy": ("stream-accuracy", stream_accuracy.table),
     "convergence": ("convergence", convergence_report.table),
     **{name: ("normalization", build) for name, (_, build) in normalization_report.TABLES.items()},
-    "confidence-samples": ("confidence", confidence_tables.sample_table),
+    "settling": ("settling", settling.table),
     "confidence-shift": ("confidence", confidence_tables.shift_table),
     "confidence-unknown": ("confidence", confidence_tables.unknown_table),
 }

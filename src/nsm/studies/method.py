@@ -1,0 +1,55 @@
+"""Ways to a prediction, as studies compare them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from nsm import predict
+from nsm.data import ImageSet
+from nsm.inference import MarginNoise, Prediction, fit_margin_noise
+from nsm.inference.prediction import joined
+
+FIXED = 100
+UNTIL_SETTLED: dict[str, Any] = {"confidence": 0.99, "max_samples": 1000}
+_SEED, _FIT_SEED = 0, 2
+_FITTED_TO = 500
+_BATCH = 250
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to a prediction.
+
+    Attributes:
+        name: what it is called.
+        net: the network that is sampled.
+        arguments: of :func:`nsm.predict`.
+        temperature: fitted to images held out from a network of the same recipe; None where there is none.
+    """
+
+    name: str
+    net: nn.Module
+    arguments: Mapping[str, Any]
+    temperature: float | None = None
+
+    def predict(self, images: ImageSet) -> tuple[Prediction, float]:
+        """Predictions of all images, and milliseconds for each."""
+        parts, seconds = [], 0.0
+        for places in torch.split(torch.arange(len(images)), _BATCH):
+            pixels, _ = images.batch(places)
+            started = time.perf_counter()
+            parts.append(predict(self.net, pixels, seed=_SEED, inputs=places, **self.arguments))
+            seconds += time.perf_counter() - started
+        return joined(parts, parts[0].probabilities.device), 1000.0 * seconds / len(images)
+
+
+def fitted_noise(net: nn.Module, learned: ImageSet) -> MarginNoise:
+    """The noise of a network's margins, measured on the first 500 images that it learned."""
+    x, _ = learned.batch(torch.arange(min(_FITTED_TO, len(learned))))
+    return fit_margin_noise(net, x, seed=_FIT_SEED)
