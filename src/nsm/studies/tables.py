@@ -248,6 +248,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "speed-train-amd": ("speed-train-amd", _speed),
     "speed-predict": ("speed-predict", _predictions),
     "speed-predict-avx512": ("speed-predict-avx512", _predictions),
+    "speed-predict-vnni": ("speed-predict-vnni", _predictions),
     "speed-predict-avx2": ("speed-predict-avx2", _predictions),
     "speed-scaling": ("speed-predict", _scaling),
     "speed-draw": ("speed-draw", _speed),
