@@ -224,7 +224,7 @@ class Kernels:
         """Weights for activations that are bits, see native/tables.cpp."""
         words = packing.words(step.weights, step.geometry)
         return {
-            "subsets": self._address(packing.by_group(packing.cut(words), step.geometry)),
+            "subsets": self._address(packing.by_group(words, step.geometry)),
             "words": words.shape[1],
             "block": next(block for block in _BLOCKS if packing.fits(words, block)),
             "lines": self._address(packing.lines(step.geometry)),

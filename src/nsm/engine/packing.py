@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from nsm.engine.steps import PANEL, Geometry, Pair
 
 _WORD = 16  # neurons in a number of bits
-_CUTS = ((0, 6), (6, 11), (11, 16))  # of a word: the bits that a table is for
 
 
 def runs(geometry: Geometry, image: Mapping[str, Any]) -> tuple[NDArray[np.int64], int]:
@@ -95,12 +94,6 @@ def words(weights: NDArray[np.int8], geometry: Geometry) -> NDArray[np.int8]:
     return np.pad(by_pixel, ((0, 0), (0, 0), (0, -by_pixel.shape[2] % _WORD))).reshape(
         len(weights), -1, _WORD
     )
-
-
-def cut(words: NDArray[np.int8]) -> NDArray[np.int8]:
-    """(neurons, word, 18): the parts of a word with 6 weights each, where there are 5 a 0 behind them."""
-    parts = [words[..., begin:end] for begin, end in _CUTS]
-    return np.concatenate([np.pad(part, ((0, 0), (0, 0), (0, 6 - part.shape[2]))) for part in parts], axis=2)
 
 
 def fits(words: NDArray[np.int8], block: int) -> bool:

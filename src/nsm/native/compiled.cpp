@@ -22,6 +22,7 @@ extern const BitKernels bit_kernels;
 }
 namespace avx2 {
 extern const ProgramKernels program_kernels;
+extern const BitKernels bit_kernels;
 }
 #endif
 namespace portable {
@@ -61,6 +62,7 @@ const BitKernels* bit_kernels(const ProgramKernels& kernels) {
 #if defined(NSM_X86)
     if (&kernels == &avx512::program_kernels) return &avx512::bit_kernels;
     if (&kernels == &vnni::program_kernels) return &vnni::bit_kernels;
+    if (&kernels == &avx2::program_kernels) return &avx2::bit_kernels;
 #endif
     (void)kernels;
     return nullptr;

@@ -84,6 +84,8 @@ struct Arguments {
 struct Fired {
     __m256i codes;
 
+    Fired() : codes(_mm256_setzero_si256()) {}
+
     // From 16-bit masks in the order of uniform numbers, in which vectors 0 and 2, 1 and 3 are when packed: of uniform numbers that are not below the limit, and of the neurons that fire for those that are.
     Fired(const __m256i (&above)[2], const __m256i (&below)[2]) {
         const __m256i fired = _mm256_packs_epi16(_mm256_xor_si256(above[0], below[0]), _mm256_xor_si256(above[1], below[1]));

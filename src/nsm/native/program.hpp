@@ -61,7 +61,7 @@ struct Product {
     const float *scale, *shift;       // argument = sum * scale + shift, one row of panels.padded() for each kind of place
     const std::int32_t* kinds;        // row of scale and shift for each neuron of each position, or null: row 0
     const float *power, *floor;       // variance = sum of squares * power + floor, with `squares`
-    const std::int8_t* subsets;       // weights for bits: (neuron, word, 18), see tables.cpp; or null
+    const std::int8_t* subsets;       // weights for bits: (neuron, word, unit), see tables.cpp; or null
     std::int64_t words, block;         // of a field of bits; of those whose sums fit 16 bits
     const std::int64_t* lines;        // where each lies, from the field's first
     std::uint32_t place;
@@ -149,6 +149,7 @@ struct BitKernels {
     void (*classify)(const Product& product, const Chunk& chunk, const Activations& from, float* logits, void* scratch);
 };
 
+constexpr std::int64_t kWord = 16;    // neurons in a line of bits
 constexpr std::int64_t kLanes = 32;   // samples in a line of bits
 constexpr std::int64_t kPlaces = 32;  // lines of one word whose products are made before they are used
 
