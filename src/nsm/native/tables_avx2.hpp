@@ -8,8 +8,7 @@ namespace nsm::NSM_INSTRUCTION_SET {
 namespace {
 
 constexpr i64 kNeurons = 2, kRows = 2;  // neurons, and places, whose sums are in registers together
-constexpr i64 kGroups = kWord / 4;      // of units of a word that are looked up at once
-constexpr i64 kTable = 32;              // bytes of a table: the low halves of 16 sums, then their high ones
+constexpr i64 kTable = 32;              // bytes of a table of two groups: a half of each of 16 sums, for each
 constexpr int kHalf = 5;                // bits of such a half: eight of them add up to a byte at most
 
 inline void store(void* to, __m256i x) { _mm256_store_si256(static_cast<__m256i*>(to), x); }
@@ -32,28 +31,31 @@ inline void store_bits(const Fired* fired, u16* line) {
 
 // ---- sums
 
-inline __m256i two(const i8* weights) {
-    std::int16_t both;
-    std::memcpy(&both, weights, sizeof both);
-    return _mm256_set1_epi16(both);
-}
-
-// Tables of the neurons for some words: (word, group, neuron, table).
+// Tables of the neurons for some words: (word, pair of groups, neuron, half, group of the pair).
 inline void make(const Product& product, i64 neuron, i64 first, i64 count, u16* tables) {
-    alignas(32) u16 pairs[2][16];  // bits 0 and 1, 2 and 3 of the place in a table, as the bytes of a pair
-    for (int e = 0; e < 16; ++e)
-        for (int i = 0; i < 2; ++i) pairs[i][e] = (u16)((e >> 2 * i & 1) | (e >> (2 * i + 1) & 1) << 8);
-    const __m256i low = load(pairs[0]), high = load(pairs[1]);
+    // For eight sums, of the first group and then of the other: its weights in pairs, and which of a pair count. Of the second
+    // pair the last one counts for the other eight sums.
+    const __m256i low = _mm256_setr_epi64x(0x0100010001000100, 0x0100010001000100, 0x0504050405040504, 0x0504050405040504);
+    const __m256i high = _mm256_add_epi8(low, _mm256_set1_epi8(2));
+    const __m256i by_low = _mm256_broadcastsi128_si256(_mm_setr_epi16(0, 1, 1 << 8, 1 | 1 << 8, 0, 1, 1 << 8, 1 | 1 << 8));
+    const __m256i by_high = _mm256_broadcastsi128_si256(_mm_setr_epi16(0, 0, 0, 0, 1, 1, 1, 1));
+    const __m256i by_last = _mm256_or_si256(by_high, _mm256_set1_epi16(1 << 8));
     const __m256i half = _mm256_set1_epi16((1 << kHalf) - 1);
     u8* to = reinterpret_cast<u8*>(tables);
     for (i64 word = first; word < first + count; ++word)
-        for (i64 group = 0; group < kGroups; ++group)
-            for (i64 n = 0; n < kNeurons; ++n, to += kTable) {
-                const i8* w = product.subsets + ((neuron + n) * product.words + word) * kWord + 4 * group;
-                const __m256i sums =
-                    _mm256_add_epi16(_mm256_maddubs_epi16(low, two(w)), _mm256_maddubs_epi16(high, two(w + 2)));
-                const __m256i mixed = _mm256_packs_epi16(_mm256_and_si256(sums, half), _mm256_srai_epi16(sums, kHalf));
-                store(to, _mm256_permute4x64_epi64(mixed, 0b11011000));
+        for (i64 eight = 0; eight < kWord; eight += 8)
+            for (i64 n = 0; n < kNeurons; ++n, to += 2 * kTable) {
+                const i8* w = product.subsets + ((neuron + n) * product.words + word) * kWord + eight;
+                __builtin_prefetch(w + kNeurons * product.words * kWord);
+                long long weights;
+                std::memcpy(&weights, w, sizeof weights);
+                const __m256i all = _mm256_set1_epi64x(weights);
+                const __m256i two = _mm256_maddubs_epi16(by_low, _mm256_shuffle_epi8(all, low));
+                const __m256i more = _mm256_shuffle_epi8(all, high);
+                const __m256i without = _mm256_add_epi16(two, _mm256_maddubs_epi16(by_high, more));
+                const __m256i with = _mm256_add_epi16(two, _mm256_maddubs_epi16(by_last, more));
+                store(to, _mm256_packs_epi16(_mm256_and_si256(without, half), _mm256_and_si256(with, half)));
+                store(to + kTable, _mm256_packs_epi16(_mm256_srai_epi16(without, kHalf), _mm256_srai_epi16(with, kHalf)));
             }
 }
 
@@ -99,9 +101,9 @@ NSM_INLINE void add_word(const u16* const* rows, i64 line, const u8* table, Tota
 #pragma GCC unroll 2
             for (int r = 0; r < kRows; ++r) at[r] = _mm256_and_si256(group ? _mm256_srli_epi16(bits[r], 4) : bits[r], four);
 #pragma GCC unroll 2
-            for (int n = 0; n < kNeurons; ++n, table += kTable) {
-                const __m128i* halves = reinterpret_cast<const __m128i*>(table);
-                const __m256i low = _mm256_broadcastsi128_si256(halves[0]), high = _mm256_broadcastsi128_si256(halves[1]);
+            for (int n = 0; n < kNeurons; ++n) {
+                const __m128i* of = reinterpret_cast<const __m128i*>(table + (2 * eight * kNeurons + 2 * n) * kTable);
+                const __m256i low = _mm256_broadcastsi128_si256(of[group]), high = _mm256_broadcastsi128_si256(of[2 + group]);
 #pragma GCC unroll 2
                 for (int r = 0; r < kRows; ++r) {
                     add_to(total[n][r].low, _mm256_shuffle_epi8(low, at[r]));
@@ -115,7 +117,7 @@ NSM_INLINE void add_word(const u16* const* rows, i64 line, const u8* table, Tota
 // Sums of the neurons at some places: to[neuron * stride + place * kLanes], a line each.
 inline void add_up(const u16* const* rows, const i64* lines, i64 words, const u16* tables, u16* to, i64 stride) {
     const u8* table = reinterpret_cast<const u8*>(tables);
-    const i64 size = kGroups * kNeurons * kTable;
+    const i64 size = kWord / 8 * kNeurons * 2 * kTable;
     Total total[kNeurons][kRows];
     for (auto& neuron : total)
         for (Total& one : neuron) one.even = one.odd = _mm256_setzero_si256();
