@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGES = ("neural-sampling-machines", "torch", "numpy", "lightning-fabric", "torchmetrics", "scikit-learn")
+_INSTRUCTION_SETS = {
+    *("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "vaes"),
+    *("asimddp", "i8mm"),
+}
 
 
 def machine() -> dict[str, Any]:
@@ -35,8 +39,8 @@ def _first_match(path: str, key: str) -> str:
 
 
 def _instruction_sets() -> list[str]:
-    flags = set(_first_match("/proc/cpuinfo", "flags").split())
-    return sorted(flags & {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "vaes"})
+    flags = _first_match("/proc/cpuinfo", "flags") or _first_match("/proc/cpuinfo", "Features")
+    return sorted(_INSTRUCTION_SETS & set(flags.split()))
 
 
 def versions() -> dict[str, str]:

@@ -67,11 +67,11 @@ def test_the_largest_sums_are_the_plain_forms():
     assert torch.equal(kernel_logits(program, x, inputs, samples), expected)
 
 
-@pytest.mark.parametrize("choice", ["avx512", "avx2"])
+@pytest.mark.parametrize("choice", ["avx512", "avx2", "neon"])
 @pytest.mark.parametrize("name", ["vectors", "digits", "maximum", "published", "wide"])
 def test_tables_give_the_samples_of_products(monkeypatch, name, choice):
     if choice not in SETS:
-        pytest.skip(f"this processor has no {choice.upper()}")
+        pytest.skip(f"this processor has no {choice}")
     # As many samples as it takes for every layer to be read as bits; and no whole number of lines.
     program, x = compiled(name), images(name, 3)
     inputs, found = torch.tensor([5, 2**32 - 1, 0]), []

@@ -108,7 +108,8 @@ class TestChoice:
     def test_unknown_value_is_refused(self, monkeypatch):
         monkeypatch.setenv("NSM_KERNELS", "fast")
         with pytest.raises(
-            ValueError, match="NSM_KERNELS must be one of auto, portable, avx2, avx512, amx, off, got 'fast'"
+            ValueError,
+            match="NSM_KERNELS must be one of auto, portable, avx2, avx512, amx, neon, off, got 'fast'",
         ):
             native.active()
 

@@ -1,9 +1,9 @@
 """C++ kernels for the library's central operators, beside their plain torch form in :mod:`nsm.functional`.
 
 The environment variable ``NSM_KERNELS`` chooses: ``auto`` (default: the kernels for the best instruction set
-of the processor, plain torch where they are not installed), ``amx``, ``avx512``, ``avx2`` or ``portable``
-(the kernels for that one, or an error), ``off`` (plain torch). Samples are the same bits in each. AMX is for
-compiled networks; all else runs on AVX512 there.
+of the processor, plain torch where they are not installed), ``amx``, ``avx512``, ``avx2``, ``neon`` or
+``portable`` (the kernels for that one, or an error), ``off`` (plain torch). Samples are the same bits in
+each. AMX is for compiled networks; all else runs on AVX512 there.
 """
 
 from nsm.native.maximum import fire_max

@@ -6,6 +6,8 @@
 #include <cstring>
 #if defined(__AES__)
 #include <immintrin.h>
+#elif defined(__ARM_FEATURE_AES)
+#include <arm_neon.h>
 #endif
 
 namespace nsm::NSM_INSTRUCTION_SET {
@@ -94,6 +96,27 @@ inline void sixteen(std::uint32_t* words, const Keys& keys, std::uint32_t first,
     for (int s = 0; s < 4; ++s)
         for (int part = 0; part < kParts; ++part)
             std::memcpy(words + 16 * s + 4 * kWidth * part, &state[s][part], sizeof(Lanes));
+}
+
+#elif defined(__ARM_FEATURE_AES)
+
+// Blocks first .. first + 3 of four samples from `sample` on: those of sample s go to words[16 s ..].
+inline void sixteen(std::uint32_t* words, const Keys& keys, std::uint32_t first, std::uint32_t input, std::uint32_t sample,
+                    std::uint32_t place) {
+    uint8x16_t key[kRounds + 1];
+    for (int r = 0; r <= kRounds; ++r) key[r] = vreinterpretq_u8_u32(vld1q_u32(keys.key[r].word));
+#pragma GCC unroll 4
+    for (std::uint32_t s = 0; s < 4; ++s)
+#pragma GCC unroll 4
+        for (std::uint32_t i = 0; i < 4; ++i) {
+            const Block counter{{first + i, input, sample + s, place}};
+            uint8x16_t state = vreinterpretq_u8_u32(vld1q_u32(counter.word));
+            // The instruction adds the key before it substitutes.
+#pragma GCC unroll 6
+            for (int r = 0; r < kRounds - 1; ++r) state = vaesmcq_u8(vaeseq_u8(state, key[r]));
+            state = veorq_u8(vaeseq_u8(state, key[kRounds - 1]), key[kRounds]);
+            vst1q_u32(words + 16 * s + 4 * i, vreinterpretq_u32_u8(state));
+        }
 }
 
 #else

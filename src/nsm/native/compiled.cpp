@@ -25,6 +25,12 @@ extern const ProgramKernels program_kernels;
 extern const BitKernels bit_kernels;
 }
 #endif
+#if defined(NSM_ARM)
+namespace neon {
+extern const ProgramKernels program_kernels;
+extern const BitKernels bit_kernels;
+}
+#endif
 namespace portable {
 extern const ProgramKernels program_kernels;
 }
@@ -54,6 +60,9 @@ const ProgramKernels& named(const std::string& name) {
     if ((name == "avx512" || name == "avx2") && __builtin_cpu_supports("aes")) return avx2::program_kernels;
     if (name == "avx512" || name == "avx2") return portable::program_kernels;
 #endif
+#if defined(NSM_ARM)
+    if (name == "neon") return neon::program_kernels;
+#endif
     if (name != "portable") throw std::invalid_argument("instruction set " + name + " is not one this processor has");
     return portable::program_kernels;
 }
@@ -63,6 +72,9 @@ const BitKernels* bit_kernels(const ProgramKernels& kernels) {
     if (&kernels == &avx512::program_kernels) return &avx512::bit_kernels;
     if (&kernels == &vnni::program_kernels) return &vnni::bit_kernels;
     if (&kernels == &avx2::program_kernels) return &avx2::bit_kernels;
+#endif
+#if defined(NSM_ARM)
+    if (&kernels == &neon::program_kernels) return &neon::bit_kernels;
 #endif
     (void)kernels;
     return nullptr;

@@ -7,6 +7,9 @@
 #include <thread>
 
 #if defined(__linux__)
+#if defined(NSM_ARM)
+#include <sys/auxv.h>
+#endif
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -21,15 +24,21 @@ namespace avx2 {
 extern const Kernels kernels;
 }
 #endif
+#if defined(NSM_ARM)
+namespace neon {
+extern const Kernels kernels;
+}
+#endif
 namespace portable {
 extern const Kernels kernels;
 }
 
 namespace {
 
+#if defined(NSM_X86)
 // Linux lets a process use tiles once it has asked for their registers.
 bool tiles_allowed() {
-#if defined(NSM_X86) && defined(__linux__)
+#if defined(__linux__)
     constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM
     return __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") &&
            syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
@@ -37,6 +46,18 @@ bool tiles_allowed() {
     return false;
 #endif
 }
+#endif
+
+#if defined(NSM_ARM)
+// Whether the processor has what 64-bit ARM leaves open: dot products of bytes, and AES.
+bool neon_complete() {
+#if defined(__linux__)
+    return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) && (getauxval(AT_HWCAP) & HWCAP_AES);
+#else
+    return false;
+#endif
+}
+#endif
 
 constexpr std::int64_t kWorthAThread = 32768;  // elements; fewer take less time than starting a thread
 constexpr std::int64_t kColumns = 256, kInputBlocks = 16;
@@ -58,6 +79,9 @@ std::vector<Supported> supported() {
         found.push_back({"avx512", &avx512::kernels});
     }
     if (__builtin_cpu_supports("avx2")) found.push_back({"avx2", &avx2::kernels});
+#endif
+#if defined(NSM_ARM)
+    if (neon_complete()) found.push_back({"neon", &neon::kernels});
 #endif
     found.push_back({"portable", &portable::kernels});
     return found;

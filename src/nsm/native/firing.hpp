@@ -72,6 +72,8 @@ struct Law {
 #include "firing_avx512.hpp"
 #elif defined(__AVX2__)
 #include "firing_avx2.hpp"
+#elif defined(__ARM_FEATURE_DOTPROD)
+#include "firing_neon.hpp"
 #else
 #include "firing_portable.hpp"
 #endif

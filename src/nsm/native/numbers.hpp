@@ -136,9 +136,23 @@ class FlushDenormals {
 public:
     FlushDenormals() { _mm_setcsr(saved_ | 0x8040u); }
     ~FlushDenormals() { _mm_setcsr(saved_); }
+#elif defined(__aarch64__)
+    std::uint64_t saved_;
+
+    static void set(std::uint64_t mode) { asm volatile("msr fpcr, %0" : : "r"(mode)); }
+
+public:
+    FlushDenormals() {
+        asm volatile("mrs %0, fpcr" : "=r"(saved_));
+        set(saved_ | 1u << 24);
+    }
+    ~FlushDenormals() { set(saved_); }
+#else
+public:
+    FlushDenormals() {}
+#endif
     FlushDenormals(const FlushDenormals&) = delete;
     FlushDenormals& operator=(const FlushDenormals&) = delete;
-#endif
 };
 
 }  // namespace

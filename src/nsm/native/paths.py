@@ -8,7 +8,7 @@ import os
 from types import ModuleType
 
 VARIABLE = "NSM_KERNELS"
-CHOICES = ("auto", "portable", "avx2", "avx512", "amx", "off")
+CHOICES = ("auto", "portable", "avx2", "avx512", "amx", "neon", "off")
 
 _log = logging.getLogger(__name__)
 

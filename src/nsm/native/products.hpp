@@ -101,6 +101,44 @@ inline void accumulate(const u8* const* rows, const Field& field, const void* pa
             accumulate_quad<squares>(rows + first, field, static_cast<const u8*>(panel) + 4 * part, sums + first, part);
 }
 
+#elif defined(__ARM_FEATURE_DOTPROD)
+
+// Four rows, 16 neurons. Instructions multiply unsigned numbers with unsigned ones: weights are taken 128 too large.
+template <bool squares>
+inline void accumulate_quad(const u8* const* rows, const Field& field, const u8* w, i32 (*sums)[kPanel], int part) {
+    constexpr int kFours = 4;  // vectors of four neurons
+    const uint8x16_t excess = vdupq_n_u8(squares ? 0 : 128), ones = vdupq_n_u8(1);
+    uint32x4_t total[kQuad][kFours], codes[kQuad];
+    for (int r = 0; r < kQuad; ++r) {
+        codes[r] = vdupq_n_u32(0);
+        for (int n = 0; n < kFours; ++n) total[r][n] = vdupq_n_u32(0);
+    }
+    for (i64 s = 0; s < field.segments; ++s)
+        for (i64 q = 0; q < field.quads; ++q, w += 128) {
+            uint8x16_t weights[kFours];
+            for (int n = 0; n < kFours; ++n) weights[n] = veorq_u8(vld1q_u8(w + 16 * n), excess);
+#pragma GCC unroll 4
+            for (int r = 0; r < kQuad; ++r) {
+                u32 four;
+                std::memcpy(&four, rows[r] + field.offsets[s] + 4 * q, sizeof four);
+                const uint8x16_t x = vreinterpretq_u8_u32(vdupq_n_u32(four));
+                if (!squares) codes[r] = vdotq_u32(codes[r], x, ones);
+#pragma GCC unroll 4
+                for (int n = 0; n < kFours; ++n) total[r][n] = vdotq_u32(total[r][n], weights[n], x);
+            }
+        }
+    for (int r = 0; r < kQuad; ++r)
+        for (int n = 0; n < kFours; ++n)
+            vst1q_s32(sums[r] + part + 4 * n, vreinterpretq_s32_u32(vsubq_u32(total[r][n], vshlq_n_u32(codes[r], 7))));
+}
+
+template <bool squares, int count, int halves>
+inline void accumulate(const u8* const* rows, const Field& field, const void* panel, i32 (*sums)[kPanel]) {
+    for (int part = 0; part < 16 * halves; part += 16)
+        for (int first = 0; first < count; first += kQuad)
+            accumulate_quad<squares>(rows + first, field, static_cast<const u8*>(panel) + 4 * part, sums + first, part);
+}
+
 #else
 
 template <bool squares, int count, int halves>

@@ -13,8 +13,10 @@
 // sums of as many neurons at kRows places, a line each (add_up()), and how 32 such lines become rows (transpose()).
 #if defined(__AVX512VNNI__)
 #include "tables_avx512.hpp"
-#else
+#elif defined(__AVX2__)
 #include "tables_avx2.hpp"
+#else
+#include "tables_neon.hpp"
 #endif
 
 namespace nsm::NSM_INSTRUCTION_SET {
