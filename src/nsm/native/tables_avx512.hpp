@@ -69,8 +69,8 @@ inline void make(const Product& product, i64 neuron, i64 first, i64 count, u16* 
                 const __m512i more = _mm512_maddubs_epi16(pattern, two(w + unit));
                 _mm512_store_si512(table + line * kLanes, _mm512_add_epi16(some, more));
             };
-            const __m512i first = four(0);
-            store(0, first, patterns.high, 4), store(1, first, patterns.full, 4);
+            const __m512i whole = four(0);
+            store(0, whole, patterns.high, 4), store(1, whole, patterns.full, 4);
             store(2, four(6), patterns.high, 10), store(3, four(11), patterns.last, 14);
         }
 }
