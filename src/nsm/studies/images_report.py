@@ -94,7 +94,7 @@ def _errors(axes: Axes, comparison: Comparison, rows: Sequence[Row], colours: Ma
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
     axes.margins(y=0.1)
-    axes.set_xlim(left=0.0)
+    axes.set_xlim(0.0, 1.05 * axes.get_xlim()[1])  # the last point is drawn whole
     axes.grid(axis="x")
     return any(line["published"] is not None for line in summary)
 
