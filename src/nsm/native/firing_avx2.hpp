@@ -1,25 +1,10 @@
 // Arguments and firing of a panel in four vectors of 8 neurons, thresholds in two of 16. For inclusion in firing.hpp.
 #pragma once
 
+#include "planes.hpp"
+
 namespace nsm::NSM_INSTRUCTION_SET {
 namespace {
-
-// The tables of thresholds.hpp as bytes: byte b of entry k is of[b][k].
-template <int bytes>
-struct Planes {
-    alignas(32) u8 of[bytes][32];
-};
-
-template <typename Bits, typename T>
-constexpr Planes<sizeof(T)> planes(const T (&table)[32]) {
-    Planes<sizeof(T)> made{};
-    for (int k = 0; k < 32; ++k)
-        for (int b = 0; b < (int)sizeof(T); ++b) made.of[b][k] = (u8)(__builtin_bit_cast(Bits, table[k]) >> 8 * b);
-    return made;
-}
-
-constexpr auto kBasePlanes = planes<u16>(kBase), kSlopePlanes = planes<u16>(kSlope), kCurvePlanes = planes<u16>(kCurve);
-constexpr auto kLevelPlanes = planes<u32>(kLevel), kFallPlanes = planes<u32>(kFall), kBendPlanes = planes<u32>(kBend);
 
 inline __m256i load(const void* from) { return _mm256_load_si256(static_cast<const __m256i*>(from)); }
 
