@@ -23,12 +23,16 @@ def instruction_set(request, monkeypatch):
 
 
 # Shapes of x and of the weights, fields: windows of one, 4 and 6 neurons; channels that fill no lanes; more
-# than 64 positions; strides and dilation; incomplete windows; one and three dimensions.
+# than 64 positions; strides and dilation; incomplete windows; one and three dimensions; more synapses than
+# the kernel takes. Where images are sparse, some windows hear nothing, and most some inputs alone.
 CASES = {
     "mnist": ((2, 1, 16, 20), (32, 1, 5, 5), Fields((1, 1), (1, 1), (2, 2))),
     "no maximum": ((2, 3, 11, 10), (7, 3, 3, 3), Fields((1, 1), (1, 1), (1, 1))),
     "strides": ((3, 2, 14, 15), (20, 2, 3, 2), Fields((2, 1), (1, 2), (2, 3))),
     "one dimension": ((2, 2, 90), (17, 2, 4), Fields((1,), (2,), (1,))),
+    "sparse": ((3, 1, 16, 20), (32, 1, 5, 5), Fields((1, 1), (1, 1), (2, 2))),
+    "sparse strides": ((3, 2, 14, 15), (20, 2, 3, 2), Fields((2, 1), (1, 2), (2, 3))),
+    "large fields": ((2, 1, 18, 19), (3, 1, 17, 17), Fields((1, 1), (1, 1), (1, 2))),
     "three dimensions": ((2, 1, 5, 6, 7), (3, 1, 2, 2, 2), Fields((1, 1, 1), (1, 1, 1), (1, 2, 2))),
 }
 
@@ -37,6 +41,9 @@ def inputs(case, samples=1):
     shape, weight, where = CASES[case]
     generator = torch.Generator().manual_seed(sum(shape))
     x, w = (torch.randn(size, generator=generator) for size in (shape, weight))
+    if case.startswith("sparse"):
+        x *= torch.rand(shape, generator=generator) < 0.2
+        x[0, :, 4:] = 0.0
     gain, bias = torch.rand(weight[0], generator=generator) + 0.3, torch.randn(weight[0], generator=generator)
     index = torch.arange(samples * shape[0])
     rows = torch.stack((2**32 - 1 - index % samples, 7 + 2**29 * (index // samples)), dim=-1)
@@ -115,6 +122,37 @@ def test_without_variance_neurons_are_sure_and_learn_nothing(monkeypatch, kernel
     assert torch.equal(z, torch.tensor([1.0, -1.0]).expand(1, 4, 4, 2))
     for gradient in torch.autograd.grad(z.sum(), (weight, gain)):
         assert torch.equal(gradient, torch.zeros_like(gradient))
+
+
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("case", ["sparse", "sparse strides"])
+def test_windows_that_hear_nothing_are_sure_where_nothing_else_is_noisy(case):
+    tensors, where, draw = inputs(case)
+    expected = fields.sense(*tensors, LAW[0], 0.0, where, *draw)
+    assert torch.equal(native.sense(*tensors, LAW[0], 0.0, where, *draw, torch.float32), expected)
+    z = expected.new_ones(expected.shape)
+    got = torch.ops.nsm.sense_backward(z, *tensors, LAW[0], 0.0, *where, "probability")
+    exact = fields.sense_backward(z, *tensors, LAW[0], 0.0, where, "probability")
+    for one, two in zip(got, exact, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4 * float(two.abs().max()))
+
+
+@pytest.mark.usefixtures("instruction_set")
+def test_no_input_silences_a_weight_that_is_no_number():
+    (x, weight, gain, bias), where, draw = inputs("sparse")
+    weight[5, 0, 2, 2] = torch.inf
+    broken = native.sense(x, weight, gain, bias, *LAW, where, *draw, torch.float32).isnan()
+    assert broken[..., 5].all()
+    assert not broken[..., :5].any()
+
+
+@pytest.mark.usefixtures("instruction_set")
+def test_strides_of_a_single_image_mean_nothing():
+    (x, *parameters), where, (seed, rows, place) = inputs("mnist")
+    draw = (seed, rows[:1], place)
+    expected = native.sense(x[:1], *parameters, *LAW, where, *draw, torch.float32)
+    alone = x[:1].as_strided(x[:1].shape, (0, *x.stride()[1:]))
+    assert torch.equal(native.sense(alone, *parameters, *LAW, where, *draw, torch.float32), expected)
 
 
 @pytest.mark.usefixtures("instruction_set")

@@ -1,4 +1,5 @@
 largest_window: int
+largest_field: int
 remembered: int
 lanes: int
 

@@ -49,6 +49,7 @@ void define(nb::module_& m, const char* name, std::vector<Field<Job>> fields) {
 NB_MODULE(_kernels, m) {
     m.def("instruction_sets", &nsm::instruction_sets);
     m.attr("largest_window") = nsm::kLargestWindow;
+    m.attr("largest_field") = nsm::kLargestField;
     m.attr("lanes") = nsm::kLanes;
     define<nsm::Fire>(m, "fire",
                       {FIELD(u), FIELD(z), FIELD(scale), FIELD(shift), FIELD(rows), FIELD(inputs), FIELD(positions),

@@ -205,7 +205,10 @@ void run(const SenseBackward& job, const Means& means) {
     const std::int64_t lanes = (job.channels + kLanes - 1) / kLanes * kLanes;
     by_input_blocks(job.inputs, 0, job.inputs * job.positions * job.window * job.channels * job.taps,
                     {job.by_u, job.by_power, (job.taps + 1) * lanes}, means.threads,
-                    [&](const Part& part) { means.kernels.sense_backward(job, part); });
+                    [&](const Part& part) {
+                        std::vector<std::uint8_t> loud(job.x_stride);
+                        means.kernels.sense_backward(job, part, loud.data());
+                    });
 }
 
 void run(const Synapse& job, const Means& means) {

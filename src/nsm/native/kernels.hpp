@@ -10,6 +10,7 @@ namespace nsm {
 constexpr std::int64_t kGroup = 64;    // elements drawn together: 16 Philox blocks of 4 words
 constexpr std::int64_t kChunk = 1024;  // elements of a contiguous row handled at a time; a multiple of kGroup
 constexpr std::int64_t kLargestWindow = 64;
+constexpr std::int64_t kLargestField = 256;  // synapses of a neuron that is summed up from its receptive field
 constexpr std::int64_t kLanes = 16;  // neurons whose receptive fields are summed up side by side
 
 // Gradients of a neuron, in the order of nsm.functional.ESTIMATORS; jobs name one by its number.
@@ -153,7 +154,8 @@ constexpr std::int64_t scratch_size(const Fire& job) {
 }
 
 constexpr std::int64_t scratch_size(const FireMax&) { return kChunk; }
-constexpr std::int64_t scratch_size(const Sense& job) { return kGroup * job.channels; }
+// Thresholds, those of a window that hears nothing, and a byte for each input.
+constexpr std::int64_t scratch_size(const Sense& job) { return (kGroup + 1) * job.channels + (job.x_stride + 3) / 4; }
 
 // The loops of one instruction set: first to last are rows of the output, inputs, or (synapse) elements of the output.
 struct Kernels {
@@ -164,7 +166,7 @@ struct Kernels {
     void (*standardize)(const Standardize& job, std::int64_t first, std::int64_t last);
     void (*standardize_backward)(const StandardizeBackward& job, const Part& part);
     void (*sense)(const Sense& job, std::int64_t first, std::int64_t last, float* scratch);
-    void (*sense_backward)(const SenseBackward& job, const Part& part);
+    void (*sense_backward)(const SenseBackward& job, const Part& part, std::uint8_t* loud);
     void (*synapse)(const Synapse& job, std::int64_t first, std::int64_t last);
 };
 

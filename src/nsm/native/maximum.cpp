@@ -60,27 +60,26 @@ namespace {
 
 constexpr i64 kRun = 64;
 
-// Neuron k of a window: silent P(z'_k = -1); before: product of those before k, then with k.
-template <typename T>
+// Neuron k of a window: silent P(z'_k = -1), and its slope; before: product of those before k, then with k.
+template <Estimator estimator, typename T>
 inline void go_forward(const T* u, const float* scale, const float* shift, i64 count, float* __restrict silent,
-                       const float* __restrict before, float* __restrict with) {
+                       float* __restrict slopes, const float* __restrict before, float* __restrict with) {
     for (i64 i = 0; i < count; ++i) {
-        silent[i] = silence(load(u[i]) * scale[i] + shift[i]);
+        slopes[i] = slope_and_silence<estimator>(load(u[i]) * scale[i] + shift[i], silent[i]);
         with[i] = before[i] * silent[i];
     }
 }
 
 // after: product of those after k, then with k.
-template <Estimator estimator, typename T>
-inline void go_back(const T* u, const float* scale, const float* shift, const float* total, const float* silent,
+template <typename T>
+inline void go_back(const T* u, const float* scale, const float* total, const float* silent, const float* slopes,
                     const float* before, i64 count, float* __restrict after, T* __restrict grad_u,
                     float* __restrict by_scale, float* __restrict by_shift) {
     for (i64 i = 0; i < count; ++i) {
-        const float x = load(u[i]), a = scale[i];
-        const float g = total[i] * (before[i] * after[i]) * slope<estimator>(x * a + shift[i]);
+        const float g = total[i] * (before[i] * after[i]) * slopes[i];
         after[i] *= silent[i];
-        store(grad_u[i], g * a);
-        by_scale[i] += g * x;
+        store(grad_u[i], g * scale[i]);
+        by_scale[i] += g * load(u[i]);
         by_shift[i] += g;
     }
 }
@@ -88,7 +87,8 @@ inline void go_back(const T* u, const float* scale, const float* shift, const fl
 template <typename T, Estimator estimator>
 void max_backward_of(const FireMaxBackward& job, const Part& part) {
     const i64 size = job.positions * job.channels;
-    alignas(64) float silent[kLargestWindow][kRun], before[kLargestWindow + 1][kRun], total[kRun], after[kRun];
+    alignas(64) float silent[kLargestWindow][kRun], slopes[kLargestWindow][kRun], before[kLargestWindow + 1][kRun];
+    alignas(64) float total[kRun], after[kRun];
     for (float& one : before[0]) one = 1.0f;
     for (i64 n = part.first_input; n < part.last_input; ++n) {
         const T* u = static_cast<const T*>(job.u) + n * job.u_stride;
@@ -103,14 +103,15 @@ void max_backward_of(const FireMaxBackward& job, const Part& part) {
                 for (i64 k = 0; k < job.window; ++k) {
                     const i64 at = job.shared ? c : (p * job.window + k) * job.channels + c;
                     const T* from = u + job.origin[p] + job.member[k] + c;
-                    go_forward(from, job.scale + at, job.shift + at, run, silent[k], before[k], before[k + 1]);
+                    go_forward<estimator>(from, job.scale + at, job.shift + at, run, silent[k], slopes[k], before[k],
+                                          before[k + 1]);
                 }
                 for (i64 k = job.window; k-- > 0;) {
                     const i64 at = job.shared ? c : (p * job.window + k) * job.channels + c;
                     const T* from = u + job.origin[p] + job.member[k] + c;
                     T* to = grad_u + job.grad_origin[p] + job.grad_member[k] + c;
-                    go_back<estimator>(from, job.scale + at, job.shift + at, total, silent[k], before[k], run, after,
-                                              to, part.scale + at, part.shift + at);
+                    go_back(from, job.scale + at, total, silent[k], slopes[k], before[k], run, after, to,
+                            part.scale + at, part.shift + at);
                 }
             }
     }

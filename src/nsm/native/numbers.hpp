@@ -56,6 +56,19 @@ inline float exp2_fraction(float f) {
     return v * f + 1.0f;
 }
 
+// erfc(s) exp(s^2) / t for t = 1 / (1 + s / 2), s >= 0.
+inline float tail_polynomial(float t) {
+    float r = -0.0339728185f;
+    r = r * t + 0.153400752f;
+    r = r * t + -0.193444831f;
+    r = r * t + -0.0894991147f;
+    r = r * t + 0.254007697f;
+    r = r * t + 0.06901716f;
+    r = r * t + 0.281839346f;
+    r = r * t + 0.276138519f;
+    return r * t + 0.282513288f;
+}
+
 // nsm.functional.threshold24, operation by operation.
 inline float threshold24(float s) {
     float x = from_bits(bits(s) & 0x7fffffffu);
@@ -65,16 +78,7 @@ inline float threshold24(float s) {
     const float shifted = y + kMagic, whole = shifted - kMagic;
     const float power = exp2_fraction(y - whole);
     const float scale = from_bits((bits(shifted) << 23) + (150u << 23));  // 2^(whole + 23)
-    float r = -0.0339728185f;
-    r = r * t + 0.153400752f;
-    r = r * t + -0.193444831f;
-    r = r * t + -0.0894991147f;
-    r = r * t + 0.254007697f;
-    r = r * t + 0.06901716f;
-    r = r * t + 0.281839346f;
-    r = r * t + 0.276138519f;
-    r = r * t + 0.282513288f;
-    const float exact = t * r * power * scale;
+    const float exact = t * tail_polynomial(t) * power * scale;
     const float tail = (exact + 8388608.0f) - 8388608.0f;  // exact <= 2^23: rounds to the nearest integer, ties to even
     return s >= 0.0f ? 16777216.0f - tail : tail;
 }
@@ -116,16 +120,32 @@ inline void with_estimator(i64 estimator, const Work& work) {
         work(Chosen<Estimator::straight_through>());
 }
 
-// The derivative of E[z'] as an estimator sees it: 1 in a window, or that of erf(s) or erf(s / 2).
-template <Estimator estimator>
-inline float slope(float s) {
-    if (estimator == Estimator::straight_through) return from_bits(bits(s) & 0x7fffffffu) <= 1.0f ? 1.0f : 0.0f;
-    constexpr float width = estimator == Estimator::smoothed ? 0.5f : 1.0f;
-    const float y = (width * s) * (width * s) * -kLog2E;
+// exp(-x^2), 0 below 2^-126.
+inline float bell(float x) {
+    const float y = x * x * -kLog2E;
     const float bounded = y < -126.0f ? -126.0f : y;
     const float shifted = bounded + kMagic, whole = shifted - kMagic;
     const float value = exp2_fraction(bounded - whole) * from_bits((bits(shifted) << 23) + (127u << 23));
-    return y < -126.0f ? 0.0f : width * 1.12837917f * value;
+    return y < -126.0f ? 0.0f : value;
+}
+
+inline float slope_in_window(float s) { return from_bits(bits(s) & 0x7fffffffu) <= 1.0f ? 1.0f : 0.0f; }
+
+// The derivative of E[z'] as an estimator sees it: 1 in a window, or that of erf(s) or erf(s / 2).
+template <Estimator estimator>
+inline float slope(float s) {
+    if (estimator == Estimator::straight_through) return slope_in_window(s);
+    constexpr float width = estimator == Estimator::smoothed ? 0.5f : 1.0f;
+    return width * 1.12837917f * bell(width * s);
+}
+
+// For gradients: the slope, and P(z' = -1) before it is rounded. Of erf both have the same factor exp(-s^2).
+template <Estimator estimator>
+inline float slope_and_silence(float s, float& silent) {
+    const float factor = bell(s), t = 1.0f / (1.0f + 0.5f * from_bits(bits(s) & 0x7fffffffu));
+    const float tail = t * tail_polynomial(t) * (0.5f * factor);
+    silent = s >= 0.0f ? tail : 1.0f - tail;
+    return estimator == Estimator::probability ? 1.12837917f * factor : slope<estimator>(s);
 }
 
 // Denormals (exp(-s^2) makes many) are flushed inside the loops and nowhere else.

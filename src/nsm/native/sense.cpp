@@ -6,7 +6,18 @@
 namespace nsm::NSM_INSTRUCTION_SET {
 namespace {
 
-typedef float Wide __attribute__((vector_size(4 * kLanes)));
+// As wide as a register: a wider vector would be computed in memory.
+#if defined(__AVX512F__)
+constexpr i64 kWidth = 16;
+#elif defined(__AVX2__)
+constexpr i64 kWidth = 8;
+#else
+constexpr i64 kWidth = 4;
+#endif
+static_assert(kLanes % kWidth == 0);
+
+typedef float Wide __attribute__((vector_size(4 * kWidth)));
+using u8 = std::uint8_t;
 
 inline void get(Wide& x, const float* from) { std::memcpy(&x, from, sizeof x); }
 
@@ -17,15 +28,74 @@ struct Moments {
     alignas(64) float u[kLargestWindow][kLanes], power[kLargestWindow][kLanes];
 };
 
+constexpr float kSure = 1e9f;  // an argument without noise: no slope is left there
+
+template <typename Job>
+constexpr i64 lanes_of(const Job& job) {
+    return (job.channels + kLanes - 1) / kLanes * kLanes;
+}
+
+// A synapse: where its input lies, from the first of a receptive field on, and its row of weights.
+struct Tap {
+    i64 input, row;
+};
+
+// Synapses of a window whose input is not 0 for all of its neurons. The others are silent; on images of digits and on
+// frames of events they are most.
+class Heard {
+public:
+    i64 count = 0;
+    Tap tap[kLargestField];
+
+    template <typename Job>
+    explicit Heard(const Job& job) : taps_(job.taps) {
+        const i64 lanes = lanes_of(job);
+        for (i64 t = 0; t < taps_; ++t) all_[t] = {job.tap[t], t * lanes};
+        for (i64 e = 0; e < taps_ * lanes; ++e) numbers_ &= job.weight[e] - job.weight[e] == 0.0f;
+    }
+
+    // Looks an image through: loud[i] says whether a synapse hears something whose first input lies at i.
+    template <typename Job>
+    void listen(const Job& job, const float* x, u8* loud) {
+        loud_ = loud;
+        i64 span = 0;
+        for (i64 k = 0; k < job.window; ++k) span = job.member[k] > span ? job.member[k] : span;
+        const i64 size = job.x_stride - span;
+        std::memset(loud, !numbers_, (std::size_t)size);  // not even 0 silences a weight that is no number
+        for (i64 k = 0; k < job.window; ++k) {
+            const float* __restrict from = x + job.member[k];
+            for (i64 i = 0; i < size; ++i) loud[i] |= from[i] != 0.0f;
+        }
+    }
+
+    // For the window whose first input lies at `origin`.
+    void find(i64 origin) {
+        count = 0;
+        for (i64 t = 0; t < taps_; ++t) {
+            tap[count] = all_[t];
+            count += loud_[origin + all_[t].input];
+        }
+    }
+
+private:
+    i64 taps_;
+    bool numbers_ = true;
+    const u8* loud_ = nullptr;
+    Tap all_[kLargestField];
+};
+
+// The lanes from `lane` on, a vector of them.
 template <int members, typename Job>
-inline void add_up(const Job& job, const float* x, i64 first, const float* weight, i64 lanes, Moments& to) {
-    Wide u[members] = {}, power[members] = {};
+inline void add_up(const Job& job, const Heard& heard, const float* x, i64 first, const float* weight, Moments& to,
+                   i64 lane) {
+    Wide u[members], power[members];
     const float* from[members];
-    for (int k = 0; k < members; ++k) from[k] = x + job.member[first + k];
-    for (i64 t = 0; t < job.taps; ++t) {
+#pragma GCC unroll 4
+    for (int k = 0; k < members; ++k) u[k] = power[k] = Wide{}, from[k] = x + job.member[first + k];
+    for (i64 h = 0; h < heard.count; ++h) {
         Wide w;
-        get(w, weight + t * lanes);
-        const i64 tap = job.tap[t];
+        get(w, weight + heard.tap[h].row + lane);
+        const i64 tap = heard.tap[h].input;
 #pragma GCC unroll 4
         for (int k = 0; k < members; ++k) {
             const Wide product = w * from[k][tap];
@@ -33,14 +103,16 @@ inline void add_up(const Job& job, const float* x, i64 first, const float* weigh
             power[k] += product * product;
         }
     }
-    for (int k = 0; k < members; ++k) put(to.u[first + k], u[k]), put(to.power[first + k], power[k]);
+    for (int k = 0; k < members; ++k) put(to.u[first + k] + lane, u[k]), put(to.power[first + k] + lane, power[k]);
 }
 
 template <typename Job>
-inline void moments(const Job& job, const float* x, const float* weight, i64 lanes, Moments& to) {
-    i64 k = 0;
-    for (; k + 4 <= job.window; k += 4) add_up<4>(job, x, k, weight, lanes, to);
-    for (; k < job.window; ++k) add_up<1>(job, x, k, weight, lanes, to);
+inline void moments(const Job& job, const Heard& heard, const float* x, const float* weight, Moments& to) {
+    for (i64 lane = 0; lane < kLanes; lane += kWidth) {
+        i64 k = 0;
+        for (; k + 4 <= job.window; k += 4) add_up<4>(job, heard, x, k, weight, to, lane);
+        for (; k < job.window; ++k) add_up<1>(job, heard, x, k, weight, to, lane);
+    }
 }
 
 // s of neuron k of a window.
@@ -50,40 +122,44 @@ inline void arguments(const Job& job, const Moments& found, i64 k, i64 c, float*
         s[i] = argument(found.u[k][i], found.power[k][i], job.gain[c + i], job.bias[c + i], job.variance, job.extra);
 }
 
-template <typename Job>
-constexpr i64 lanes_of(const Job& job) {
-    return (job.channels + kLanes - 1) / kLanes * kLanes;
-}
-
-// Thresholds of all channels of positions first .. first + count.
-void maxima(const Sense& job, const float* x, i64 first, i64 count, float* threshold) {
-    const i64 lanes = lanes_of(job);
+// P(z = -1) of every neuron of a window, multiplied, for all channels.
+void silence_of(const Sense& job, const Heard& heard, const float* x, float* to) {
     Moments found;
-    alignas(64) float s[kLanes], silent[kLanes];
-    for (i64 p = first; p < first + count; ++p)
-        for (i64 c = 0; c < job.channels; c += kLanes) {
-            moments(job, x + job.origin[p], job.weight + c, lanes, found);
-            for (i64 i = 0; i < kLanes; ++i) silent[i] = 1.0f;
-            for (i64 k = 0; k < job.window; ++k) {
-                arguments(job, found, k, c, s);
-                for (i64 i = 0; i < kLanes; ++i) silent[i] *= silence(s[i]);
-            }
-            const i64 run = job.channels - c < kLanes ? job.channels - c : kLanes;
-            std::memcpy(threshold + (p - first) * job.channels + c, silent, (std::size_t)run * sizeof(float));
-        }
-    for (i64 e = 0; e < count * job.channels; ++e) threshold[e] = maximum_threshold(threshold[e]);
+    alignas(64) float silent[kLargestWindow * kLanes];
+    for (i64 c = 0; c < job.channels; c += kLanes) {
+        moments(job, heard, x, job.weight + c, found);
+        for (i64 k = 0; k < job.window; ++k) arguments(job, found, k, c, silent + k * kLanes);
+        for (i64 e = 0; e < job.window * kLanes; ++e) silent[e] = silence(silent[e]);
+        for (i64 k = 1; k < job.window; ++k)
+            for (i64 i = 0; i < kLanes; ++i) silent[i] *= silent[k * kLanes + i];
+        const i64 run = job.channels - c < kLanes ? job.channels - c : kLanes;
+        for (i64 i = 0; i < run; ++i) to[c + i] = silent[i];
+    }
 }
 
 template <typename T>
 void sense_of(const Sense& job, i64 first_row, i64 last_row, float* scratch) {
+    Heard heard(job);
+    float* nothing_heard = scratch + kGroup * job.channels;
+    u8* loud = reinterpret_cast<u8*>(nothing_heard + job.channels);
+    silence_of(job, heard, job.x, nothing_heard);
     for (i64 begin = first_row; begin < last_row;) {
         const i64 n = begin / job.samples;
         const i64 end = (n + 1) * job.samples < last_row ? (n + 1) * job.samples : last_row;
+        const float* x = job.x + n * job.x_stride;
+        heard.listen(job, x, loud);
         // 64 positions begin with a group, whatever the number of channels.
-        for (i64 p = 0; p < job.positions; p += kGroup) {
-            const i64 count = job.positions - p < kGroup ? job.positions - p : kGroup;
-            maxima(job, job.x + n * job.x_stride, p, count, scratch);
-            decide_side_by_side<T>(job, begin, end, p * job.channels, count * job.channels, scratch);
+        for (i64 first = 0; first < job.positions; first += kGroup) {
+            const i64 count = job.positions - first < kGroup ? job.positions - first : kGroup;
+            for (i64 p = 0; p < count; ++p) {
+                heard.find(job.origin[first + p]);
+                if (heard.count)
+                    silence_of(job, heard, x + job.origin[first + p], scratch + p * job.channels);
+                else
+                    std::memcpy(scratch + p * job.channels, nothing_heard, (std::size_t)job.channels * sizeof(float));
+            }
+            for (i64 e = 0; e < count * job.channels; ++e) scratch[e] = maximum_threshold(scratch[e]);
+            decide_side_by_side<T>(job, begin, end, first * job.channels, count * job.channels, scratch);
         }
         begin = end;
     }
@@ -94,77 +170,96 @@ void sense_of(const Sense& job, i64 first_row, i64 last_row, float* scratch) {
 template <Estimator estimator>
 inline void back(const SenseBackward& job, i64 c, const float* total, Moments& found, float* __restrict by_gain,
                  float* __restrict by_bias) {
-    alignas(64) float s[kLargestWindow][kLanes], silent[kLargestWindow][kLanes], before[kLargestWindow][kLanes];
-    alignas(64) float product[kLanes], after[kLanes];
-    for (i64 i = 0; i < kLanes; ++i) product[i] = after[i] = 1.0f;
-    for (i64 k = 0; k < job.window; ++k) {
-        arguments(job, found, k, c, s[k]);
-        for (i64 i = 0; i < kLanes; ++i) silent[k][i] = silence(s[k][i]);
-        for (i64 i = 0; i < kLanes; ++i) before[k][i] = product[i], product[i] *= silent[k][i];
-    }
+    const i64 count = job.window * kLanes;
+    alignas(64) float s[kLargestWindow * kLanes], by_u[kLargestWindow * kLanes];
+    alignas(64) float slopes[kLargestWindow * kLanes], silent[kLargestWindow * kLanes];
+    alignas(64) float by_s[(kLargestWindow + 1) * kLanes], after[kLanes];
+    for (i64 k = 0; k < job.window; ++k)
+        for (i64 i = 0; i < kLanes; ++i) {
+            const i64 e = k * kLanes + i;
+            const float mean = found.u[k][i] * job.gain[c + i] + job.bias[c + i];
+            const float all = found.power[k][i] * job.variance + job.extra;
+            const float inverse = 1.0f / __builtin_sqrtf(2.0f * all);
+            by_u[e] = all == 0.0f ? 0.0f : inverse;
+            s[e] = all == 0.0f ? (mean >= 0.0f ? kSure : -kSure) : mean * inverse;
+        }
+    for (i64 e = 0; e < count; ++e) slopes[e] = slope_and_silence<estimator>(s[e], silent[e]);
+    for (i64 i = 0; i < kLanes; ++i) by_s[i] = total[i], after[i] = 1.0f;
+    for (i64 e = 0; e < count; ++e) by_s[e + kLanes] = by_s[e] * silent[e];
     for (i64 k = job.window; k-- > 0;)
         for (i64 i = 0; i < kLanes; ++i) {
-            const float by_s = total[i] * (before[k][i] * after[i]) * slope<estimator>(s[k][i]);
-            after[i] *= silent[k][i];
-            const float u = found.u[k][i], gain = job.gain[c + i], mean = u * gain + job.bias[c + i];
-            const float all = found.power[k][i] * job.variance + job.extra, safe = all == 0.0f ? 1.0f : all;
-            const float g = all == 0.0f ? 0.0f : by_s / __builtin_sqrtf(2.0f * safe);
-            found.u[k][i] = g * gain;
-            found.power[k][i] = g * mean * (-0.5f * job.variance) / safe;
-            by_gain[i] += g * u;
+            const i64 e = k * kLanes + i;
+            by_s[e] *= after[i] * slopes[e];
+            after[i] *= silent[e];
+        }
+    for (i64 k = 0; k < job.window; ++k)
+        for (i64 i = 0; i < kLanes; ++i) {
+            const i64 e = k * kLanes + i;
+            const float g = by_s[e] * by_u[e];
+            by_gain[i] += g * found.u[k][i];
             by_bias[i] += g;
+            found.u[k][i] = g * job.gain[c + i];
+            found.power[k][i] = g * s[e] * by_u[e] * -job.variance;
         }
 }
 
-// Adds x g_u and x^2 g_power of `members` neurons at every synapse.
+// Adds z g_u and z^2 g_power of `members` neurons at every synapse, in a vector of the lanes.
 template <int members>
-inline void spread(const SenseBackward& job, const float* x, i64 first, const Moments& g, i64 lanes, float* by_u,
-                   float* by_power) {
+inline void spread(const SenseBackward& job, const Heard& heard, const float* x, i64 first, const Moments& g, i64 lane,
+                   float* by_u, float* by_power) {
     Wide u[members], power[members];
     const float* from[members];
     for (int k = 0; k < members; ++k) {
         from[k] = x + job.member[first + k];
-        get(u[k], g.u[first + k]);
-        get(power[k], g.power[first + k]);
+        get(u[k], g.u[first + k] + lane);
+        get(power[k], g.power[first + k] + lane);
     }
-    for (i64 t = 0; t < job.taps; ++t) {
+    for (i64 h = 0; h < heard.count; ++h) {
         Wide sum_u, sum_power;
-        get(sum_u, by_u + t * lanes);
-        get(sum_power, by_power + t * lanes);
-        const i64 tap = job.tap[t];
+        const i64 at = heard.tap[h].row + lane, tap = heard.tap[h].input;
+        get(sum_u, by_u + at);
+        get(sum_power, by_power + at);
 #pragma GCC unroll 4
         for (int k = 0; k < members; ++k) {
             const float z = from[k][tap];
             sum_u += u[k] * z;
-            sum_power += power[k] * (z * z);
+            sum_power += power[k] * z * z;
         }
-        put(by_u + t * lanes, sum_u);
-        put(by_power + t * lanes, sum_power);
+        put(by_u + at, sum_u);
+        put(by_power + at, sum_power);
     }
 }
 
 template <typename T, Estimator estimator>
-void sense_backward_of(const SenseBackward& job, const Part& part) {
+void sense_backward_of(const SenseBackward& job, const Part& part, u8* loud) {
     const i64 lanes = lanes_of(job), size = job.positions * job.channels, last = job.taps * lanes;
+    Heard heard(job);
     Moments found;
     alignas(64) float total[kLanes];
-    for (i64 n = part.first_input; n < part.last_input; ++n)
+    for (i64 n = part.first_input; n < part.last_input; ++n) {
+        heard.listen(job, job.x + n * job.x_stride, loud);
         for (i64 p = 0; p < job.positions; ++p) {
             const float* x = job.x + n * job.x_stride + job.origin[p];
+            heard.find(job.origin[p]);
+            if (!heard.count && job.extra == 0.0f) continue;  // without variance there is no gradient
             for (i64 c = 0; c < job.channels; c += kLanes) {
                 const i64 run = job.channels - c < kLanes ? job.channels - c : kLanes;
                 const T* grad = static_cast<const T*>(job.grad) + n * job.samples * size + p * job.channels + c;
                 for (i64 i = 0; i < kLanes; ++i) total[i] = 0.0f;
                 for (i64 k = 0; k < job.samples; ++k)
                     for (i64 i = 0; i < run; ++i) total[i] += load(grad[k * size + i]);
-                moments(job, x, job.weight + c, lanes, found);
+                moments(job, heard, x, job.weight + c, found);
                 back<estimator>(job, c, total, found, part.scale + last + c, part.shift + last + c);
-                i64 k = 0;
-                for (; k + 4 <= job.window; k += 4)
-                    spread<4>(job, x, k, found, lanes, part.scale + c, part.shift + c);
-                for (; k < job.window; ++k) spread<1>(job, x, k, found, lanes, part.scale + c, part.shift + c);
+                for (i64 lane = 0; lane < kLanes; lane += kWidth) {
+                    i64 k = 0;
+                    for (; k + 4 <= job.window; k += 4)
+                        spread<4>(job, heard, x, k, found, lane, part.scale + c, part.shift + c);
+                    for (; k < job.window; ++k)
+                        spread<1>(job, heard, x, k, found, lane, part.scale + c, part.shift + c);
+                }
             }
         }
+    }
 }
 
 }  // namespace
@@ -173,11 +268,11 @@ void sense(const Sense& job, i64 first, i64 last, float* scratch) {
     (job.bfloat16 ? sense_of<Bfloat16> : sense_of<float>)(job, first, last, scratch);
 }
 
-void sense_backward(const SenseBackward& job, const Part& part) {
+void sense_backward(const SenseBackward& job, const Part& part, std::uint8_t* loud) {
     const FlushDenormals flush;
     with_estimator(job.estimator, [&](auto chosen) {
         constexpr Estimator estimator = decltype(chosen)::value;
-        (job.bfloat16 ? sense_backward_of<Bfloat16, estimator> : sense_backward_of<float, estimator>)(job, part);
+        (job.bfloat16 ? sense_backward_of<Bfloat16, estimator> : sense_backward_of<float, estimator>)(job, part, loud);
     });
 }
 

@@ -103,6 +103,7 @@ def _lanes_filled(values: Tensor) -> Tensor:
 
 def _job(x: Tensor, weight: Tensor, gain: Tensor, bias: Tensor, fields: Fields) -> dict[str, Any]:
     """What forward and backward have in common."""
+    x = x.contiguous()
     seen = slow.receptive_fields(x, weight.shape, fields)
     dims = x.dim() - 2
     shape, strides = seen.shape[1:], seen.stride()[1:]
@@ -123,13 +124,14 @@ def _job(x: Tensor, weight: Tensor, gain: Tensor, bias: Tensor, fields: Fields) 
         "window": len(member),
         "channels": len(weight),
         "taps": len(tap),
-        "x_stride": x.stride(0),
+        "x_stride": x[0].numel(),
     }
 
 
-def _kernels_fit(*tensors: Tensor, fields: Fields) -> bool:
-    kernels = paths.kernels() if all(x.device.type == "cpu" for x in tensors) else None
-    return kernels is not None and fields.members <= kernels.largest_window
+def _kernels_fit(*tensors: Tensor, weight: Tensor, fields: Fields) -> bool:
+    kernels = paths.kernels() if all(x.device.type == "cpu" for x in (*tensors, weight)) else None
+    window, field = fields.members, weight[0].numel()
+    return kernels is not None and bool(window <= kernels.largest_window and field <= kernels.largest_field)
 
 
 @torch.library.custom_op("nsm::sense", mutates_args=())
@@ -156,7 +158,7 @@ def _sense(
     z = _empty(x, weight, fields, len(rows), dtype)
     if z.numel() == 0:
         return z
-    if not _kernels_fit(x, weight, seed, rows, fields=fields):
+    if not _kernels_fit(x, seed, rows, weight=weight, fields=fields):
         repeat, size = len(rows) // len(x), max(1, _PART // z[0].numel())
         for first in range(0, len(x), size):
             part = slice(first * repeat, (first + size) * repeat)
@@ -217,7 +219,7 @@ def _sense_backward(
     fields = Fields(tuple(stride), tuple(dilation), tuple(window))
     if grad.numel() == 0:
         return torch.zeros_like(weight), torch.zeros_like(gain), torch.zeros_like(bias)
-    if not _kernels_fit(grad, x, weight, fields=fields):
+    if not _kernels_fit(grad, x, weight=weight, fields=fields):
         by_weight, by_gain, by_bias = slow.sense_backward(
             grad, x, weight, gain, bias, variance, extra, fields, cast("Estimator", estimator)
         )
