@@ -24,7 +24,7 @@ def padded(synapses: int) -> int:
 def pad(x: Tensor) -> Tensor:
     """float32 (..., F) with zeros up to a whole number of groups of synapses."""
     missing = padded(x.shape[-1]) - x.shape[-1]
-    return torch.nn.functional.pad(x.float(), (0, missing))
+    return torch.nn.functional.pad(x.float(), (0, missing)) if missing else x.float()
 
 
 def noisy_sums(

@@ -63,6 +63,21 @@ private:
                 sum[i] = _mm512_mask_add_ps(sum[i], (__mmask16)(on[k] >> 16 * i), sum[i], product);
             }
         for (int i = 0; i < 4; ++i) _mm512_store_ps(sums + 16 * i, sum[i]);
+#elif defined(__AVX2__)
+        // A synapse's bit becomes the sign of its lane.
+        const __m256i left = _mm256_setr_epi32(31, 30, 29, 28, 27, 26, 25, 24);
+        __m256i shift[4];
+        for (int i = 0; i < 4; ++i) shift[i] = _mm256_sub_epi32(left, _mm256_set1_epi32(8 * i));
+        __m256 sum[8];
+        for (int i = 0; i < 8; ++i) sum[i] = _mm256_load_ps(sums + 8 * i);
+        for (i64 k = 0; k < count; ++k, w += kGroup, z += kGroup)
+            for (int i = 0; i < 8; ++i) {
+                const __m256i bits = _mm256_set1_epi32((int)(on[k] >> i / 4 * 32));
+                const __m256i kept = _mm256_srai_epi32(_mm256_sllv_epi32(bits, shift[i % 4]), 31);
+                const __m256 product = _mm256_mul_ps(_mm256_loadu_ps(w + 8 * i), _mm256_loadu_ps(z + 8 * i));
+                sum[i] = _mm256_add_ps(sum[i], _mm256_and_ps(product, _mm256_castsi256_ps(kept)));
+            }
+        for (int i = 0; i < 8; ++i) _mm256_store_ps(sums + 8 * i, sum[i]);
 #else
         for (i64 k = 0; k < count; ++k, w += kGroup, z += kGroup)
             for (int half = 0; half < kGroup; half += 32) {
@@ -166,23 +181,40 @@ private:
     u64 entries_;
 };
 
+// Adds the upper half to the lower one, and so on until one sum is left.
+template <i64 half>
+inline void fold(float* sums) {
+    for (i64 i = 0; i < half; ++i) sums[i] += sums[i + half];
+    if constexpr (half > 1) fold<half / 2>(sums);
+}
+
+constexpr i64 kTile = 4096;  // weights that all rows use while they are in the first-level cache
+
+// Elements first .. last of row r.
+template <typename Law>
+inline void sum_row(const Synapse& job, i64 r, i64 first, i64 last) {
+    const i64 size = job.positions * job.channels, groups = job.synapses / kGroup, n = r / job.samples;
+    const Row row(job, r);
+    Law law(job, row);
+    for (i64 e = first; e < last; ++e) {
+        const i64 p = e / job.channels, c = e % job.channels;
+        const i64 field = (n * job.positions + p) * job.groups + c / (job.channels / job.groups);
+        alignas(64) float sums[kGroup];
+        for (float& sum : sums) sum = 0.0f;
+        law.add(e * groups, groups, job.weight + c * job.synapses, job.z + field * job.synapses, sums);
+        fold<kGroup / 2>(sums);
+        job.u[r * size + e] = sums[0];
+    }
+}
+
 template <typename Law>
 void sum_up(const Synapse& job, i64 first, i64 last) {
-    const i64 size = job.positions * job.channels, groups = job.synapses / kGroup;
-    for (i64 done = first; done < last;) {
-        const i64 r = done / size, n = r / job.samples, end = (r + 1) * size < last ? (r + 1) * size : last;
-        const Row row(job, r);
-        Law law(job, row);
-        for (; done < end; ++done) {
-            const i64 e = done - r * size, p = e / job.channels, c = e % job.channels;
-            const i64 field = (n * job.positions + p) * job.groups + c / (job.channels / job.groups);
-            alignas(64) float sums[kGroup] = {};
-            law.add(e * groups, groups, job.weight + c * job.synapses, job.z + field * job.synapses, sums);
-            for (i64 half = kGroup / 2; half; half /= 2)
-                for (i64 i = 0; i < half; ++i) sums[i] += sums[i + half];
-            job.u[done] = sums[0];
+    const i64 size = job.positions * job.channels, tile = job.synapses < kTile ? kTile / job.synapses : 1;
+    for (i64 begin = 0; begin < size; begin += tile)
+        for (i64 r = first / size; r * size < last; ++r) {
+            const i64 from = first - r * size, to = last - r * size, end = begin + tile < size ? begin + tile : size;
+            sum_row<Law>(job, r, from > begin ? from : begin, to < end ? to : end);
         }
-    }
 }
 
 }  // namespace
