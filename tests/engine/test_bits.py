@@ -124,18 +124,30 @@ def test_samples_that_begin_within_a_quad_are_refused():
         kernel_logits(compiled("vectors"), images("vectors", 1), torch.tensor([0]), range(6, 9))
 
 
-def test_samples_do_not_depend_on_threads():
-    program, x = compiled("published"), images("published", 4)
-    before = torch.get_num_threads()
-    try:
-        found = []
-        for threads in (1, 3):
-            torch.set_num_threads(threads)
-            found.append(program.predict(x, samples=60, seed=1, votes=True))
-    finally:
-        torch.set_num_threads(before)
-    for one, three in zip(*found, strict=True):
-        assert torch.equal(one, three)
+# Of one input, or of two, threads share each piece: as many threads as quads; more; and a last piece that is
+# too short for all of them.
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize(
+    ("name", "count", "samples"),
+    [("published", 4, 60), ("published", 1, 60), ("wide", 1, 109), ("wide", 2, 263)],
+)
+def test_samples_and_sums_do_not_depend_on_threads(monkeypatch, name, count, samples):
+    program, x = compiled(name), images(name, count)
+    found = []
+    for threads in (1, 2, 3, 40):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        found.append(program.predict(x, samples=samples, seed=1, votes=True))
+    for one, *others in zip(*found, strict=True):
+        assert all(torch.equal(one, other) for other in others)
+
+
+def test_a_shared_input_that_is_not_finite_is_refused(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    program, x = compiled("wide"), images("wide", 2)
+    x[1].view(-1)[3] = torch.nan
+    with pytest.raises(ValueError, match="finite"):
+        program.predict(x, samples=263)
+    assert program.predict(x[:1], samples=263).samples_used.tolist() == [263]
 
 
 def test_sums_do_not_depend_on_what_is_kept_at_a_time():

@@ -92,12 +92,13 @@ double surprise(double p) { return p > 0.0 ? -p * std::log(p) : 0.0; }
 }  // namespace
 
 // How a call is divided. A piece is some samples of one input, the same whatever else the call holds: sums over samples are
-// made piece by piece. A chunk is some pieces that go through all layers together.
+// made piece by piece. A chunk is some pieces that go through all layers together, or a part of one piece where there are
+// too few of them for the threads.
 struct Compiled::Plan {
     const ProgramKernels& kernels;
     const BitKernels* bits;
     std::vector<bool> as_bits;  // each layer's output
-    i64 pieces, together;       // of an input; in a chunk
+    i64 pieces, together, parts;  // of an input; in a chunk; of a piece
 
     Plan(const Compiled& self, const ProgramKernels& kernels, i64 count, i64 samples, i64 threads)
         : kernels(kernels), bits(bit_kernels(kernels)), as_bits(self.layers_.size()) {
@@ -106,7 +107,9 @@ struct Compiled::Plan {
         const i64 share = std::max<i64>(1, all / (threads * kShares));
         const i64 rows = kernels.tiles ? self.tall_ : bits && self.may_be_bits(0) ? self.rows_ : self.piece_;
         together = std::min({rows / length, self.inputs_, threads > 1 ? share : all});
-        const i64 lines = (together * length + kLanes - 1) / kLanes;
+        const bool few = threads > 1 && all < 2 * threads && count <= self.inputs_;
+        parts = few ? std::min((2 * threads + all - 1) / all, length / kQuad) : 1;
+        const i64 lines = (together * length / parts + kLanes - 1) / kLanes;
         for (std::size_t i = 0; bits && i + 1 < self.layers_.size(); ++i) {
             const Product& reader = self.layers_[i + 1].product;
             as_bits[i] = self.may_be_bits(i) && (i == 0 || as_bits[i - 1]) &&
@@ -227,6 +230,21 @@ void Compiled::give_back(std::unique_ptr<Scratch> scratch) const {
     idle_.push_back(std::move(scratch));
 }
 
+// Scratch memory for as long as this lives.
+class Compiled::Borrowed {
+public:
+    explicit Borrowed(const Compiled& from) : from_(from), scratch_(from.borrow()) {}
+    ~Borrowed() { from_.give_back(std::move(scratch_)); }
+    Borrowed(const Borrowed&) = delete;
+    Borrowed& operator=(const Borrowed&) = delete;
+
+    Scratch& operator*() const { return *scratch_; }
+
+private:
+    const Compiled& from_;
+    std::unique_ptr<Scratch> scratch_;
+};
+
 // Thresholds of an input in the scratch's slot. Returns whether all are numbers.
 bool Compiled::prepare(const ProgramKernels& kernels, const float* x, Scratch& scratch) const {
     const Input& entry = (reals_.empty() ? layers_ : reals_).front().input;
@@ -294,6 +312,8 @@ Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 offset,
     const i64 all = count * plan.pieces;
     // Sums of the samples of each input, and those of each piece of the wave of pieces that is at work.
     std::vector<double> totals((std::size_t)(count * width)), sums((std::size_t)(std::min(all, kWave) * width));
+    std::vector<float> drawn((std::size_t)(plan.parts > 1 ? all * piece_ * stride : 0));  // logits of divided pieces
+    const auto drawn_at = [&](i64 piece, i64 sample) { return drawn.data() + (piece * piece_ + sample) * stride; };
     std::atomic<i64> next{0};
     i64 wave = 0, wave_end = 0;
     std::atomic<i64> refused{count}, overflowed{count};
@@ -316,37 +336,53 @@ Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 offset,
         scratch.input = input;
         return true;
     };
+    // What the samples of an input have in common. Where pieces are divided, threads share that of every input.
+    const auto common = [&](const Scratch& scratch) {
+        return Quad{0, 0, scratch.limit(), scratch.side(), scratch.image(reals_.size())};
+    };
+    const Borrowed own(*this);
+    std::vector<Quad> shared;
+    for (i64 input = 0; plan.parts > 1 && input < count && prepared(*own, input); ++input) shared.push_back(common(*own));
     const auto length = [&](i64 piece) { return std::min(piece_, samples - piece % plan.pieces * piece_); };
-    const auto work = [&] {
-        std::unique_ptr<Scratch> borrowed = borrow();
-        Scratch& scratch = *borrowed;
-        const auto taken = [&] { return wave + plan.together * next++; };
-        for (i64 begin = taken(); begin < wave_end; begin = taken()) {
-            const i64 end = std::min(wave_end, begin + plan.together);
+    // Samples of a piece before its parts from `part` on.
+    const auto before = [&](i64 piece, i64 part) {
+        return part == plan.parts ? length(piece) : length(piece) / kQuad * part / plan.parts * kQuad;
+    };
+    const auto work = [&](Scratch& scratch) {
+        const i64 chunks = (wave_end - wave + plan.together - 1) / plan.together * plan.parts;
+        for (i64 chunk = next++; chunk < chunks; chunk = next++) {
+            const i64 begin = wave + chunk / plan.parts * plan.together, end = std::min(wave_end, begin + plan.together);
+            const i64 part = chunk % plan.parts;
             scratch.quads.clear();
             bool sound = true;
             for (i64 piece = begin; piece < end && sound; ++piece) {
                 const i64 input = piece / plan.pieces, first = piece % plan.pieces * piece_;
-                const i64 index = indices ? indices[input] : input;
-                sound = prepared(scratch, input);
-                for (i64 s = 0; s < length(piece); s += kQuad)
-                    scratch.quads.push_back({(std::uint32_t)index, (std::uint32_t)((offset + first + s) / kQuad),
-                                             scratch.limit(), scratch.side(), scratch.image(reals_.size())});
+                sound = plan.parts > 1 ? (i64)shared.size() == count : prepared(scratch, input);
+                if (!sound) break;
+                Quad quad = plan.parts > 1 ? shared[(std::size_t)input] : common(scratch);
+                quad.input = (std::uint32_t)(indices ? indices[input] : input);
+                for (i64 s = before(piece, part); s < before(piece, part + 1); s += kQuad) {
+                    quad.number = (std::uint32_t)((offset + first + s) / kQuad);
+                    scratch.quads.push_back(quad);
+                }
             }
-            if (!sound) continue;
+            if (!sound || scratch.quads.empty()) continue;
             pass(plan, scratch, seed);
             float* logits = scratch.logits;
             for (i64 piece = begin; piece < end; ++piece) {
-                const i64 input = piece / plan.pieces, first = piece % plan.pieces * piece_;
+                const i64 input = piece / plan.pieces, first = piece % plan.pieces * piece_ + before(piece, part);
+                const i64 made = before(piece, part + 1) - before(piece, part);
                 if (results.logits)
-                    for (i64 s = 0; s < length(piece); ++s)
+                    for (i64 s = 0; s < made; ++s)
                         std::copy_n(logits + s * stride, classes_,
                                     results.logits + (input * samples + first + s) * classes_);
-                kernels.average(logits, stride, length(piece), classes_, sums.data() + (piece - wave) * width);
-                logits += (length(piece) + kQuad - 1) / kQuad * kQuad * stride;
+                if (plan.parts > 1)
+                    std::copy_n(logits, made * stride, drawn_at(piece, before(piece, part)));
+                else
+                    kernels.average(logits, stride, made, classes_, sums.data() + (piece - wave) * width);
+                logits += (made + kQuad - 1) / kQuad * kQuad * stride;
             }
         }
-        give_back(std::move(borrowed));
     };
     for (; wave < all; wave = wave_end) {
         wave_end = std::min(all, wave + kWave);
@@ -354,12 +390,15 @@ Outcome Compiled::run(const float* x, const i64* indices, i64 count, i64 offset,
         std::fill(sums.begin(), sums.end(), 0.0);
         {
             std::vector<std::jthread> others;
-            const i64 chunks = (wave_end - wave + plan.together - 1) / plan.together;
-            for (i64 i = 1; i < std::min(useful, chunks); ++i) others.emplace_back(work);
-            work();
+            const i64 chunks = (wave_end - wave + plan.together - 1) / plan.together * plan.parts;
+            for (i64 i = 1; i < std::min(useful, chunks); ++i)
+                others.emplace_back([&] { work(*Borrowed(*this)); });
+            work(*own);
         }
         failed = std::min<i64>(refused, overflowed);
         if (failed < count) return failed == refused ? Outcome::not_finite : Outcome::overflow;
+        for (i64 piece = 0; plan.parts > 1 && piece < all; ++piece)
+            kernels.average(drawn_at(piece, 0), stride, length(piece), classes_, sums.data() + piece * width);
         // Piece by piece: the order does not depend on who computed which.
         for (i64 piece = wave; piece < wave_end; ++piece)
             for (i64 c = 0; c < width; ++c)

@@ -44,6 +44,7 @@ public:
 private:
     struct Plan;
     struct Scratch;
+    class Borrowed;
 
     bool may_be_bits(std::size_t layer) const;  // its output
     bool prepare(const ProgramKernels& kernels, const float* x, Scratch& scratch) const;
