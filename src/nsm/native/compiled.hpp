@@ -45,6 +45,7 @@ private:
     struct Plan;
     struct Scratch;
     class Borrowed;
+    class Call;
 
     bool may_be_bits(std::size_t layer) const;  // its output
     bool prepare(const ProgramKernels& kernels, const float* x, Scratch& scratch) const;

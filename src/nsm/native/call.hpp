@@ -1,0 +1,241 @@
+// One call of a compiled network: how it is divided among threads, and what is made of its samples. For inclusion in
+// compiled.cpp.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <thread>
+
+#include "scratch.hpp"
+
+namespace nsm {
+namespace {
+
+constexpr i64 kLeastPlaces = 8;     // lines of samples that a table must be used for
+constexpr i64 kShares = 4;          // chunks for each thread, so that all end at about the same time
+constexpr i64 kWave = 4096;         // pieces whose sums are kept at a time
+constexpr i64 kDrawn = 8;           // multiplications that take as long as drawing a synapse
+// Multiplications; fewer take less time than it takes until a thread has started.
+constexpr i64 kWorthAThread = 15'000'000, kWorthAThreadOfTiles = 60'000'000;
+
+i64 multiplications(const Layer& layer) {
+    const Product& product = layer.product;
+    if (layer.kind == Layer::Kind::pool || (layer.kind == Layer::Kind::first && product.limit == 0)) return 0;
+    if (product.limit > 0) return product.elements() * product.units * kDrawn;
+    return product.elements() * product.members() * product.segments * product.quads * 4 * (product.squares ? 2 : 1);
+}
+
+double surprise(double p) { return p > 0.0 ? -p * std::log(p) : 0.0; }
+
+}  // namespace
+
+// How a call is divided. A piece is some samples of one input, the same whatever else the call holds: sums over samples are
+// made piece by piece. A chunk is what goes through all layers together: some pieces, or, where there are too few of them for
+// the threads, some quads of them all.
+struct Compiled::Plan {
+    const ProgramKernels& kernels;
+    const BitKernels* bits;
+    std::vector<bool> as_bits;  // each layer's output
+    i64 threads;
+    i64 pieces;    // of an input
+    i64 together;  // pieces in a chunk; 0 where pieces are divided
+    i64 quads;     // in a chunk, at most
+
+    Plan(const Compiled& self, const ProgramKernels& kernels, const BitKernels* bits, i64 count, i64 samples, i64 most)
+        : kernels(kernels), bits(bits), as_bits(self.layers_.size()) {
+        i64 each = 0;
+        for (const Layer& layer : self.layers_) each += multiplications(layer);
+        threads = std::clamp<i64>(each * samples * count / (kernels.tiles ? kWorthAThreadOfTiles : kWorthAThread), 1, most);
+        pieces = (samples + self.piece_ - 1) / self.piece_;
+        const i64 all = count * pieces, length = std::min(self.piece_, (samples + kQuad - 1) / kQuad * kQuad);
+        const i64 rows = kernels.tiles ? self.tall_ : bits && self.may_be_bits(0) ? self.rows_ : self.piece_;
+        if (threads > 1 && all < kShares * threads && count <= self.inputs_) {
+            const i64 share = all * length / kQuad / (2 * threads), tile = kTileRows / kQuad;
+            together = 0;
+            // Whole lines and tiles; products alone take two quads.
+            plan_bits(self, tile);
+            const i64 step = kernels.tiles || as_bits[0] ? tile : 2;
+            quads = std::clamp(share / step * step, step, std::max(step, rows / kQuad / step * step));
+        } else {
+            const i64 share = std::max<i64>(1, all / (threads * kShares));
+            together = std::min({rows / length, self.inputs_, threads > 1 ? share : all});
+            quads = together * length / kQuad;
+        }
+        plan_bits(self, quads);
+    }
+
+private:
+    void plan_bits(const Compiled& self, i64 of_quads) {
+        const i64 lines = (of_quads * kQuad + kLanes - 1) / kLanes;
+        for (std::size_t i = 0; bits && i + 1 < self.layers_.size(); ++i) {
+            const Product& reader = self.layers_[i + 1].product;
+            as_bits[i] = self.may_be_bits(i) && (i == 0 || as_bits[i - 1]) &&
+                         lines * reader.positions() * reader.members() >= kLeastPlaces;
+        }
+    }
+};
+
+// One call of run().
+class Compiled::Call {
+public:
+    Call(const Compiled& self, const Plan& plan, const float* x, const i64* indices, i64 count, i64 offset, i64 samples,
+         std::uint64_t seed, const Results& results)
+        : self_(self), plan_(plan), x_(x), indices_(indices), count_(count), offset_(offset), samples_(samples),
+          seed_(seed), results_(results), refused_(count), overflowed_(count),
+          totals_((std::size_t)(count * width())), sums_((std::size_t)(std::min(all(), kWave) * width())) {}
+
+    Outcome run(i64& failed) {
+        if (plan_.together)
+            draw_pieces();
+        else
+            draw_divided();
+        failed = first_failed();
+        if (failed < count_) return failed == refused_ ? Outcome::not_finite : Outcome::overflow;
+        for (i64 input = 0; input < count_; ++input) conclude(input);
+        return Outcome::done;
+    }
+
+private:
+    i64 all() const { return count_ * plan_.pieces; }
+    i64 width() const { return self_.classes_ + 1; }
+    i64 stride() const { return self_.layers_.back().product.panels.padded(); }
+    i64 first_sample(i64 piece) const { return piece % plan_.pieces * self_.piece_; }
+    i64 length(i64 piece) const { return std::min(self_.piece_, samples_ - first_sample(piece)); }
+    i64 quads(i64 piece) const { return (length(piece) + kQuad - 1) / kQuad; }
+    i64 first_failed() const { return std::min<i64>(refused_, overflowed_); }
+
+    static void lower(std::atomic<i64>& least, i64 value) {
+        for (i64 seen = least; value < seen && !least.compare_exchange_weak(seen, value);) continue;
+    }
+
+    // Whether the thresholds of an input are there.
+    bool prepared(Scratch& scratch, i64 input) {
+        if (scratch.input == input) return true;
+        const Image& image = (self_.reals_.empty() ? self_.layers_ : self_.reals_).front().input.image;
+        const i64 units = image.height * image.width * image.channels;
+        const float* values = x_ + input * units;
+        if (!std::all_of(values, values + units, [](float value) { return std::isfinite(value); })) {
+            lower(refused_, input);
+            return false;
+        }
+        scratch.slot = (scratch.slot + 1) % scratch.slots;
+        if (!self_.prepare(plan_.kernels, values, scratch)) {
+            lower(overflowed_, input);
+            return false;
+        }
+        scratch.input = input;
+        return true;
+    }
+
+    // The quads of a piece whose input is prepared.
+    void append_quads(const Scratch& scratch, i64 piece, std::vector<Quad>& to) const {
+        const i64 input = piece / plan_.pieces, first = (offset_ + first_sample(piece)) / kQuad;
+        for (i64 q = 0; q < quads(piece); ++q)
+            to.push_back({(std::uint32_t)(indices_ ? indices_[input] : input), (std::uint32_t)(first + q),
+                          scratch.limit(), scratch.side(), scratch.image(self_.reals_.size())});
+    }
+
+    // Calls work(chunk, scratch) for all chunks.
+    template <typename Work>
+    void on_threads(i64 chunks, Scratch& own, const Work& work) const {
+        std::atomic<i64> next{0};
+        const auto take = [&](Scratch& scratch) {
+            for (i64 chunk = next++; chunk < chunks; chunk = next++) work(chunk, scratch);
+        };
+        std::vector<std::jthread> others;
+        for (i64 i = 1; i < std::min(plan_.threads, chunks); ++i)
+            others.emplace_back([&] { take(*Borrowed(self_)); });
+        take(own);
+    }
+
+    // Keeps the logits of a piece if they are asked for, and adds up its samples; the logits are used up.
+    void sum_up(i64 piece, float* logits, double* sums) const {
+        const i64 input = piece / plan_.pieces, classes = self_.classes_;
+        if (results_.logits)
+            for (i64 s = 0; s < length(piece); ++s)
+                std::copy_n(logits + s * stride(), classes,
+                            results_.logits + (input * samples_ + first_sample(piece) + s) * classes);
+        plan_.kernels.average(logits, stride(), length(piece), classes, sums);
+    }
+
+    void add_to_total(i64 piece, const double* sums) {
+        for (i64 c = 0; c < width(); ++c) totals_[(std::size_t)(piece / plan_.pieces * width() + c)] += sums[c];
+    }
+
+    void draw_pieces() {
+        const Borrowed own(self_);
+        for (i64 wave = 0, end; wave < all() && first_failed() == count_; wave = end) {
+            end = std::min(all(), wave + kWave);
+            std::fill(sums_.begin(), sums_.end(), 0.0);
+            const auto sums = [&](i64 piece) { return sums_.data() + (piece - wave) * width(); };
+            on_threads((end - wave + plan_.together - 1) / plan_.together, *own, [&](i64 chunk, Scratch& scratch) {
+                const i64 begin = wave + chunk * plan_.together, last = std::min(end, begin + plan_.together);
+                scratch.quads.clear();
+                for (i64 piece = begin; piece < last; ++piece) {
+                    if (!prepared(scratch, piece / plan_.pieces)) return;
+                    append_quads(scratch, piece, scratch.quads);
+                }
+                self_.pass(plan_, scratch, seed_);
+                float* logits = scratch.logits;
+                for (i64 piece = begin; piece < last; logits += quads(piece) * kQuad * stride(), ++piece)
+                    sum_up(piece, logits, sums(piece));
+            });
+            // Piece by piece: the order does not depend on who computed which.
+            for (i64 piece = wave; piece < end; ++piece) add_to_total(piece, sums(piece));
+        }
+    }
+
+    // Threads share the thresholds of the few inputs, and each piece.
+    void draw_divided() {
+        const Borrowed own(self_);
+        std::vector<Quad> list;
+        for (i64 piece = 0; piece < all(); ++piece) {
+            if (!prepared(*own, piece / plan_.pieces)) return;
+            append_quads(*own, piece, list);
+        }
+        const i64 count = (i64)list.size();
+        std::vector<float> logits((std::size_t)(count * kQuad * stride()));
+        on_threads((count + plan_.quads - 1) / plan_.quads, *own, [&](i64 chunk, Scratch& scratch) {
+            const i64 first = chunk * plan_.quads, last = std::min(count, first + plan_.quads);
+            scratch.quads.assign(list.begin() + first, list.begin() + last);
+            self_.pass(plan_, scratch, seed_);
+            std::copy_n(scratch.logits, (last - first) * kQuad * stride(), logits.data() + first * kQuad * stride());
+        });
+        float* drawn = logits.data();
+        for (i64 piece = 0; piece < all(); drawn += quads(piece) * kQuad * stride(), ++piece) {
+            double* sums = sums_.data() + piece * width();
+            sum_up(piece, drawn, sums);
+            add_to_total(piece, sums);
+        }
+    }
+
+    // From the sums over an input's samples to what is said of it.
+    void conclude(i64 input) const {
+        double entropy = 0.0, expected = 0.0;
+        for (i64 c = 0; c < width(); ++c) {
+            const double mean = totals_[(std::size_t)(input * width() + c)] / (double)samples_;
+            if (c == self_.classes_) {
+                expected = mean;
+            } else {
+                results_.probabilities[input * self_.classes_ + c] = (float)mean;
+                entropy += surprise(mean);
+            }
+        }
+        results_.entropy[input] = (float)entropy;
+        results_.expected_entropy[input] = (float)expected;
+        results_.mutual_information[input] = (float)std::max(0.0, entropy - expected);
+    }
+
+    const Compiled& self_;
+    const Plan& plan_;
+    const float* x_;
+    const i64* indices_;
+    i64 count_, offset_, samples_;
+    std::uint64_t seed_;
+    const Results& results_;
+    std::atomic<i64> refused_, overflowed_;  // the first input that is not finite, or whose first layer overflows
+    std::vector<double> totals_, sums_;      // of the samples of each input; of each piece that is kept at a time
+};
+
+}  // namespace nsm
