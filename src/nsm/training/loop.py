@@ -20,6 +20,7 @@ from nsm.training.denormals import flushed_denormals
 from nsm.training.display import Display, log_epoch, tensorboard_writer
 from nsm.training.errors import RunFolderError, TrainingInterrupted
 from nsm.training.folder import prepare_folder
+from nsm.training.memory import give_back_freed_memory
 from nsm.training.metrics import EpochMetrics
 from nsm.training.processes import launch, summed
 from nsm.training.run import Run
@@ -171,6 +172,7 @@ def fresh_network(config: Config, images: ImageSet) -> Network:
         order = random.permutation(random.derive(training.seed, "order"), 0, len(images))
         batch, _ = images.batch(order[:_CALIBRATION])
         nn.calibrate(net, batch, spread=training.spread, seed=random.derive(training.seed, "calibration"))
+        give_back_freed_memory()
     return net
 
 

@@ -1,9 +1,12 @@
-"""Letting the C library keep the memory that a training step frees."""
+"""What the C library does with memory that is freed: it keeps that of a training step, and returns what a
+fresh network took.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
 
 # Names and numbers of glibc's malloc.h. Blocks as large as activations otherwise go back to the kernel after
 # every use, and each page of the next step is faulted in and zeroed anew.
@@ -21,10 +24,24 @@ def keep_freed_memory() -> None:
     For processes that do nothing but train: steps are faster, and the process stays at its peak of memory.
     Elsewhere than on Linux with glibc, nothing is changed.
     """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:  # another C library
-        return
-    for parameter, value in _SETTINGS.values():
-        mallopt(parameter, value)
+    if (mallopt := _glibc("mallopt")) is not None:
+        for parameter, value in _SETTINGS.values():
+            mallopt(parameter, value)
+
+
+def give_back_freed_memory() -> None:
+    """Return what is freed by now to the kernel, even where :func:`keep_freed_memory` holds it: after work
+    that took more memory than what follows.
+
+    Elsewhere than on Linux with glibc, nothing is changed.
+    """
+    if (trim := _glibc("malloc_trim")) is not None:
+        trim(0)
+
+
+def _glibc(name: str) -> Callable[..., int] | None:
+    """The function of that name; None elsewhere than on Linux with glibc."""
+    function: Callable[..., int] | None = None
+    if sys.platform == "linux":
+        function = getattr(ctypes.CDLL(None), name, None)
+    return function
