@@ -47,8 +47,13 @@ def calibrate(net: nn.Module, batch: Tensor, *, spread: float = 1.0, seed: int =
 
     def balanced(layer: StochasticLayer, argument: Tensor, like: Tensor) -> Tensor:
         deviation, mean = torch.std_mean(argument, dim=(0, 1), correction=0)
-        s = (argument - mean).mul_(spread / deviation)
-        return s.add_(_balance(layer, s.float(), like))
+
+        def s() -> Tensor:
+            return (argument - mean).mul_(spread / deviation)
+
+        # Made twice, so that it is not held in float64 meanwhile.
+        offset = _balance(layer, s().float(), like)
+        return s().add_(offset)
 
     def part(layer: StochasticLayer, x: Tensor) -> Tensor:
         return x[: max(2, _ENOUGH // layer.product(x[:1]).numel())]
