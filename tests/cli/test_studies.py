@@ -170,7 +170,7 @@ def test_nmnist_is_learnt_in_small(nsm, data_folder, tmp_path):
         ("reproduce mnist --kind nsm", f"kind must be one of {', '.join(mnist.KINDS)}, got 'nsm'"),
         ("reproduce tables {folder}/nothing.md", "nothing.md"),
         ("reproduce tables {folder}/page.md", "which does not exist"),
-        ("bench train --network cnn", "network must be one of"),
+        ("bench train --network cnn", "network must be one of mnist-cnn, mnist-mlp, allconv, got 'cnn'"),
         (
             "reproduce generator --stream bits",
             "stream must be one of elements, inputs, samples, layers, seeds",

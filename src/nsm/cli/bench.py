@@ -32,27 +32,28 @@ def train(
     threads: Threads = None,
     data_dir: DataDir = None,
     results: Results = None,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Time and peak memory of training, NSM over conventional twin.
 
     An epoch's time, or that of one step of the published all-convolutional
-    network for CIFAR-10 on random images (allconv: float32 and bfloat16).
+    network for CIFAR-10 on random images (allconv: float32, and bfloat16
+    where the processor multiplies it).
 
     Examples:
         nsm bench train --network mnist-cnn --network allconv --threads 1
     """
+    from nsm.cli.progress import progress
     from nsm.studies import speed
     from nsm.training.memory import keep_freed_memory
 
     keep_freed_memory()  # as nsm train does
     _set_threads(threads)
-    rows: list[Row] = []
-    for name in network or ["mnist-cnn"]:
-        if name == "allconv":
-            rows += speed.allconv_rows(repeats=repeats)
-        else:
-            rows += speed.train_rows(name, repeats=repeats, steps=steps, root=data_dir)
+    with progress("speed-train", quiet=quiet or as_json) as show_progress:
+        rows = speed.rows(
+            network or ("mnist-cnn",), repeats=repeats, steps=steps, root=data_dir, progress=show_progress
+        )
     _report("speed-train", rows, results, as_json=as_json)
 
 

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nsm import data, models
+from nsm import data, models, provenance
 from nsm.models import Model
 from nsm.studies import mnist
 from nsm.studies.memory import peak_mib
-from nsm.studies.timing import in_turn, row
+from nsm.studies.timing import counted, in_turn, row
 from nsm.training import Config, fresh_network, with_overrides
 from nsm.training.denormals import flushed_denormals
 from nsm.training.memory import keep_freed_memory
@@ -32,8 +32,52 @@ _MEMORY_STEPS = 5
 _IMAGES = 60_000
 
 
+Progress = Callable[[int, int], object]
+ALLCONV = "allconv"
+
+
+def rows(
+    networks: Sequence[str] = ("mnist-cnn",),
+    *,
+    repeats: int = 7,
+    steps: int = 30,
+    root: Path | None = None,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Training of networks, NSM over twin: :func:`train_rows`, or for ``"allconv"`` :func:`allconv_rows`.
+
+    Args:
+        networks: of :data:`nsm.studies.mnist.NETWORKS`, or ``"allconv"``.
+        repeats: measurements of each side, >= 1.
+        steps: see :func:`train_rows`.
+        root: data folder, see :func:`nsm.data.load`.
+        progress: called with the rounds of measurements that are done, and all.
+
+    Raises:
+        ValueError: if a network is unknown.
+    """
+    known = (*mnist.NETWORKS, ALLCONV)
+    for network in networks:
+        if network not in known:
+            raise ValueError(f"network must be one of {', '.join(known)}, got {network!r}")
+    turns = sum(len(precisions()) if network == ALLCONV else 1 for network in networks)
+    after_round = counted(progress, turns * (repeats + 1))
+    found = []
+    for network in networks:
+        if network == ALLCONV:
+            found += allconv_rows(repeats=repeats, after_round=after_round)
+        else:
+            found += train_rows(network, repeats=repeats, steps=steps, root=root, after_round=after_round)
+    return found
+
+
 def train_rows(
-    network: str = "mnist-cnn", *, repeats: int = 7, steps: int = 30, root: Path | None = None
+    network: str = "mnist-cnn",
+    *,
+    repeats: int = 7,
+    steps: int = 30,
+    root: Path | None = None,
+    after_round: Callable[[], object] | None = None,
 ) -> list[dict[str, Any]]:
     """Time of an epoch and peak memory of a training process, NSM over its twin.
 
@@ -42,6 +86,7 @@ def train_rows(
         repeats: measurements of each side, >= 1.
         steps: training steps in each measurement, >= 1; the loop's own steps, with everything they do.
         root: data folder, see :func:`nsm.data.load`.
+        after_round: called behind each round of measurements.
 
     Returns:
         Rows for an epoch in seconds and, on Linux, memory in MiB. The time's rival is the faster of the twin
@@ -50,15 +95,15 @@ def train_rows(
     with tempfile.TemporaryDirectory() as folder, flushed_denormals():
         sides = [_stepper(_config(network, model), Path(folder) / model, steps, root) for model in _SIDES]
         compiled = _stepper(_config(network, "twin"), Path(folder) / "compiled", steps, root, compiled=True)
-        seconds = in_turn([*sides, compiled], repeats)
+        seconds = in_turn([*sides, compiled], repeats, after_round)
     batch = _config(network, "nsm").training.batch_size
     epochs = [value * _IMAGES / (batch * steps) for value in seconds]
     described: dict[str, Any] = {"network": network, "batch": batch, "repeats": repeats}
-    rows = [_training_row(f"{network}-epoch", epochs, unit="s", **described)]
+    found = [_training_row(f"{network}-epoch", epochs, unit="s", **described)]
     if sys.platform == "linux":
         peaks = [_peak_memory(network, model, root) for model in _SIDES]
-        rows.append(row(f"{network}-memory", "twin", peaks, unit="MiB", **described))
-    return rows
+        found.append(row(f"{network}-memory", "twin", peaks, unit="MiB", **described))
+    return found
 
 
 _SIDES: tuple[Model, ...] = ("nsm", "twin")
@@ -73,25 +118,36 @@ def _training_row(name: str, values: Sequence[float], **described: Any) -> dict[
     return row(name, _RIVALS[rival], (ours, theirs[rival]), all=everything, **described)
 
 
-def allconv_rows(*, batch: int = 100, repeats: int = 7) -> list[dict[str, Any]]:
+def precisions() -> dict[str, torch.dtype | None]:
+    """In what the all-convolutional network is timed: float32, and bfloat16 on a processor that multiplies it
+    (elsewhere it is converted number by number, and nobody would train in it).
+    """
+    multiplied = any("bf16" in name for name in provenance.machine()["instruction_sets"])
+    return {"fp32": None} | ({"bf16": torch.bfloat16} if multiplied else {})
+
+
+def allconv_rows(
+    *, batch: int = 100, repeats: int = 7, after_round: Callable[[], object] | None = None
+) -> list[dict[str, Any]]:
     """Seconds of a training step of the published network for CIFAR-10 (96 and 192 channels) over those of
-    its twin with batch normalization, in float32 and in bfloat16, on random images.
+    its twin with batch normalization, in :func:`precisions`, on random images.
 
     Args:
         batch: images of a step.
         repeats: measurements of each side, >= 1; each is one step.
+        after_round: called behind each round of measurements.
     """
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(batch, 3, 32, 32, generator=generator).contiguous(memory_format=torch.channels_last)
     y = torch.randint(10, (batch,), generator=generator)
-    rows = []
-    for title, precision in (("fp32", None), ("bf16", torch.bfloat16)):
+    found = []
+    for title, precision in precisions().items():
         with flushed_denormals():
             sides = [_allconv(model, x, y, precision, compiled=compiled) for model, compiled in _ALLCONV]
-            seconds = in_turn(sides, repeats)
+            seconds = in_turn(sides, repeats, after_round)
         described: dict[str, Any] = {"network": "cifar10-allconv", "batch": batch, "repeats": repeats}
-        rows.append(_training_row(f"allconv-{title}-{batch}", seconds, unit="s", **described))
-    return rows
+        found.append(_training_row(f"allconv-{title}-{batch}", seconds, unit="s", **described))
+    return found
 
 
 _ALLCONV: tuple[tuple[Model, bool], ...] = (("nsm", False), ("twin-bn", False), ("twin-bn", True))
