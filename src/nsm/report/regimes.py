@@ -144,7 +144,8 @@ def _errors(axes: Axes, shown: Regimes) -> None:
     axes.margins(x=0.16)
     axes.set_title(f"Error (%) on {shown.judged}, by what was learnt", x=-0.36)
     axes.grid(axis="x")
-    axes.legend(loc="lower right", fontsize=7.5)
+    # Below: with one regime the bars fill the axes.
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=len(shown.colours), fontsize=7.5)
 
 
 def _courses(axes: Axes, shown: Regimes) -> None:
