@@ -50,7 +50,9 @@ struct Compiled::Plan {
         pieces = (samples + self.piece_ - 1) / self.piece_;
         const i64 all = count * pieces, length = std::min(self.piece_, (samples + kQuad - 1) / kQuad * kQuad);
         const i64 rows = kernels.tiles ? self.tall_ : bits && self.may_be_bits(0) ? self.rows_ : self.piece_;
-        if (threads > 1 && all < kShares * threads && count <= self.inputs_) {
+        // One thread makes the thresholds of all inputs then: more of them would wait longer for it than they gain.
+        const bool few = count == 1 || (4 * count <= threads && count <= self.inputs_);
+        if (threads > 1 && few && all < kShares * threads) {
             const i64 share = all * length / kQuad / (2 * threads), tile = kTileRows / kQuad;
             together = 0;
             // Whole lines and tiles; products alone take two quads.
