@@ -129,12 +129,10 @@ inline float bell(float x) {
     return y < -126.0f ? 0.0f : value;
 }
 
-inline float slope_in_window(float s) { return from_bits(bits(s) & 0x7fffffffu) <= 1.0f ? 1.0f : 0.0f; }
-
 // The derivative of E[z'] as an estimator sees it: 1 in a window, or that of erf(s) or erf(s / 2).
 template <Estimator estimator>
 inline float slope(float s) {
-    if (estimator == Estimator::straight_through) return slope_in_window(s);
+    if (estimator == Estimator::straight_through) return from_bits(bits(s) & 0x7fffffffu) <= 1.0f ? 1.0f : 0.0f;
     constexpr float width = estimator == Estimator::smoothed ? 0.5f : 1.0f;
     return width * 1.12837917f * bell(width * s);
 }

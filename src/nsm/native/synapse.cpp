@@ -188,7 +188,9 @@ inline void fold(float* sums) {
     if constexpr (half > 1) fold<half / 2>(sums);
 }
 
-constexpr i64 kTile = 4096;  // weights that all rows use while they are in the first-level cache
+// Weights that all rows use while they are in the second-level cache. Smaller tiles would often end within bits that are
+// drawn together, and draw them again.
+constexpr i64 kTile = 32768;
 
 // Elements first .. last of row r.
 template <typename Law>
