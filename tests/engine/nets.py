@@ -214,6 +214,7 @@ NETS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "synapses": (_synapses, (2, 9, 10)),
     "synapses-averages": (_synapses_on_averages, (1, 9, 9)),
     "published": (lambda: nsm.models.build("mnist-cnn"), (1, 28, 28)),
+    "published-centered": (lambda: nsm.models.build("mnist-cnn", centered=True), (1, 28, 28)),
     "published-averages": (
         lambda: nsm.models.build("mnist-cnn", binarize=True, pooling="average"),
         (1, 28, 28),

@@ -75,6 +75,16 @@ def test_the_published_shapes() -> None:
     ]
 
 
+def test_centered_neurons_have_weights_that_sum_to_zero() -> None:
+    for model in MODELS:
+        net = build("mnist-cnn", model=model, centered=True)
+        *hidden, classifier = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        assert len(hidden) == 3
+        for product in hidden:
+            assert product.weight.flatten(1).sum(1).abs().max() < 1e-5
+        assert classifier.weight.sum(1).abs().max() > 1e-3
+
+
 def kinds(net: nn.Module) -> str:
     short = {"Conv2d": "c", "MaxPool2d": "p", "BatchNorm2d": "b", "BatchNorm1d": "b", "AvgPool2d": "a"}
     pools = {m: "p" for m in net.children() if max(getattr(m, "max_pool", (1,))) > 1}
@@ -136,7 +146,7 @@ def test_binary_inputs_are_declared_where_they_are() -> None:
     "law", [nsm.Bernoulli(0.25), nsm.Gaussian(1.0), nsm.Measured([0.5, 1.5, 2.0])], ids=repr
 )
 def test_a_network_describes_itself(law: nsm.NoiseLaw) -> None:
-    net = build("digits-mlp", noise=law, binarize=True, pooling="average")
+    net = build("digits-mlp", noise=law, binarize=True, pooling="average", centered=True)
     again = from_config(json.loads(json.dumps(net.config)))
     assert again.config == net.config
     layers = [layer for layer in again if isinstance(layer, Linear)]
@@ -157,8 +167,9 @@ def test_unknown_networks_are_refused(arguments: dict[str, object], message: str
         build(**arguments)  # type: ignore[arg-type]
 
 
-def test_saving_and_loading_gives_the_same_network(tmp_path: Path) -> None:
-    net = build("digits-mlp", model="twin-bn")
+@pytest.mark.parametrize("centered", [False, True])
+def test_saving_and_loading_gives_the_same_network(tmp_path: Path, centered: bool) -> None:
+    net = build("digits-mlp", model="twin-bn", centered=centered)
     (tmp_path / "config.json").write_text('{"training": {"epochs": 3}}')
     nsm.save(net, tmp_path)
     again = nsm.load(tmp_path)

@@ -32,6 +32,7 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...]]] = {
         lambda **kw: nsm.nn.Conv2d(1, 4, (2, 3), padding=1, padding_mode="circular", **kw),
         (1, 3, 4),
     ),
+    "conv2d-centered": (lambda **kw: nsm.nn.centered(nsm.nn.Conv2d(2, 4, (2, 3), **kw)), (2, 4, 4)),
     "conv3d-padded": (lambda **kw: nsm.nn.Conv3d(1, 3, (1, 2, 3), padding=(0, 1, 1), **kw), (1, 2, 2, 3)),
 }
 INPUTS: dict[str, Callable[[Tensor], Tensor]] = {

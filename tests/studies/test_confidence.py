@@ -30,12 +30,14 @@ def images(count: int = 12, size: int = 28) -> ImageSet:
 def test_runs_of_the_published_comparison_are_used_again(tmp_path):
     jobs = confidence.jobs(tmp_path, seeds=2)
     names = [f"{job.label}-{job.config.training.seed}" for job in jobs]
-    held_out = [f"{kind}-held-out-0" for kind in ("bnsm", "twin-dropout", "twin")]
-    dropouts, twins = ["twin-dropout-0", "twin-dropout-1"], [f"twin-{i}" for i in range(6)]
-    assert names == ["bnsm-0", "bnsm-1", *dropouts, *twins, *held_out]
+    kinds = {"bnsm-centered": 2, "twin-dropout-centered": 2, "twin-centered": 6, "bnsm": 2, "twin": 2}
+    held_out = [f"{kind}-held-out-0" for kind in list(kinds)[:3]]
+    assert names == [f"{kind}-{i}" for kind, count in kinds.items() for i in range(count)] + held_out
+    for job in jobs:
+        assert job.config.network.overrides.get("centered", False) == ("centered" in job.label)
     known = {job.folder: job.config for job in nsm.studies.mnist.jobs(tmp_path, seeds=6)}
     assert all(known[job.folder] == job.config for job in jobs if job.label in ("bnsm", "twin"))
-    assert [job.config.data.validation for job in jobs] == 10 * [0] + 3 * [10_000]
+    assert [job.config.data.validation for job in jobs] == 14 * [0] + 3 * [10_000]
     assert len({job.folder for job in jobs}) == len(jobs)
     dropout = jobs[2].config
     assert dropout.network.model == "twin-dropout"
@@ -108,7 +110,9 @@ def test_rows_of_all_methods_make_the_tables():
     def build(model):
         return nsm.models.build("mnist-cnn", model=model)
 
-    nets = confidence.Trained(build("nsm"), build("twin-dropout"), [build("twin") for _ in range(5)])
+    nets = confidence.Trained(
+        build("nsm"), build("twin-dropout"), [build("twin")] * 5, (build("nsm"), build("twin"))
+    )
     some = images(6)
     compared = confidence.methods(nets, some, MarginNoise(), {"deterministic": 0.5})
     kinds = [shifts.Shifted("rotation", "rotation", 0, some), shifts.Shifted("unknown", "noise", 0, some)]
@@ -167,7 +171,7 @@ def test_the_whole_study(data_folder, tmp_path, monkeypatch):
     rows = content["rows"]
     assert content["study"] == "confidence"
     assert result.stdout == f"{len(rows)} rows: {tmp_path / 'confidence.json'}\n"
-    assert {row["set"] for row in rows} == {"rotation", "corruption", "unknown"}
+    assert {row["set"] for row in rows} == {"none", "rotation", "corruption", "unknown"}
     assert picture.read_bytes().startswith(b"\x89PNG")
     for name in ("confidence-shift", "confidence-unknown"):
         assert render(name, tmp_path).count("\n") > 3

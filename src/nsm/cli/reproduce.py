@@ -100,9 +100,10 @@ def confidence(
 ) -> None:
     """Uncertainty under shift, beside rivals.
 
-    Uses the runs of nsm reproduce mnist, and trains what is missing: the twin
-    with dropout, more twins for the ensemble, and networks that leave 10,000
-    images out, to which temperatures are fitted.
+    All networks have centered weights. Trains what is missing: network, twin
+    with dropout, twins for the ensemble, and networks that leave 10,000 images
+    out, to which temperatures are fitted. Network and twin without centering
+    are those of nsm reproduce mnist.
 
     Examples:
         nsm reproduce confidence --results results/confidence.json

@@ -12,6 +12,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from nsm.functional import Estimator
 from nsm.models.rectifier import NoisyRectifier
 from nsm.nn import Conv2d, Linear, Residual, Sign, StochasticLayer
+from nsm.nn import centered as center
 from nsm.noise import Gaussian, NoiseLaw
 
 Model = Literal["nsm", "twin", "twin-bn", "twin-wn", "twin-dropout", "ste", "stnn", "bd", "wbd", "sn", "bn"]
@@ -53,6 +54,7 @@ def neurons(
     *,
     binary_input: bool,
     dropout: float,
+    centered: bool,
 ) -> list[nn.Module]:
     """Modules of one hidden layer, in the order of the forward pass; a residual one is a single module.
 
@@ -63,6 +65,7 @@ def neurons(
         estimator: gradient of ``nsm`` and ``stnn``; that of ``ste`` goes straight through.
         binary_input: whether the inputs are +-1 or averages of such (likewise).
         dropout: rate of ``twin-dropout``.
+        centered: whether the weights of every neuron sum to zero.
     """
     if model in STOCHASTIC_MODELS:
         options: Any = {
@@ -79,11 +82,15 @@ def neurons(
             layer = Conv2d(*product[:3], padding=product.padding, max_pool=product.max_pool, **options)
         else:
             layer = Linear(*product[:2], **options)
+        if centered:
+            center(layer)
         return [Residual(layer) if product.residual else layer]
     linear = _conventional(product, bias=product.bias and model != "twin-bn")
     if model in ("twin-wn", "wbd"):
         linear = weight_norm(linear)
-    modules = [linear]
+    if centered:
+        center(linear)
+    modules: list[nn.Module] = [linear]
     if model == "twin-bn":
         modules.append((nn.BatchNorm2d if product.kernel else nn.BatchNorm1d)(product.outputs))
     modules.append(_ACTIVATIONS[model]())
@@ -103,7 +110,7 @@ class Skip(nn.Sequential):
         return input + output
 
 
-def _conventional(product: Product, *, bias: bool) -> nn.Module:
+def _conventional(product: Product, *, bias: bool) -> nn.Conv2d | nn.Linear:
     if product.kernel:
         return nn.Conv2d(*product[:3], padding=product.padding, bias=bias)
     return nn.Linear(product.inputs, product.outputs, bias=bias)

@@ -39,6 +39,7 @@ def build(
     binarize: bool = False,
     pooling: Pooling = "max",
     dropout: float | None = None,
+    centered: bool = False,
 ) -> Network:
     """A network of the published shape with fresh weights (from torch's default generator).
 
@@ -69,6 +70,8 @@ def build(
         pooling: of the activations behind each convolution: their ``"max"``, as released, or their
             ``"average"``, which keeps more of what four samples say and passes their exact gradient.
         dropout: rate of ``"twin-dropout"``; None for the architecture's own.
+        centered: whether the weights of every neuron sum to zero, see :func:`nsm.nn.centered`; not those of a
+            real first layer and of the classifier.
 
     Returns:
         A module from float (B, channels, height, width) in [0, 1] to logits (B, classes).
@@ -97,8 +100,11 @@ def build(
         "binarize": binarize,
         "pooling": pooling,
         "dropout": dropout,
+        "centered": centered,
     }
-    modules = assemble(shape, model, noise, binarize=binarize, pooling=pooling, dropout=dropout)
+    modules = assemble(
+        shape, model, noise, binarize=binarize, pooling=pooling, dropout=dropout, centered=centered
+    )
     return Network(modules, config, shape.image)
 
 
@@ -108,7 +114,7 @@ def from_config(config: object) -> Network:
     Raises:
         ValueError: naming a key that is missing, unknown or has an impossible value.
     """
-    expected = {"name", "model", "noise", "binarize", "pooling", "dropout"}
+    expected = {"name", "model", "noise", "binarize", "pooling", "dropout", "centered"}
     if not isinstance(config, dict) or set(config) != expected:
         raise ValueError(f"a network's config has the keys {sorted(expected)}, got {config!r:.200}")
     kinds: dict[str, type | tuple[type, ...]] = {
@@ -117,6 +123,7 @@ def from_config(config: object) -> Network:
         "binarize": bool,
         "pooling": str,
         "dropout": (int, float),
+        "centered": bool,
     }
     for key, kind in kinds.items():
         if not isinstance(config[key], kind):
@@ -128,4 +135,5 @@ def from_config(config: object) -> Network:
         binarize=config["binarize"],
         pooling=config["pooling"],
         dropout=config["dropout"],
+        centered=config["centered"],
     )

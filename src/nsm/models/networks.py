@@ -142,7 +142,14 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 
 
 def assemble(
-    shape: Architecture, model: Model, noise: NoiseLaw, *, binarize: bool, pooling: Pooling, dropout: float
+    shape: Architecture,
+    model: Model,
+    noise: NoiseLaw,
+    *,
+    binarize: bool,
+    pooling: Pooling,
+    dropout: float,
+    centered: bool,
 ) -> nn.Sequential:
     """The network of this shape with neurons of one kind, ending in a linear classifier on their activations.
 
@@ -155,13 +162,24 @@ def assemble(
         pooling: what becomes of the four activations of a 2x2 window; stochastic layers draw a maximum at
             once.
         dropout: rate of ``twin-dropout``.
+        centered: whether the weights of every neuron sum to zero.
     """
     modules: list[nn.Module] = [Binarize()] if binarize else []
     binary = binarize
 
     def add(product: Product) -> None:
         nonlocal binary
-        modules.extend(neurons(product, model, noise, shape.estimator, binary_input=binary, dropout=dropout))
+        modules.extend(
+            neurons(
+                product,
+                model,
+                noise,
+                shape.estimator,
+                binary_input=binary,
+                dropout=dropout,
+                centered=centered,
+            )
+        )
         binary = True
 
     channels, height, width = shape.image

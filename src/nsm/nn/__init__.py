@@ -4,6 +4,7 @@ them.
 
 from nsm.nn.activation import Binarize, Sign
 from nsm.nn.calibration import calibrate
+from nsm.nn.centering import centered
 from nsm.nn.context import FIDELITIES, Fidelity, fidelity
 from nsm.nn.conv import Conv1d, Conv2d, Conv3d
 from nsm.nn.convert import convert
@@ -27,6 +28,7 @@ __all__ = [
     "Sign",
     "StochasticLayer",
     "calibrate",
+    "centered",
     "channels_last",
     "convert",
     "draws",

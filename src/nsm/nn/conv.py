@@ -146,7 +146,8 @@ class _Conv(StochasticLayer):
         the product or a gradient at its input.
         """
         conv = self.product
-        plain = type(conv) is self._module and not (conv._forward_hooks or conv._forward_pre_hooks)  # noqa: SLF001
+        hooked = conv._forward_hooks or conv._forward_pre_hooks  # noqa: SLF001
+        plain = type(conv).forward is self._module.forward and not hooked
         return (
             plain
             and not self.binary_input

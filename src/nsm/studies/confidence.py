@@ -23,26 +23,32 @@ NETWORK = "mnist-cnn"
 MEMBERS = 5
 _SEED = 0
 _LEARNED = 10_000
+_CENTERED = "-centered"
 _HELD_OUT, _HELD_OUT_IMAGES = "-held-out", 10_000
 _PRECISION = 1.0
 
 
 def configuration(kind: str, *, seed: int, epochs: int | None) -> Config:
-    """One run of the published comparison, or the twin with dropout."""
-    if kind == "twin-dropout":
-        return with_overrides(
-            mnist.configuration(NETWORK, "twin", seed=seed, epochs=epochs), ["model=twin-dropout"]
-        )
-    return mnist.configuration(NETWORK, kind, seed=seed, epochs=epochs)
+    """One run of the published comparison, with centered weights if ``kind`` ends so, or the twin with
+    dropout.
+    """
+    plain = kind.removesuffix(_CENTERED)
+    changes = ["centered=true"] if kind != plain else []
+    if plain == "twin-dropout":
+        plain, changes = "twin", [*changes, "model=twin-dropout"]
+    return with_overrides(mnist.configuration(NETWORK, plain, seed=seed, epochs=epochs), changes)
 
 
 def jobs(folder: Path, *, seeds: int, epochs: int | None = None) -> list[runs.Job]:
-    """Every run that the study needs, in the folders of :func:`nsm.studies.mnist.jobs`: network and twin with
-    dropout for each seed, as many twins as an ensemble has members for each, and one of each kind without
-    the images that temperatures are fitted to.
+    """Every run that the study needs. With centered weights: network and twin with dropout for each seed, as
+    many twins as an ensemble has members for each, and one of each kind without the images that temperatures
+    are fitted to. As published, in the folders of :func:`nsm.studies.mnist.jobs`: network and twin for each
+    seed.
     """
-    needed = [("bnsm", seed) for seed in range(seeds)] + [("twin-dropout", seed) for seed in range(seeds)]
-    needed += [("twin", seed) for seed in range(MEMBERS + seeds - 1)]
+    kinds = [f"{kind}{_CENTERED}" for kind in ("bnsm", "twin-dropout", "twin")]
+    counts = (seeds, seeds, MEMBERS + seeds - 1)
+    needed = [(kind, seed) for kind, count in zip(kinds, counts, strict=True) for seed in range(count)]
+    needed += [(kind, seed) for kind in ("bnsm", "twin") for seed in range(seeds)]
     name = str(epochs or "recipe")
     found = [
         runs.Job(
@@ -52,7 +58,7 @@ def jobs(folder: Path, *, seeds: int, epochs: int | None = None) -> list[runs.Jo
         )
         for kind, seed in needed
     ]
-    for kind in ("bnsm", "twin-dropout", "twin"):
+    for kind in kinds:
         config = with_overrides(
             configuration(kind, seed=_SEED, epochs=epochs), [f"validation={_HELD_OUT_IMAGES}"]
         )
@@ -68,23 +74,30 @@ def score(job: runs.Job, net: models.Network, splits: Splits) -> Mapping[str, An
 
 
 class Trained(NamedTuple):
-    """The networks of one seed.
+    """The networks of one seed, with centered weights but for the last two.
 
     Attributes:
         nsm: Neural Sampling Machine.
         dropout: twin with dropout.
         twins: the ensemble's members; the first is the deterministic network.
+        published: Neural Sampling Machine as published, and its twin; none where temperatures are fitted.
     """
 
     nsm: nn.Module
     dropout: nn.Module
     twins: Sequence[nn.Sequential]
+    published: tuple[nn.Module, nn.Module] | None = None
 
 
 def trained(wanted: Sequence[runs.Job], seed: int) -> Trained:
     """Load the networks of one seed from their run folders; the ensemble has its twin and the next seeds'."""
-    twins = [_load(wanted, "twin", seed + number) for number in range(MEMBERS)]
-    return Trained(_load(wanted, "bnsm", seed), _load(wanted, "twin-dropout", seed), twins)
+
+    def load(kind: str, seed: int = seed) -> models.Network:
+        return _load(wanted, kind, seed)
+
+    twins = [load(f"twin{_CENTERED}", seed + number) for number in range(MEMBERS)]
+    centered = load(f"bnsm{_CENTERED}"), load(f"twin-dropout{_CENTERED}")
+    return Trained(*centered, twins, (load("bnsm"), load("twin")))
 
 
 def _load(wanted: Sequence[runs.Job], label: str, seed: int) -> models.Network:
@@ -98,7 +111,9 @@ def temperatures(wanted: Sequence[runs.Job], root: Path | None) -> dict[str, flo
     Fitted to images that a network of its kind and recipe did not learn. An ensemble would need five more.
     """
     splits = data.load(wanted[0].config.data.set, root, validation=_HELD_OUT_IMAGES)
-    nsm, dropout, twin = (_load(wanted, kind + _HELD_OUT, _SEED) for kind in ("bnsm", "twin-dropout", "twin"))
+    nsm, dropout, twin = (
+        _load(wanted, kind + _CENTERED + _HELD_OUT, _SEED) for kind in ("bnsm", "twin-dropout", "twin")
+    )
     compared = methods(Trained(nsm, dropout, [twin]), splits.train, MarginNoise(), {})
     return {
         method.name: fit_temperature(
@@ -132,6 +147,12 @@ def methods(
         (f"ensemble of {MEMBERS}", rivals.Ensemble(nets.twins), {"samples": MEMBERS}),
         (f"last-layer Laplace, {FIXED} samples", laplace, fixed),
     ]
+    if nets.published:
+        nsm, twin = nets.published
+        compared += [
+            (f"NSM, not centered, {FIXED} samples", nsm, fixed),
+            ("deterministic, not centered", twin, {"samples": 1}),
+        ]
     return [Method(name, net, arguments, fitted.get(name)) for name, net, arguments in compared]
 
 
@@ -148,7 +169,7 @@ def run(
     Args:
         wanted: jobs that are trained, from :func:`jobs`.
         seeds: seeds 0 .. seeds - 1.
-        images: images of each shifted set.
+        images: images of each shifted set; those that are not shifted are the whole test set.
         root: data folder, see :func:`nsm.data.load`.
         progress: called with the number of sets measured and of all.
     """
@@ -156,7 +177,7 @@ def run(
     some = splits.test.subset(torch.arange(min(images, len(splits.test))))
     size = (some.images.shape[2], some.images.shape[3])
     strange = list(shifts.unknown(len(some), size, root))
-    changed = list(shifts.known(some))
+    changed = [shifts.Shifted("none", "none", 0, splits.test), *shifts.known(some)]
     fitted = temperatures(wanted, root)
     total, rows = seeds * (len(changed) + len(strange)), list[Row]()
     for seed in range(seeds):

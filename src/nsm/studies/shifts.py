@@ -28,7 +28,8 @@ class Shifted(NamedTuple):
     """Images of one kind.
 
     Attributes:
-        kind: such as ``"rotation"``, or ``"unknown"`` for images of no known class.
+        kind: such as ``"rotation"``, ``"none"`` for images as they are, or ``"unknown"`` for images of no
+            known class.
         name: which of that kind, such as ``"blur"``.
         strength: degrees or a number from 1 to 5; 0 where there is none.
         images: uint8, with their targets; those of unknown images mean nothing.
