@@ -153,7 +153,9 @@ def _changes(axes: Axes, rows: Sequence[Row], change: str, title: str, label: st
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_yticks([tick for tick in (1, 2, 5, 10, 20, 50, 90) if tick <= axes.get_ylim()[1]])
+    bottom, top = axes.get_ylim()
+    axes.set_yticks([tick for tick in (1, 2, 5, 10, 20, 50, 90) if tick <= top])
+    axes.set_ylim(bottom, top * (top / bottom) ** 0.25)  # room for the legend above all lines
     axes.set_title(title)
     axes.set_xlabel(label)
     axes.grid(axis="y")
