@@ -13,7 +13,7 @@ from nsm.cli.reproduce_all import all_studies
 from nsm.cli.reproduce_claims import convergence, normalization
 from nsm.cli.reproduce_events import dvsgesture, nmnist, saccades, stream
 from nsm.cli.reproduce_images import cifar10, fashion_mnist, mnist, training_methods
-from nsm.cli.studies import Epochs, Processes, Results, draw, measured, train_missing
+from nsm.cli.studies import Epochs, Picture, Processes, Results, Seeds, draw, measured, train_missing
 
 if TYPE_CHECKING:
     from nsm.studies.results import Row
@@ -85,7 +85,7 @@ def learning(
 @app.command()
 def confidence(
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/mnist"),
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to SEEDS - 1.")] = 3,
+    seeds: Seeds = 3,
     images: Annotated[int, typer.Option(min=2, help="Images of each shifted set.")] = 1000,
     epochs: Epochs = None,
     processes: Processes = 1,
@@ -93,9 +93,7 @@ def confidence(
     results: Annotated[
         Path | None, typer.Option(help="Result file.", show_default="RUNS/confidence.json")
     ] = None,
-    picture: Annotated[
-        Path | None, typer.Option(help="Also draw the results into this PNG file.", show_default=False)
-    ] = None,
+    picture: Picture = None,
     quiet: Quiet = False,
 ) -> None:
     """Uncertainty under shift, beside rivals.
@@ -129,7 +127,7 @@ def confidence(
 @app.command()
 def settling(
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/mnist"),
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to SEEDS - 1.")] = 3,
+    seeds: Seeds = 3,
     images: Annotated[
         int, typer.Option(min=2, help="Images of each shifted set, and those compared with 10,000 samples.")
     ] = 1000,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nsm.cli.options import DataDir, Json, Quiet, RunFolder, Samples, Seed
-from nsm.cli.studies import Epochs, Processes, Results, cell, draw, measured
+from nsm.cli.studies import Epochs, Picture, Processes, Results, Seeds, cell, draw, measured
 
 if TYPE_CHECKING:
     from nsm.studies.results import Row
@@ -59,7 +59,7 @@ def dvsgesture(
     kind: Annotated[
         list[str] | None, typer.Option(help="Only this kind; may be repeated.", show_default="all")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to SEEDS - 1.")] = 1,
+    seeds: Seeds = 1,
     epochs: Epochs = None,
     samples: Samples = None,
     quick: Annotated[
@@ -121,7 +121,7 @@ def nmnist(
     kind: Annotated[
         list[str] | None, typer.Option(help="Only this kind; may be repeated.", show_default="all")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to SEEDS - 1.")] = 1,
+    seeds: Seeds = 1,
     epochs: Epochs = None,
     simulated: Annotated[
         int | None,
@@ -133,9 +133,7 @@ def nmnist(
     processes: Processes = 1,
     data_dir: DataDir = None,
     results: Results = None,
-    picture: Annotated[
-        Path | None, typer.Option(help="Also draw the results into this PNG file.", show_default=False)
-    ] = None,
+    picture: Picture = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from nsm.cli.options import DataDir, Json, Quiet, Samples
-from nsm.cli.studies import Epochs, Picture, Processes, Results, cell, draw, measured
+from nsm.cli.studies import Epochs, Picture, Processes, Results, Seeds, cell, draw, measured
 
 Networks = Annotated[
     list[str] | None,
@@ -18,7 +18,6 @@ Networks = Annotated[
 Kinds = Annotated[
     list[str] | None, typer.Option("--kind", help="Only this kind; may be repeated.", show_default="all")
 ]
-Seeds = Annotated[int, typer.Option(min=1, help="Seeds 0 to SEEDS - 1.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Few images, one epoch: a minute or two.")]
 Runs = Annotated[Path, typer.Option(help="Folder of runs, results and report.")]
 

@@ -17,6 +17,7 @@ Results = Annotated[Path | None, typer.Option(help="Result file.", show_default=
 Picture = Annotated[
     Path | None, typer.Option(help="Also draw the results into this PNG file.", show_default=False)
 ]
+Seeds = Annotated[int, typer.Option(min=1, help="Seeds 0 to SEEDS - 1.")]
 Processes = Annotated[
     int,
     typer.Option(min=1, help="Runs at a time, which share the cores; no figure depends on it."),
