@@ -130,6 +130,11 @@ def test_rows_of_all_methods_make_the_tables():
     _, known_cells = confidence_tables.shift_table(rows)
     _, unknown_cells = confidence_tables.unknown_table(rows)
     assert [cells[1] for cells in known_cells] == [method.name for method in compared]
+    headings, layers = confidence_tables.layers_table(rows)
+    assert headings[2:] == [f"{what} in layer {i}, %" for what in ("undecided", "common") for i in (1, 2, 3)]
+    machines = ["NSM, 100 samples", "NSM, not centered, 100 samples"]
+    assert [cells[:2] for cells in layers] == [[name, m] for m in machines for name in ("rotation", "noise")]
+    assert all(0 <= float(cell) <= 100 for cells in layers for cell in cells[2:])
     assert [cells[:2] for cells in unknown_cells] == [["noise", method.name] for method in compared]
     picture = shift_picture(confidence_tables.curves(rows))
     assert picture.startswith(b"\x89PNG")
@@ -173,5 +178,5 @@ def test_the_whole_study(data_folder, tmp_path, monkeypatch):
     assert result.stdout == f"{len(rows)} rows: {tmp_path / 'confidence.json'}\n"
     assert {row["set"] for row in rows} == {"none", "rotation", "corruption", "unknown"}
     assert picture.read_bytes().startswith(b"\x89PNG")
-    for name in ("confidence-shift", "confidence-unknown"):
+    for name in ("confidence-shift", "confidence-layers", "confidence-unknown"):
         assert render(name, tmp_path).count("\n") > 3

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import nsm
-from nsm.studies.signals import signals
+from nsm.studies.signals import signals, states
 
 
 def network(bias: float) -> nn.Sequential:
@@ -53,3 +53,20 @@ def test_gradients_agree_where_the_output_ignores_the_draw() -> None:
     images, targets = torch.randn(40, 20).sign(), torch.randint(3, (40,))
     (layer,) = signals(net, images, targets, samples=4)
     assert math.isnan(layer.gradient_snr)  # no gradient reaches the layer at all
+
+
+@pytest.mark.parametrize(("bias", "undecided"), [(0.0, 1.0), (100.0, 0.0)])
+def test_neurons_that_ignore_their_input_are_all_alike(bias: float, undecided: float) -> None:
+    net = network(bias + 1.0)
+    (state,) = states(net, torch.randn(40, 20).sign())
+    assert state.undecided == undecided
+    assert state.common == pytest.approx(1.0)
+
+
+def test_neurons_that_follow_their_input_have_nothing_in_common() -> None:
+    net = network(0.0)
+    with torch.no_grad():
+        net[0].beta.fill_(1.0)
+    images = torch.ones(40, 20) * torch.tensor([1.0, -1.0]).repeat(20)[:, None]
+    (state,) = states(net, images)
+    assert (state.undecided, state.common) == (0.0, pytest.approx(0.0))

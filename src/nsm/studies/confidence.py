@@ -12,10 +12,12 @@ from torch import nn
 from nsm import data, measures, models, rivals
 from nsm.data import ImageSet, Splits
 from nsm.inference import MarginNoise, Prediction, fit_temperature, tempered
+from nsm.nn import stochastic_layers
 from nsm.studies import mnist, runs, shifts
 from nsm.studies.cost import cost
 from nsm.studies.method import FIXED, UNTIL_SETTLED, Method, fitted_noise
 from nsm.studies.results import Row
+from nsm.studies.signals import states
 from nsm.training import Config, with_overrides
 
 STUDY = "confidence"
@@ -26,6 +28,7 @@ _LEARNED = 10_000
 _CENTERED = "-centered"
 _HELD_OUT, _HELD_OUT_IMAGES = "-held-out", 10_000
 _PRECISION = 1.0
+_INSPECTED = 100
 
 
 def configuration(kind: str, *, seed: int, epochs: int | None) -> Config:
@@ -213,6 +216,10 @@ def _under_shift(
         "milliseconds": milliseconds,
         **spent._asdict(),
     }
+    if stochastic_layers(method.net) and "samples" in method.arguments:
+        x, _ = shift.images.batch(torch.arange(min(_INSPECTED, len(shift.images))))
+        for number, state in enumerate(states(method.net, x), 1):
+            row |= {f"undecided_{number}": 100.0 * state.undecided, f"common_{number}": 100.0 * state.common}
     if shift.is_known:
         targets = shift.images.targets
         wrong = said.probabilities.argmax(1) != targets

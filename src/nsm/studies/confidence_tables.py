@@ -59,6 +59,23 @@ def unknown_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     return headings, cells
 
 
+def layers_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """How undecided and how alike the neurons of each layer are, means over strengths and seeds."""
+    inspected = [row for row in rows if "undecided_1" in row]
+    layers = range(1, 1 + max((_layers(row) for row in inspected), default=0))
+    columns = [(name, number) for name in ("undecided", "common") for number in layers]
+    headings = ["images", "method", *(f"{name} in layer {number}, %" for name, number in columns)]
+    cells = [
+        [name, method, *(shown(group, f"{column}_{number}", 0) for column, number in columns)]
+        for (name, method), group in grouped(inspected, "name", "method")
+    ]
+    return headings, cells
+
+
+def _layers(row: Row) -> int:
+    return sum(key.startswith("undecided_") for key in row)
+
+
 def curves(rows: Sequence[Row]) -> dict[str, dict[str, ShiftCurve]]:
     """Error, likelihood and calibration of each method against the angle of rotation, means over seeds."""
     panels = {"Error (%)": "error_percent", "NLL (nats)": "nll", "ECE": "ece"}

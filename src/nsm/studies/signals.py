@@ -1,4 +1,4 @@
-"""Signal and noise of a network, layer by layer: activations, gradients, undecided neurons."""
+"""Signal and noise of a network, layer by layer: activations, gradients, neurons undecided or all alike."""
 
 from __future__ import annotations
 
@@ -34,6 +34,41 @@ class LayerSignals(NamedTuple):
     gradient_snr: float
 
 
+class LayerState(NamedTuple):
+    r"""What the neurons of one stochastic layer do on some images.
+
+    Attributes:
+        undecided: share of neurons (over images and positions) with \|s\| < 1.
+        common: share of E[z]^2 that is the same for all images: the square of its mean over images, over the
+            mean of its square, both averaged over neurons and positions. 1 where all images look alike.
+    """
+
+    undecided: float
+    common: float
+
+
+@torch.no_grad()
+def states(net: nn.Module, images: Tensor) -> list[LayerState]:
+    """The state of every stochastic layer of ``net``, which is a chain of modules, all layers below sampled
+    once.
+
+    Args:
+        net: the network.
+        images: (N, ...).
+    """
+    found: list[LayerState] = []
+
+    def measure(layer: StochasticLayer, x: Tensor) -> None:
+        s = layer.erf_argument(x)
+        mean = torch.erf(s)
+        common = mean.mean(0).square().mean() / mean.square().mean()
+        found.append(LayerState(float((s.abs() < 1.0).float().mean()), float(common)))
+
+    with before_each_layer(net, measure):
+        _sampled(net, images, 1)
+    return found
+
+
 def signals(net: nn.Module, images: Tensor, targets: Tensor, *, samples: int = 16) -> list[LayerSignals]:
     """Signal and noise of every stochastic layer of ``net``, which is a chain of modules.
 
@@ -44,25 +79,13 @@ def signals(net: nn.Module, images: Tensor, targets: Tensor, *, samples: int = 1
         samples: draws over which means and variances are taken, >= 2.
     """
     layers = stochastic_layers(net)
-    undecided = _undecided(net, images)
+    undecided = [state.undecided for state in states(net, images)]
     outputs = _activation_snr(net, images, samples)
     gradients = _gradient_snr(net, images, targets, samples)
     return [
         LayerSignals(name, float(layer.beta.detach().mean()), undecided[i], outputs[i], gradients[i])
         for i, (name, layer) in enumerate(layers)
     ]
-
-
-@torch.no_grad()
-def _undecided(net: nn.Module, images: Tensor) -> list[float]:
-    shares: list[float] = []
-
-    def measure(layer: StochasticLayer, x: Tensor) -> None:
-        shares.append(float((layer.erf_argument(x).abs() < 1.0).float().mean()))
-
-    with before_each_layer(net, measure):
-        _sampled(net, images, 1)
-    return shares
 
 
 @torch.no_grad()

@@ -268,5 +268,6 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     **{name: ("normalization", build) for name, (_, build) in normalization_report.TABLES.items()},
     "settling": ("settling", settling.table),
     "confidence-shift": ("confidence", confidence_tables.shift_table),
+    "confidence-layers": ("confidence", confidence_tables.layers_table),
     "confidence-unknown": ("confidence", confidence_tables.unknown_table),
 }
