@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -46,6 +47,11 @@ def test_representations_are_readable() -> None:
     assert repr(nsm.Bernoulli(0.5)) == "Bernoulli(p=0.5)"
     assert repr(nsm.Gaussian(1)) == "Gaussian(std=1.0)"
     assert repr(nsm.Measured([1.0, 3.0])) == "Measured(2 samples, mean=2, std=1)"
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert nsm.Bernoulli(np.float32(0.5)) == nsm.Bernoulli(0.5)
+    assert nsm.Measured(np.array([0.5, 1.5], dtype=np.float32)) == nsm.Measured([0.5, 1.5])
 
 
 @pytest.mark.parametrize("p", [0.0, 1.0, -0.1, 1.1, math.nan, math.inf, "0.5", True, None])

@@ -102,12 +102,6 @@ def standardize_backward(
     return by_mean * gain, by_power, (by_mean * u).sum((0, 1)), by_mean.sum((0, 1))
 
 
-def firing_probability(moments: Moments) -> Tensor:
-    """P(z' = 1) = (1 + erf(s)) / 2, shape of the moments; gradient by autograd."""
-    probability: Tensor = 0.5 * torch.special.erfc(-erf_argument(moments))
-    return probability
-
-
 def threshold24(s: Tensor) -> Tensor:
     """P(z' = 1) as a whole number of 2^-24: a neuron fires where a uniform 24-bit number lies below it.
 

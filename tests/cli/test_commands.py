@@ -1,8 +1,10 @@
 import json
 
 import pytest
+import torch
 from PIL import Image
 
+import nsm as library
 from nsm import data, training
 from tests.report.html import Page, assert_self_contained
 from tests.training.sets import made_up
@@ -158,6 +160,16 @@ def test_prediction_by_a_program(nsm, run, seven, tmp_path):
     (one,), (other,) = told["predictions"], network["predictions"]
     assert one["class"] == other["class"]
     assert one["reason"] == "settled"
+
+
+def test_a_program_of_another_number_of_classes_is_refused(nsm, run, seven, tmp_path):
+    path = tmp_path / "folder that is not there" / "letters.nsm"
+    net = torch.nn.Sequential(torch.nn.Flatten(), library.nn.Linear(64, 20), torch.nn.Linear(20, 12))
+    library.compile(net, image=(1, 8, 8)).save(path)
+    for asked in (("predict", run, seven), ("evaluate", run)):
+        result = nsm(*asked, "--program", path)
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"nsm: error: {path}: tells 12 classes apart, but the run in ")
 
 
 def test_prediction_as_a_table(nsm, run, seven):

@@ -289,6 +289,11 @@ NAN[1, 0, 2, 2] = math.nan
         ({"x": torch.ones(4)}, ValueError, r"x must have shape \(B, ...\) with B >= 1, got \(4,\)"),
         ({"x": NAN}, ValueError, "x must be finite, but input 1 holds NaN or infinity"),
         ({"x": NAN / 0.0}, ValueError, "x must be finite, but input 0 holds NaN or infinity"),
+        (
+            {"x": torch.ones(2, 1, 4, 4, dtype=torch.float64)},
+            TypeError,
+            r"x must be torch\.float32, as this network is, got torch\.float64",
+        ),
         ({"samples": 0}, ValueError, r"samples must be in \[1, 2\^32\], got 0"),
         ({"samples": 2**32 + 1}, ValueError, r"samples must be in \[1, 2\^32\], got 4294967297"),
         ({"samples": 2.0}, TypeError, "samples must be an int, got float"),

@@ -160,6 +160,13 @@ def test_a_network_describes_itself(law: nsm.NoiseLaw) -> None:
         ({"name": "mnist-cnn", "model": "cnn"}, "model must be one of nsm, twin, .*got 'cnn'"),
         ({"name": "mnist-cnn", "pooling": "mean"}, "pooling must be one of max, average, got 'mean'"),
         ({"name": "mnist-cnn", "dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
+        ({"name": "mnist-cnn", "dropout": "a"}, r"dropout must be in \[0, 1\), got 'a'"),
+        ({"name": "mnist-cnn", "centered": "no"}, "centered must be True or False, got 'no'"),
+        ({"name": "mnist-cnn", "binarize": 3}, "binarize must be True or False, got 3"),
+        (
+            {"name": "mnist-cnn", "noise": "bernoulli"},
+            "noise must be a noise law .*, got 'bernoulli'",
+        ),
     ],
 )
 def test_unknown_networks_are_refused(arguments: dict[str, object], message: str) -> None:

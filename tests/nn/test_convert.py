@@ -135,8 +135,20 @@ def test_what_cannot_be_converted_is_named(net: nn.Module, complaints: list[str]
 
 
 def test_one_input_is_no_calibration() -> None:
-    with pytest.raises(ValueError, match="calibration must hold at least two inputs, got 1"):
+    with pytest.raises(ValueError, match=r"calibration must have shape \(B, ...\) with B >= 2, got \(1, "):
         nsm.convert(conventional(), noise=nsm.Bernoulli(0.5), calibration=torch.randn(1, 1, 8, 8))
+
+
+def test_a_batch_that_holds_no_numbers_calibrates_nothing() -> None:
+    broken = torch.full((4, 1, 8, 8), torch.nan)
+    with pytest.raises(ValueError, match="calibration must be finite, but input 0 holds NaN"):
+        nsm.convert(conventional(), noise=nsm.Bernoulli(0.5), calibration=broken)
+    with pytest.raises(ValueError, match="batch must be finite, but input 0 holds NaN"):
+        nsm.nn.calibrate(nsm.nn.Conv2d(1, 2, 3), broken)
+    with pytest.raises(ValueError, match=r"batch must have shape \(B, ...\) with B >= 1, got \(0, 2\)"):
+        nsm.nn.calibrate(nsm.nn.Linear(2, 2), torch.ones(0, 2))
+    with pytest.raises(TypeError, match=r"batch must be floating point, got torch\.int64"):
+        nsm.nn.calibrate(nsm.nn.Linear(2, 2), torch.ones(3, 2, dtype=torch.int64))
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -197,10 +197,21 @@ def test_impossible_declarations_are_refused(declared: dict[str, Any], reason: s
         nsm.nn.Linear(3, 2, **declared)
 
 
-@pytest.mark.parametrize("size", [0, (2, 2, 2), (2, 0)])
+@pytest.mark.parametrize("size", [0, (2, 2, 2), (2, 0), "22", 2.0, (2.0, 2.0), None])
 def test_impossible_windows_are_refused(size: Any) -> None:
     with pytest.raises(ValueError, match="max_pool must be a size >= 1 or one for each of 2 dimensions"):
         nsm.nn.Conv2d(1, 2, 3, max_pool=size)
+
+
+def test_no_input_gives_no_sample() -> None:
+    assert nsm.nn.Linear(3, 2)(torch.rand(0, 3)).shape == (0, 2)
+    assert nsm.nn.Conv2d(1, 2, 3)(torch.rand(0, 1, 4, 4)).shape == (0, 2, 2, 2)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (2, 1, 1, 4, 4)])
+def test_inputs_of_other_dimensions_are_refused_as_torch_does(shape: tuple[int, ...]) -> None:
+    with pytest.raises(RuntimeError, match=r"Expected 3D .* or 4D"):
+        nsm.nn.Conv2d(1, 2, 3)(torch.rand(shape))
 
 
 def test_a_window_larger_than_the_product_is_refused() -> None:
@@ -419,6 +430,7 @@ def test_the_product_is_a_plain_child_that_pruning_sees() -> None:
         ),
         ({"eta": -1.0}, ValueError, "eta must be a finite standard deviation >= 0, got -1.0"),
         ({"eta": math.nan}, ValueError, "eta must be"),
+        ({"eta": "x"}, ValueError, "eta must be a finite standard deviation >= 0, got 'x'"),
         ({"noise": 0.5}, TypeError, "noise must be a noise law such as"),
     ],
 )

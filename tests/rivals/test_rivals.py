@@ -131,6 +131,12 @@ def test_networks_of_another_form_are_refused():
         last_layer_laplace(nn.Sequential(nn.Linear(3, 3), nn.ReLU()), torch.ones(1, 3), precision=1.0)
     with pytest.raises(ValueError, match="draws nothing"):
         last_layer_laplace(nsm.models.build("digits-mlp"), X, precision=1.0)
+    with pytest.raises(ValueError, match=r"ends in nn\.Linear"):
+        last_layer_laplace(nn.Linear(3, 3), torch.ones(1, 3), precision=1.0)
+    with pytest.raises(ValueError, match=r"x must have shape \(B, ...\) with B >= 1, got \(0, 3\)"):
+        last_layer_laplace(nn.Sequential(nn.Linear(3, 3)), torch.ones(0, 3), precision=1.0)
+    with pytest.raises(ValueError, match=r"members\[1\] draws, but members must draw nothing"):
+        Ensemble([twin(), nsm.models.build("digits-mlp")])
     with pytest.raises(ValueError, match="precision must be > 0, got 0"):
         LaplaceHead(nn.Linear(2, 2), torch.eye(3), torch.eye(2), 0)
     with pytest.raises(ValueError, match=r"net must have nn\.Dropout layers"):

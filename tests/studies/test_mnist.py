@@ -61,6 +61,17 @@ def test_unknown_choices_are_refused(arguments: dict[str, str], message: str) ->
         mnist.configuration(**arguments, seed=0)
 
 
+def test_only_kinds_that_a_network_is_compared_in_are_trained() -> None:
+    jobs = mnist.jobs(Path("runs"), kinds=["twin", "sn"], seeds=1)
+    assert [(job.config.network.name, job.label) for job in jobs] == [
+        ("mnist-cnn", "twin"),
+        ("mnist-cnn", "sn"),
+        ("mnist-mlp", "twin"),
+    ]
+    with pytest.raises(ValueError, match="kind must be one that is compared, got twin; mnist-cnn: bnsm"):
+        mnist.TRAINING_METHODS.jobs(Path("runs"), kinds=["twin"], seeds=1)
+
+
 def test_the_table_averages_over_seeds_in_the_order_of_the_paper() -> None:
     def row(model: str, seed: int, error: float) -> dict[str, object]:
         return {

@@ -115,7 +115,6 @@ def predict(
         with progress("scaling", quiet=quiet or as_json) as show_progress:
             rows += predict_scaling.rows(repeats, show_progress)
     if picture is not None:
-        picture.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(picture, predict_picture.draw(rows))
     _report(predict_speed.STUDY, rows, results, as_json=as_json)
 
@@ -196,7 +195,6 @@ def stream(
     if results is not None:
         write(results, stream_speed.STUDY, rows)
     if picture is not None:
-        picture.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(picture, stream_speed.draw(rows))
     if as_json:
         typer.echo(json.dumps({"study": stream_speed.STUDY, "rows": rows}))

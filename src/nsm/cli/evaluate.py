@@ -40,11 +40,12 @@ def evaluate(
         nsm evaluate runs/digits --confidence 0.99
         nsm evaluate runs/digits --program digits.nsm --confidence 0.99
     """
-    from nsm import data, engine, inference, models, training
+    from nsm import data, engine, inference, training
+    from nsm.cli import sampled
     from nsm.cli.progress import progress
 
     recipe = training.read_recipe(run)
-    scored = models.load(run) if program is None else engine.Program.load(program)
+    scored = sampled.load(run, program, len(data.describe(recipe.data.set).classes))
     # Another set keeps its own division; the run's own is divided as it was in training.
     own = name in (None, recipe.data.set)
     splits = training.load_splits(recipe, data_dir) if own else data.load(str(name), data_dir)

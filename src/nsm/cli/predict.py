@@ -48,11 +48,12 @@ def predict(
     """
     import torch
 
-    from nsm import data, engine, inference, models, training
+    from nsm import data, engine, inference, training
+    from nsm.cli import sampled
 
     recipe = training.read_recipe(run)
-    net = models.load(run) if program is None else engine.Program.load(program)
     classes = data.describe(recipe.data.set).classes
+    net = sampled.load(run, program, len(classes))
     pixels = torch.stack([data.read_picture(path, net.image, invert=invert) for path in images])
     ask = net.predict if isinstance(net, engine.Program) else partial(inference.predict, net)
     prediction = ask(

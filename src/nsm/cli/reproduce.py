@@ -185,7 +185,8 @@ def generator(
     stream: Annotated[
         list[str] | None,
         typer.Option(
-            help="elements, inputs, samples, layers, seeds or planes; may be repeated.", show_default="all"
+            help="elements, inputs, samples, layers, seeds, planes or program; may be repeated.",
+            show_default="all",
         ),
     ] = None,
     library: Annotated[

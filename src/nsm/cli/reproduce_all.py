@@ -1,4 +1,4 @@
-"""``nsm reproduce all``: every study whose command needs no arguments of its own, in order."""
+"""``nsm reproduce all``: the published tables, figures and claims, in order."""
 
 from __future__ import annotations
 

@@ -61,12 +61,14 @@ def stream(
     """
     if (file is None) != simulate:
         raise typer.BadParameter("give either a FILE (- for standard input) or --simulate")
-    from nsm import data, engine, models, streams, training
+    from nsm import data, streams, training
+    from nsm.cli import sampled
 
     recipe = training.read_recipe(run)
     frames = streams.window_of(recipe.data.set)
+    classes = data.describe(recipe.data.set).classes
     predictor = streams.StreamPredictor(
-        models.load(run) if program is None else engine.Program.load(program),
+        sampled.load(run, program, len(classes)),
         frames,
         every=_microseconds(every),
         samples=samples,
@@ -74,7 +76,6 @@ def stream(
         max_samples=max_samples,
         seed=seed,
     )
-    classes = data.describe(recipe.data.set).classes
     with ExitStack() as opened:
         arrays = _simulated(recipe.data.set, seed, data_dir) if file is None else _played(file, opened)
         if not as_json:

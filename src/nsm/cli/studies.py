@@ -73,8 +73,7 @@ def cell(value: object) -> str:
 
 
 def draw(picture: Path, content: bytes) -> None:
-    """Write a picture into a folder that may not exist yet."""
+    """Write a picture."""
     from nsm.files import write_atomically
 
-    picture.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(picture, content)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nsm import random
 from nsm.inference.passes import MIB
 from nsm.inference.settling import MarginNoise
+from nsm.nn.checks import check_batch
 
 SAMPLES, MAX_SAMPLES = 100, 1000  # where none are given
 
@@ -93,22 +94,17 @@ def memory_bytes(memory_mib: object) -> int:
 
 def check_inputs(net: nn.Module, x: object, name: str) -> None:
     """Refuse inputs that ``net`` cannot take; ``name`` is what the caller calls them."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
-    if not x.is_floating_point():
-        raise TypeError(f"{name} must be floating point, got {x.dtype}")
     image = getattr(net, "image", None)
-    if isinstance(image, tuple) and x.shape[1:] != image:
+    if isinstance(x, Tensor) and isinstance(image, tuple) and x.shape[1:] != image:
         raise ValueError(
             f"{name} must have shape (B, {', '.join(map(str, image))}), which this network takes, "
             f"got {tuple(x.shape)}"
         )
-    if x.dim() < 2 or not len(x):
-        raise ValueError(f"{name} must have shape (B, ...) with B >= 1, got {tuple(x.shape)}")
-    finite = x.isfinite().flatten(1).all(1)
-    if not finite.all():
-        first = int((~finite).nonzero()[0])
-        raise ValueError(f"{name} must be finite, but input {first} holds NaN or infinity")
+    check_batch(x, name)
+    assert isinstance(x, Tensor)
+    known = {parameter.dtype for parameter in net.parameters() if parameter.is_floating_point()}
+    if known and x.dtype not in known and not torch.is_autocast_enabled(x.device.type):
+        raise TypeError(f"{name} must be {' or '.join(map(str, known))}, as this network is, got {x.dtype}")
 
 
 def check_indices(inputs: object, count: int) -> None:

@@ -77,7 +77,8 @@ def build(
         A module from float (B, channels, height, width) in [0, 1] to logits (B, classes).
 
     Raises:
-        ValueError: for an unknown name, model or pooling, or a dropout rate outside [0, 1).
+        ValueError: for an unknown name, model or pooling, a dropout rate outside [0, 1), or an option of the
+            wrong type.
 
     >>> build("digits-mlp").image
     (1, 8, 8)
@@ -86,13 +87,18 @@ def build(
         raise ValueError(f"name must be one of {', '.join(ARCHITECTURES)}, got {name!r}")
     if model not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}, got {model!r}")
+    for option, value in (("binarize", binarize), ("centered", centered)):
+        if not isinstance(value, bool):
+            raise ValueError(f"{option} must be True or False, got {value!r}")
+    if noise is not None and not isinstance(noise, NoiseLaw):
+        raise ValueError(f"noise must be a noise law such as nsm.Bernoulli(0.5), got {noise!r:.80}")
     if pooling not in POOLINGS:
         raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
     shape = ARCHITECTURES[name]
     noise = shape.noise if noise is None else noise
     dropout = shape.dropout if dropout is None else dropout
-    if not 0.0 <= dropout < 1.0:
-        raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+    if not (isinstance(dropout, int | float) and 0.0 <= dropout < 1.0):  # type: ignore[redundant-expr]
+        raise ValueError(f"dropout must be in [0, 1), got {dropout!r}")
     config = {
         "name": name,
         "model": model,
@@ -115,8 +121,12 @@ def from_config(config: object) -> Network:
         ValueError: naming a key that is missing, unknown or has an impossible value.
     """
     expected = {"name", "model", "noise", "binarize", "pooling", "dropout", "centered"}
-    if not isinstance(config, dict) or set(config) != expected:
-        raise ValueError(f"a network's config has the keys {sorted(expected)}, got {config!r:.200}")
+    if not isinstance(config, dict):
+        raise ValueError(f"a network's config must be an object, got {config!r:.200}")
+    if missing := sorted(expected - set(config)):
+        raise ValueError(f"a network's config must have the key {missing[0]}, has {sorted(config)!s:.200}")
+    if unknown := sorted(set(config) - expected, key=str):
+        raise ValueError(f"a network's config has the keys {sorted(expected)}, got {unknown[0]!r:.80}")
     kinds: dict[str, type | tuple[type, ...]] = {
         "name": str,
         "model": str,

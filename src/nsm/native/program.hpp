@@ -14,7 +14,7 @@
 namespace nsm {
 
 constexpr std::int64_t kPanel = 32;      // neurons computed together
-constexpr std::int64_t kQuad = 4;        // samples drawn together: the four words of a Philox block
+constexpr std::int64_t kQuad = 4;        // samples drawn together
 constexpr std::int64_t kArgument = 15000;  // units of the threshold's argument: 1 standard deviation of u
 constexpr std::int64_t kSlack = 64;      // bytes that may be read behind a row of codes
 

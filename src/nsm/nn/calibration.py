@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from nsm.nn.checks import check_batch
 from nsm.nn.draws import draws, stochastic_layers
 from nsm.nn.layer import StochasticLayer
 
@@ -40,8 +41,10 @@ def calibrate(net: nn.Module, batch: Tensor, *, spread: float = 1.0, seed: int =
         seed: seed of the draws, in [0, 2^63).
 
     Raises:
-        ValueError: if ``spread`` is not positive and finite.
+        ValueError: if ``spread`` is not positive and finite, or ``batch`` empty or not finite.
+        TypeError: if ``batch`` is no floating-point tensor.
     """
+    check_batch(batch, "batch")
     if not (math.isfinite(spread) and spread > 0.0):
         raise ValueError(f"spread must be positive and finite, got {spread}")
 

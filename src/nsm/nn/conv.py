@@ -70,8 +70,8 @@ class _Conv(StochasticLayer):
             binary_input=binary_input,
             pooled=pooled,
         )
-        window = (max_pool,) * self._dims if isinstance(max_pool, int) else tuple(max_pool)
-        if len(window) != self._dims or min(window) < 1:
+        window = max_pool if isinstance(max_pool, tuple) else (max_pool,) * self._dims
+        if len(window) != self._dims or not all(isinstance(size, int) and size >= 1 for size in window):  # type: ignore[redundant-expr]
             raise ValueError(
                 f"max_pool must be a size >= 1 or one for each of {self._dims} dimensions, got {max_pool}"
             )
@@ -116,7 +116,7 @@ class _Conv(StochasticLayer):
         return x.permute(0, *dims[::2], *dims[1::2], -1)
 
     def _sample(self, x: Tensor) -> Tensor:
-        if not self._senses(x):
+        if x.dim() != self.weight.dim() or not self._senses(x):
             return super()._sample(x)
         padded, where = (
             self._pad(x).contiguous(),

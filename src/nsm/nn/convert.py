@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nsm.functional import Estimator
 from nsm.nn.calibration import before_each_layer, calibrate_to
+from nsm.nn.checks import check_batch
 from nsm.nn.context import Fidelity
 from nsm.nn.conv import Conv1d, Conv2d, Conv3d
 from nsm.nn.draws import draws, sample_outputs
@@ -78,7 +79,7 @@ def convert(
         net: the trained network, in any nesting of modules; activations must be modules, which is how they
             are found.
         noise: law of the multiplicative noise.
-        calibration: one batch of inputs (N, ...), N >= 2, a few hundred are enough.
+        calibration: one batch of finite inputs (N, ...), N >= 2, a few hundred are enough.
         fidelity: of the new layers.
         estimator: of the new layers.
         seed: seed of the draws made while calibrating.
@@ -88,10 +89,11 @@ def convert(
         gain ``product.``.
 
     Raises:
-        ValueError: naming every module that cannot be converted and why.
+        ValueError: naming every module that cannot be converted and why, or if ``calibration`` is no such
+            batch.
+        TypeError: if ``calibration`` is no floating-point tensor.
     """
-    if len(calibration) < 2:
-        raise ValueError(f"calibration must hold at least two inputs, got {len(calibration)}")
+    check_batch(calibration, "calibration", least=2)
     original = copy.deepcopy(net)
     for module in original.modules():
         # An in-place activation would overwrite the preactivations that are read below.

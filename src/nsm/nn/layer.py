@@ -51,8 +51,8 @@ class StochasticLayer(Drawing, ABC):
             raise TypeError(f"noise must be a noise law such as nsm.Bernoulli(0.5), got {noise!r:.80}")
         if estimator not in ESTIMATORS:
             raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}, got {estimator!r}")
-        if not (math.isfinite(eta) and eta >= 0.0):
-            raise ValueError(f"eta must be a finite standard deviation >= 0, got {eta}")
+        if not (isinstance(eta, int | float) and math.isfinite(eta) and eta >= 0.0):  # type: ignore[redundant-expr]
+            raise ValueError(f"eta must be a finite standard deviation >= 0, got {eta!r}")
         if not (isinstance(pooled, int) and pooled >= 1):  # type: ignore[redundant-expr]
             raise ValueError(f"pooled must be a whole number of signs >= 1, got {pooled!r}")
         if pooled > 1 and not binary_input:

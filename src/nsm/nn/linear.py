@@ -74,7 +74,7 @@ class Linear(StochasticLayer):
 
     def flatten(self, u: Tensor) -> Tensor:
         """(N, ..., C) to (N, P, C)."""
-        return u.reshape(len(u), -1, u.shape[-1])
+        return u.unsqueeze(1).flatten(1, -2)
 
     def _restore(self, z: Tensor, like: Tensor) -> Tensor:
         return z.reshape(len(z), *like.shape[1:])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nsm.nn import Drawing
+from nsm.nn import Drawing, is_stochastic
 from nsm.nn.context import next_draw
 
 
@@ -20,13 +20,16 @@ class Ensemble(Drawing):
         members: the networks, each from (N, ...) to (N, C).
 
     Raises:
-        ValueError: if there is no member.
+        ValueError: if there is no member, or one draws.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
         if not members:
             raise ValueError("members must hold at least one network, got none")
+        for number, member in enumerate(members):
+            if is_stochastic(member):
+                raise ValueError(f"members[{number}] draws, but members must draw nothing themselves")
         self.members = nn.ModuleList(members)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nsm import random
 from nsm.nn import Drawing, is_stochastic
+from nsm.nn.checks import check_batch
 from nsm.nn.context import next_draw
 
 _BATCH = 500
@@ -74,12 +75,20 @@ def last_layer_laplace(net: nn.Sequential, x: Tensor, *, precision: float) -> nn
         precision: of the weights' normal prior, > 0; choose it on validation data.
 
     Raises:
-        ValueError: if ``net`` is of another form, or ``precision`` not positive.
+        ValueError: if ``net`` is of another form, ``precision`` not positive, or ``x`` empty or not finite.
+        TypeError: if ``x`` is no floating-point tensor.
     """
+    if (
+        not isinstance(net, nn.Sequential)  # type: ignore[redundant-expr]
+        or not len(net)
+        or not isinstance(net[-1], nn.Linear)
+        or is_stochastic(net)
+    ):
+        raise ValueError("net must be a chain of modules that draws nothing and ends in nn.Linear")
+    check_batch(x, "x")
     sampled = copy.deepcopy(net).eval()
     *body, linear = sampled
-    if not isinstance(linear, nn.Linear) or is_stochastic(net):
-        raise ValueError("net must be a chain of modules that draws nothing and ends in nn.Linear")
+    assert isinstance(linear, nn.Linear)
     width = linear.in_features + int(_has_bias(linear))
     inputs = torch.zeros((width, width), dtype=torch.float64, device=x.device)
     outputs = torch.zeros((linear.out_features, linear.out_features), dtype=torch.float64, device=x.device)

@@ -121,7 +121,13 @@ class Comparison:
             for seed in range(seeds)
             for network in networks or self.networks
             for kind in (self.networks[network] if kinds is None else kinds)
+            if kind not in self.kinds or kind in self.networks[network]
         ]
+        if not chosen:
+            raise ValueError(
+                f"kind must be one that is compared, got {', '.join(kinds or ())}; "
+                + "; ".join(f"{network}: {', '.join(known)}" for network, known in self.networks.items())
+            )
         return [
             runs.Job(
                 kind,

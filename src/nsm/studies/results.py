@@ -20,7 +20,9 @@ Row = Mapping[str, Any]
 
 def command() -> str:
     """The command line of this process as a user would type it."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    module = sys.modules["__main__"].__spec__
+    started = ["python", "-m", module.name.removesuffix(".__main__")] if module else [Path(sys.argv[0]).name]
+    return shlex.join([*started, *sys.argv[1:]])
 
 
 def write(path: Path, study: str, rows: Sequence[Row]) -> None:
@@ -39,7 +41,6 @@ def write(path: Path, study: str, rows: Sequence[Row]) -> None:
         "versions": versions(),
         "rows": list(rows),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
 

@@ -159,7 +159,22 @@ def test_label_tables_are_read_as_they_are_written(tmp_path):
     path = tmp_path / "labels.csv"
     ev.write_labels(path, LABELS)
     assert path.read_text() == f"class,startTime_usec,endTime_usec\n1,5,10\n11,10,{2**40}\n"
-    assert ev.read_labels(path, 11) == LABELS
+    assert ev.read_labels(str(path), 11) == LABELS
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([], "labels must hold at least one gesture, got none"),
+        ([LABELS[0], Label(-1, 5, 10)], r"labels\[1\] must have a target >= 0"),
+        ([Label(0, 10, 5)], r"labels\[0\] must have .* got Label\(target=0, start=10, end=5\)"),
+        ([Label(0, 5, 10**15)], r"labels\[0\] must have"),
+    ],
+)
+def test_labels_that_would_not_be_read_are_not_written(tmp_path, labels, message):
+    with pytest.raises(ValueError, match=message):
+        ev.write_labels(tmp_path / "labels.csv", labels)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

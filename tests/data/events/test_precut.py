@@ -117,3 +117,9 @@ def test_a_header_that_numpy_warns_of(tmp_path):
     header = "{'descr': '<f8', 'fortran_order': False, 'shape': (1L, 4L), }"  # as Python 2 wrote it
     path.write_bytes(npy(header, np.array(ROW).tobytes()))
     assert ev.read_precut(path).tolist() == [(1, 2, 3000, True)]
+
+
+def test_pixels_that_are_no_whole_numbers_are_refused(tmp_path):
+    path = saved(tmp_path, np.array([[1.5, 2.0, 1.0, 3.0]]))
+    with pytest.raises(DataError, match=r"event 0 at byte .* is none"):
+        ev.read_precut(str(path))

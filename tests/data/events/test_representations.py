@@ -151,3 +151,38 @@ def test_a_representation_is_frozen_describes_itself_and_checks_its_events(repre
 def test_impossible_fields_are_refused(kind, fields, message):
     with pytest.raises(ValueError, match=message):
         kind(sensor_size=SENSOR, **fields)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ev.TimeFrames(sensor_size=SENSOR, bins=3),
+        ev.CountFrames(sensor_size=SENSOR, events=2),
+        ev.VoxelGrid(sensor_size=SENSOR, bins=3),
+        ev.TimeSurface(sensor_size=SENSOR, bins=3, tau=5.0),
+    ],
+    ids=lambda kind: type(kind).__name__,
+)
+def test_events_out_of_order_are_refused(kind):
+    with pytest.raises(ValueError, match="events must be sorted by time"):
+        kind(ev.make([0, 1, 2], [0, 0, 0], [0, 9, 4], [0, 1, 0]))
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"x": [70_000, 0]}, "x must hold values of type int16"),
+        ({"x": np.array([70_000, 0])}, "x must hold values of type int16"),
+        ({"y": [0.5, 1.0]}, "y must hold values of type int16"),
+        ({"t": [0.0, np.nan]}, "t must hold values of type int64"),
+        ({"t": [0, 2**70]}, "t must hold values of type int64"),
+        ({"p": [0, 2]}, "p must hold values of type bool"),
+        ({"x": [1]}, r"x must have shape \(n,\) like t, of shape \(2,\), got \(1,\)"),
+        ({"p": [1, 0, 1]}, r"p must have shape \(n,\) like t, of shape \(2,\), got \(3,\)"),
+    ],
+)
+def test_columns_that_fields_cannot_hold_are_refused(columns, message):
+    sound = {"x": [0, 1], "y": [0, 1], "t": [5, 6], "p": [True, False]}
+    assert ev.make(**sound).tolist() == [(0, 0, 5, True), (1, 1, 6, False)]
+    with pytest.raises(ValueError, match=message):
+        ev.make(**(sound | columns))

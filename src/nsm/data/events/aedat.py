@@ -41,7 +41,7 @@ class _Packet(NamedTuple):
     overflow: int
 
 
-def read_aedat(path: Path, sensor_size: SensorSize = DVS128, *, repair: bool = False) -> Events:
+def read_aedat(path: str | Path, sensor_size: SensorSize = DVS128, *, repair: bool = False) -> Events:
     """The valid polarity events of an AEDAT 3.1 recording.
 
     Args:
@@ -58,6 +58,7 @@ def read_aedat(path: Path, sensor_size: SensorSize = DVS128, *, repair: bool = F
         DataError: if the file cannot be read or is no sound recording. Text lines that are not those of AEDAT
             3.1 cannot be repaired.
     """
+    path = Path(path)
     data = read_all(path, _LIMIT)
     packets = _packets(path, data, body_start(path, data), repair=repair)
     events, valid = _decoded(data, packets)
@@ -168,7 +169,7 @@ def _check_valid(path: Path, packets: list[_Packet], valid: NDArray[np.bool_]) -
         )
 
 
-def write_aedat(path: Path, events: Events, *, comments: tuple[str, ...] = ()) -> None:
+def write_aedat(path: str | Path, events: Events, *, comments: tuple[str, ...] = ()) -> None:
     """Write a recording as AEDAT 3.1, by a temporary name and a rename.
 
     Args:
@@ -179,6 +180,7 @@ def write_aedat(path: Path, events: Events, *, comments: tuple[str, ...] = ()) -
     Raises:
         ValueError: if the format cannot hold an event, time runs back, or a comment is no line.
     """
+    path = Path(path)
     check_writable(events, {"x": 2**15 - 1, "y": 2**15 - 1, "t": 2**62 - 1, "p": 1})
     lines = [FIRST, b"#Format: RAW", b"#Source 1: DVS128", *map(_comment, comments), LAST]
     parts = [b"".join(line + b"\r\n" for line in lines)]

@@ -17,10 +17,32 @@ SensorSize = tuple[int, int, int]  # width, height, polarities
 
 
 def make(x: ArrayLike, y: ArrayLike, t: ArrayLike, p: ArrayLike) -> Events:
-    """Events from their columns, each of shape (n,); t in microseconds."""
-    t = np.asarray(t)
-    events = np.empty(t.shape, EVENT)
-    events["x"], events["y"], events["t"], events["p"] = x, y, t, p
+    """Events from their columns.
+
+    Args:
+        x: column of the pixel, whole numbers in [-32768, 32767], shape (n,).
+        y: row of the pixel, likewise.
+        t: microseconds, whole numbers of 64 bits, shape (n,).
+        p: polarity, True or 1 for ON, shape (n,).
+
+    Raises:
+        ValueError: naming the column that is not of shape (n,), or holds what its field cannot.
+    """
+    columns = {"x": np.asarray(x), "y": np.asarray(y), "t": np.asarray(t), "p": np.asarray(p)}
+    shape = columns["t"].shape
+    events = np.empty(shape, EVENT)
+    for name, values in columns.items():
+        if values.ndim != 1 or values.shape != shape:
+            raise ValueError(f"{name} must have shape (n,) like t, of shape {shape}, got {values.shape}")
+        with np.errstate(invalid="ignore", over="ignore"):
+            try:
+                events[name] = values
+            except OverflowError:  # an integer beyond 64 bits
+                kept = False
+            else:
+                kept = bool((events[name] == values).all())
+        if not kept:
+            raise ValueError(f"{name} must hold values of type {EVENT[name]}, got others")
     return events
 
 

@@ -28,7 +28,7 @@ class Label(NamedTuple):
     end: int
 
 
-def read_labels(path: Path, classes: int) -> list[Label]:
+def read_labels(path: str | Path, classes: int) -> list[Label]:
     """The rows of a label table, in their order.
 
     Args:
@@ -38,6 +38,7 @@ def read_labels(path: Path, classes: int) -> list[Label]:
     Raises:
         DataError: naming file and line, if it cannot be read or is no such table.
     """
+    path = Path(path)
     try:
         lines = read_all(path, _LIMIT).decode("ascii").splitlines()
     except UnicodeDecodeError as error:
@@ -63,7 +64,19 @@ def _row(path: Path, number: int, line: str, classes: int) -> Label:
     return Label(label - 1, start, end)
 
 
-def write_labels(path: Path, labels: Sequence[Label]) -> None:
-    """Write a label table, by a temporary name and a rename."""
+def write_labels(path: str | Path, labels: Sequence[Label]) -> None:
+    """Write a label table, by a temporary name and a rename.
+
+    Raises:
+        ValueError: if there is no gesture, or one is none that :func:`read_labels` would take.
+    """
+    path = Path(path)
+    if not labels:
+        raise ValueError("labels must hold at least one gesture, got none")
+    for number, label in enumerate(labels):
+        if label.target < 0 or not 0 <= label.start < label.end < 10**15:
+            raise ValueError(
+                f"labels[{number}] must have a target >= 0 and 0 <= start < end < 10^15 us, got {label}"
+            )
     rows = [f"{label.target + 1},{label.start},{label.end}" for label in labels]
     write_atomically(path, ("\n".join([_HEADINGS, *rows]) + "\n").encode())

@@ -23,7 +23,7 @@ _LIMIT = 64 * 2**20  # bytes of a recording; real ones have 50 kB
 OVERFLOW_ROW, OVERFLOW = 240, 2**13
 
 
-def read_nmnist(path: Path, sensor_size: SensorSize = SENSOR_SIZE, *, repair: bool = False) -> Events:
+def read_nmnist(path: str | Path, sensor_size: SensorSize = SENSOR_SIZE, *, repair: bool = False) -> Events:
     """The events of a recording in N-MNIST's format.
 
     Args:
@@ -38,6 +38,7 @@ def read_nmnist(path: Path, sensor_size: SensorSize = SENSOR_SIZE, *, repair: bo
     Raises:
         DataError: if the file cannot be read or is no sound recording.
     """
+    path = Path(path)
     data = read_all(path, _LIMIT)
     rest = len(data) % SIZE
     if rest and not repair:
@@ -71,7 +72,7 @@ def _without_overflows(events: Events, sensor_size: SensorSize, path: Path, *, r
     return sound(kept, sensor_size, path, lambda event: int(places[event]) * SIZE, repair=repair)
 
 
-def write_nmnist(path: Path, events: Events) -> None:
+def write_nmnist(path: str | Path, events: Events) -> None:
     """Write a recording in N-MNIST's format, by a temporary name and a rename.
 
     Args:
@@ -81,6 +82,7 @@ def write_nmnist(path: Path, events: Events) -> None:
     Raises:
         ValueError: if the format cannot hold an event, or time runs back.
     """
+    path = Path(path)
     check_writable(events, {"x": 255, "y": 255, "t": 2**23 - 1, "p": 1})
     if (events["y"] == OVERFLOW_ROW).any():
         raise ValueError(f"events['y'] must not be {OVERFLOW_ROW}, which has another meaning in this format")

@@ -25,7 +25,7 @@ _LATEST = 2**53 / 1000  # ms; microseconds stay whole numbers in float64
 _BROKEN = (ValueError, SyntaxError, TypeError, EOFError, KeyError, RecursionError, tokenize.TokenError)
 
 
-def read_precut(path: Path, sensor_size: SensorSize = DVS128, *, repair: bool = False) -> Events:
+def read_precut(path: str | Path, sensor_size: SensorSize = DVS128, *, repair: bool = False) -> Events:
     """The events of one pre-cut gesture.
 
     Args:
@@ -40,12 +40,14 @@ def read_precut(path: Path, sensor_size: SensorSize = DVS128, *, repair: bool = 
     Raises:
         DataError: if the file cannot be read, is no such array, or is no sound recording.
     """
+    path = Path(path)
     rows, start, step = _read(path)
     # Whatever the numbers are: narrow ones would overflow below, wide ones become infinite and are refused.
     with np.errstate(over="ignore", invalid="ignore"):
         rows = rows.astype(np.float64)
     x, y, p, t = rows.T
-    possible = (np.abs(x) < 2**15) & (np.abs(y) < 2**15) & ((p == 0) | (p == 1)) & (t >= 0) & (t < _LATEST)
+    pixels = (np.abs(rows[:, :2]) < 2**15).all(1) & (x == np.rint(x)) & (y == np.rint(y))
+    possible = pixels & ((p == 0) | (p == 1)) & (t >= 0) & (t < _LATEST)
     if not possible.all():
         if not repair:
             first = int(np.argmin(possible))

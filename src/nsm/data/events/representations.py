@@ -47,7 +47,11 @@ class Representation(ABC):
 
     @abstractmethod
     def __call__(self, events: Events) -> NDArray[Any]:
-        """The representation of ``events``, shape (n,), sorted by time."""
+        """The representation of ``events``, shape (n,), sorted by time.
+
+        Raises:
+            ValueError: if they are not, or lie outside the sensor.
+        """
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able description, from which a cache's key is made."""
@@ -74,6 +78,8 @@ class Representation(ABC):
 
     def _places(self, events: Events) -> tuple[Events, NDArray[np.int64]]:
         """The events that count, and where each falls in a flat frame."""
+        if (events["t"][1:] < events["t"][:-1]).any():
+            raise ValueError("events must be sorted by time")
         if self.polarity in ("on", "off"):
             events = events[events["p"] == (self.polarity == "on")]
         width, height, _ = self.sensor_size
