@@ -86,7 +86,9 @@ def learning(
 def confidence(
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/mnist"),
     seeds: Seeds = 3,
-    images: Annotated[int, typer.Option(min=2, help="Images of each shifted set.")] = 1000,
+    images: Annotated[
+        int, typer.Option(min=2, help="Images of each shifted set; of digits as they are 20 times as many.")
+    ] = 1000,
     epochs: Epochs = None,
     processes: Processes = 1,
     data_dir: DataDir = None,

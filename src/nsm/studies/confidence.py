@@ -29,6 +29,8 @@ _CENTERED = "-centered"
 _HELD_OUT, _HELD_OUT_IMAGES = "-held-out", 10_000
 _PRECISION = 1.0
 _INSPECTED = 100
+_UNSHIFTED = 20  # times as many images as of a shifted set
+_COOLED = 2000
 
 
 def configuration(kind: str, *, seed: int, epochs: int | None) -> Config:
@@ -111,17 +113,17 @@ def _load(wanted: Sequence[runs.Job], label: str, seed: int) -> models.Network:
 def temperatures(wanted: Sequence[runs.Job], root: Path | None) -> dict[str, float]:
     """The temperature of each method that always takes the same samples of one network, by name.
 
-    Fitted to images that a network of its kind and recipe did not learn. An ensemble would need five more.
+    Fitted to some of the images that a network of its kind and recipe did not learn. An ensemble would need
+    five more.
     """
     splits = data.load(wanted[0].config.data.set, root, validation=_HELD_OUT_IMAGES)
+    held_out = splits.validation.subset(torch.arange(min(_COOLED, len(splits.validation))))
     nsm, dropout, twin = (
         _load(wanted, kind + _CENTERED + _HELD_OUT, _SEED) for kind in ("bnsm", "twin-dropout", "twin")
     )
     compared = methods(Trained(nsm, dropout, [twin]), splits.train, MarginNoise(), {})
     return {
-        method.name: fit_temperature(
-            method.predict(splits.validation)[0].probabilities, splits.validation.targets
-        )
+        method.name: fit_temperature(method.predict(held_out)[0].probabilities, held_out.targets)
         for method in compared
         if "samples" in method.arguments and not isinstance(method.net, rivals.Ensemble)
     }
@@ -172,7 +174,7 @@ def run(
     Args:
         wanted: jobs that are trained, from :func:`jobs`.
         seeds: seeds 0 .. seeds - 1.
-        images: images of each shifted set; those that are not shifted are the whole test set.
+        images: images of each shifted set; of the test set as it is, twenty times as many.
         root: data folder, see :func:`nsm.data.load`.
         progress: called with the number of sets measured and of all.
     """
@@ -180,7 +182,8 @@ def run(
     some = splits.test.subset(torch.arange(min(images, len(splits.test))))
     size = (some.images.shape[2], some.images.shape[3])
     strange = list(shifts.unknown(len(some), size, root))
-    changed = [shifts.Shifted("none", "none", 0, splits.test), *shifts.known(some)]
+    more = splits.test.subset(torch.arange(min(_UNSHIFTED * images, len(splits.test))))
+    changed = [shifts.Shifted("none", "none", 0, more), *shifts.known(some)]
     fitted = temperatures(wanted, root)
     total, rows = seeds * (len(changed) + len(strange)), list[Row]()
     for seed in range(seeds):
