@@ -94,12 +94,14 @@ def test_unknown_images_are_those_that_are_there(tmp_path):
 
 def test_costs_are_counted():
     x = torch.rand(1, 1, 8, 8)
-    twin, net = nsm.models.build("digits-mlp", model="twin"), nsm.models.build("digits-mlp")
+    twin = nsm.models.build("digits-mlp", model="twin")
     layers = (64 * 256, 256 * 128, 128 * 10)
     assert cost(twin, x, 1) == (sum(layers), 0)
     assert cost(Ensemble([twin, twin, twin]), x, 3) == (3 * sum(layers), 0)
     # The first layer's real inputs give a mean and a variance, once for all samples.
-    assert cost(net, x, 5) == (2 * layers[0] + 5 * (layers[1] + layers[2]), 24 * 5 * (256 + 128))
+    for centered in (False, True):
+        net = nsm.models.build("digits-mlp", centered=centered)
+        assert cost(net, x, 5) == (2 * layers[0] + 5 * (layers[1] + layers[2]), 24 * 5 * (256 + 128))
     dropout = mc_dropout(nsm.models.build("digits-mlp", model="twin-dropout"))
     assert cost(dropout, x, 5) == (layers[0] + 5 * (layers[1] + layers[2]), 24 * 5 * (256 + 128))
 
@@ -157,7 +159,9 @@ def test_the_whole_study(data_folder, tmp_path, monkeypatch):
     jobs = confidence.jobs(tmp_path, seeds=1)
     for job in jobs:
         job.folder.mkdir(parents=True)
-        models.save(models.build("mnist-cnn", model=job.config.network.model, binarize=True), job.folder)
+        network = job.config.network
+        options = {"binarize": True, **network.overrides}
+        models.save(models.build("mnist-cnn", model=network.model, **options), job.folder)
     real = nsm.data.load
 
     def few(*arguments, **keywords):

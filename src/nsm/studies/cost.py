@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nsm.nn import Drawing, sample_outputs
 from nsm.rivals import Ensemble
 
+_PRODUCTS = nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d
 _BITS = 24  # of the uniform number that a neuron's or a unit's draw is compared with
 
 
@@ -33,8 +34,8 @@ def cost(net: nn.Module, x: Tensor, samples: int) -> Cost:
 
     def multiplied(module: nn.Module, _inputs: Any, output: Tensor) -> None:
         nonlocal products
-        weight = module.get_parameter("weight")
-        products += output.numel() * weight[0].numel() * (2 if module in twice else 1)
+        assert isinstance(module, _PRODUCTS)
+        products += output.numel() * module.weight[0].numel() * (2 if module in twice else 1)
 
     def drew(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
         nonlocal bits
@@ -49,7 +50,7 @@ def cost(net: nn.Module, x: Tensor, samples: int) -> Cost:
     }
     hooks = []
     for module in net.modules():
-        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        if isinstance(module, _PRODUCTS):
             hooks.append(module.register_forward_hook(multiplied))
         elif isinstance(module, Drawing) and not isinstance(module, Ensemble):
             hooks.append(module.register_forward_hook(drew))
