@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 
 def command() -> str:
     """The command line of this process as a user would type it."""
-    module = sys.modules["__main__"].__spec__
+    module = getattr(sys.modules["__main__"], "__spec__", None)
     started = ["python", "-m", module.name.removesuffix(".__main__")] if module else [Path(sys.argv[0]).name]
     return shlex.join([*started, *sys.argv[1:]])
 
