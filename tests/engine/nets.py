@@ -149,7 +149,9 @@ def _stem() -> nn.Module:
         Convolution(33, 1),
     )
     shape = Architecture((3, 12, 10), layers, classes=5, stem=6, average=5, normalized=True, bias=False)
-    return assemble(shape, "nsm", nsm.Bernoulli(0.5), binarize=False, pooling="max", dropout=0.0)
+    return assemble(
+        shape, "nsm", nsm.Bernoulli(0.5), binarize=False, pooling="max", dropout=0.0, centered=False
+    )
 
 
 def _strided() -> nn.Module:
