@@ -100,10 +100,9 @@ def confidence(
 ) -> None:
     """Uncertainty under shift, beside rivals.
 
-    All networks have centered weights. Trains what is missing: network, twin
-    with dropout, twins for the ensemble, and networks that leave 10,000 images
-    out, to which temperatures are fitted. Network and twin without centering
-    are those of nsm reproduce mnist.
+    Network and rivals have centered weights; network and twin without, the
+    runs of nsm reproduce mnist, are shown beside them. Trains what is missing,
+    also networks that leave 10,000 images out, to fit temperatures to.
 
     Examples:
         nsm reproduce confidence --results results/confidence.json
