@@ -88,7 +88,7 @@ class Kernels:
         """Samples of every input, summed up.
 
         Args:
-            x: float32 (N, channels, height, width), contiguous.
+            x: float32 (N, channels, height, width), or (N, channels) for images of one pixel; contiguous.
             inputs: int64 (N,), contiguous; None for 0 to N - 1.
             samples: numbers of the S samples; the first is a multiple of 4, since four are drawn together.
             seed: in [0, 2^63).

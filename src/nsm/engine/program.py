@@ -166,22 +166,22 @@ class Program:
         if inputs is not None:
             check_indices(inputs, count)
             inputs = inputs.contiguous()
-        return x.contiguous().view(count, *self.image), inputs
+        return x.contiguous(), inputs
 
     def _average(
         self, x: Tensor, inputs: Tensor | None, *, samples: int, seed: int, votes: bool
     ) -> Prediction:
         """A fixed number of samples."""
-        extension = paths.kernels()
-        if extension is None:
+        chosen = paths.chosen()
+        if chosen is None:
             return self._average_slowly(x, inputs, samples=samples, seed=seed, votes=votes)
-        probabilities, entropies, logits = self._laid_out(extension).run(
+        probabilities, entropies, logits = self._laid_out(chosen.kernels).run(
             x,
             inputs,
             samples=range(samples),
             seed=seed,
             keep=votes,
-            instruction_set=paths.instruction_set(),
+            instruction_set=chosen.instruction_set,
         )
         entropy, expected_entropy, mutual_information = entropies.unbind()
         count = len(x)
@@ -213,7 +213,7 @@ class Program:
         inputs = torch.arange(len(x)) if inputs is None else inputs
         extension = paths.kernels()
         kernels = None if extension is None else self._laid_out(extension)
-        return ProgramSource(self.steps, kernels, x, inputs=inputs, seed=seed)
+        return ProgramSource(self.steps, kernels, x.view(-1, *self.image), inputs=inputs, seed=seed)
 
     def _laid_out(self, extension: ModuleType) -> Kernels:
         if self._kernels is None:
@@ -222,6 +222,6 @@ class Program:
 
 
 def _check_kind(x: object) -> None:
-    if not isinstance(x, Tensor) or x.dtype != torch.float32 or x.device.type != "cpu":
+    if not isinstance(x, Tensor) or x.dtype != torch.float32 or not x.is_cpu:
         got = f"{x.dtype} on {x.device}" if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(f"x must be a float32 tensor on the CPU, got {got}")

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <thread>
 
+#include "helpers.hpp"
 #include "scratch.hpp"
 
 namespace nsm {
@@ -16,8 +16,8 @@ constexpr i64 kLeastPlaces = 8;     // lines of samples that a table must be use
 constexpr i64 kShares = 4;          // chunks for each thread, so that all end at about the same time
 constexpr i64 kWave = 4096;         // pieces whose sums are kept at a time
 constexpr i64 kDrawn = 8;           // multiplications that take as long as drawing a synapse
-// Multiplications; fewer take less time than it takes until a thread has started.
-constexpr i64 kWorthAThread = 15'000'000, kWorthAThreadOfTiles = 60'000'000;
+// Multiplications; fewer take less time than waking a thread.
+constexpr i64 kWorthAThread = 2'000'000, kWorthAThreadOfTiles = 8'000'000;
 
 i64 multiplications(const Layer& layer) {
     const Product& product = layer.product;
@@ -140,15 +140,14 @@ private:
 
     // Calls work(chunk, scratch) for all chunks.
     template <typename Work>
-    void on_threads(i64 chunks, Scratch& own, const Work& work) const {
+    void on_threads(i64 chunks, const Work& work) const {
         std::atomic<i64> next{0};
-        const auto take = [&](Scratch& scratch) {
-            for (i64 chunk = next++; chunk < chunks; chunk = next++) work(chunk, scratch);
-        };
-        std::vector<std::jthread> others;
-        for (i64 i = 1; i < std::min(plan_.threads, chunks); ++i)
-            others.emplace_back([&] { take(*Borrowed(self_)); });
-        take(own);
+        with_helpers(std::min(plan_.threads, chunks) - 1, [&] {
+            i64 chunk = next++;
+            if (chunk >= chunks) return;
+            const Borrowed scratch(self_);
+            for (; chunk < chunks; chunk = next++) work(chunk, *scratch);
+        });
     }
 
     // Keeps the logits of a piece if they are asked for, and adds up its samples; the logits are used up.
@@ -166,12 +165,11 @@ private:
     }
 
     void draw_pieces() {
-        const Borrowed own(self_);
         for (i64 wave = 0, end; wave < all() && first_failed() == count_; wave = end) {
             end = std::min(all(), wave + kWave);
             std::fill(sums_.begin(), sums_.end(), 0.0);
             const auto sums = [&](i64 piece) { return sums_.data() + (piece - wave) * width(); };
-            on_threads((end - wave + plan_.together - 1) / plan_.together, *own, [&](i64 chunk, Scratch& scratch) {
+            on_threads((end - wave + plan_.together - 1) / plan_.together, [&](i64 chunk, Scratch& scratch) {
                 const i64 begin = wave + chunk * plan_.together, last = std::min(end, begin + plan_.together);
                 scratch.quads.clear();
                 for (i64 piece = begin; piece < last; ++piece) {
@@ -190,7 +188,7 @@ private:
 
     // Threads share the thresholds of the few inputs, and each piece.
     void draw_divided() {
-        const Borrowed own(self_);
+        const Borrowed own(self_);  // has the thresholds until all is drawn
         std::vector<Quad> list;
         for (i64 piece = 0; piece < all(); ++piece) {
             if (!prepared(*own, piece / plan_.pieces)) return;
@@ -198,7 +196,7 @@ private:
         }
         const i64 count = (i64)list.size();
         std::vector<float> logits((std::size_t)(count * kQuad * stride()));
-        on_threads((count + plan_.quads - 1) / plan_.quads, *own, [&](i64 chunk, Scratch& scratch) {
+        on_threads((count + plan_.quads - 1) / plan_.quads, [&](i64 chunk, Scratch& scratch) {
             const i64 first = chunk * plan_.quads, last = std::min(count, first + plan_.quads);
             scratch.quads.assign(list.begin() + first, list.begin() + last);
             self_.pass(plan_, scratch, seed_);

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <functional>
 #include <stdexcept>
-#include <thread>
 
 #if defined(__linux__)
 #if defined(NSM_ARM)
@@ -13,6 +12,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
+
+#include "helpers.hpp"
 
 namespace nsm {
 
@@ -59,7 +60,7 @@ bool neon_complete() {
 }
 #endif
 
-constexpr std::int64_t kWorthAThread = 32768;  // elements; fewer take less time than starting a thread
+constexpr std::int64_t kWorthAThread = 32768;  // elements; fewer take less time than waking a thread
 constexpr std::int64_t kColumns = 256, kInputBlocks = 16;
 
 // An instruction set and the loops that run on it.
@@ -101,13 +102,10 @@ const Kernels& named(const std::string& name) {
 // Calls work(0) .. work(count - 1), each once, on up to `threads` threads.
 void parallel(std::int64_t count, std::int64_t elements, int threads, const std::function<void(std::int64_t)>& work) {
     std::atomic<std::int64_t> next{0};
-    const auto run = [&] {
-        for (std::int64_t i = next++; i < count; i = next++) work(i);
-    };
     const std::int64_t useful = std::min({std::int64_t{threads}, count, elements / kWorthAThread});
-    std::vector<std::jthread> others;
-    for (std::int64_t i = 1; i < useful; ++i) others.emplace_back(run);
-    run();
+    with_threads_of_torch(useful - 1, [&] {
+        for (std::int64_t i = next++; i < count; i = next++) work(i);
+    });
 }
 
 // Calls work(first, last) for all `count` rows or inputs in parts: some more than threads, so that a thread that was

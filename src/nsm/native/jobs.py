@@ -19,8 +19,10 @@ def run(kernel: str, **job: Tensor | float) -> None:
             memory order must be what the kernel expects.
     """
     fields = {name: x.data_ptr() if isinstance(x, Tensor) else x for name, x in job.items()}
-    call = getattr(paths.kernels(), kernel)
-    call(**fields, instruction_set=paths.instruction_set(), threads=torch.get_num_threads())
+    chosen = paths.chosen()
+    assert chosen, "asked for before"
+    call = getattr(chosen.kernels, kernel)
+    call(**fields, instruction_set=chosen.instruction_set, threads=torch.get_num_threads())
 
 
 def register_gradient(name: str) -> None:

@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 from types import ModuleType
+from typing import NamedTuple
 
 VARIABLE = "NSM_KERNELS"
 CHOICES = ("auto", "portable", "avx2", "avx512", "amx", "neon", "off")
@@ -33,8 +34,16 @@ def _say_missing(reason: ImportError) -> None:
     )
 
 
-def kernels() -> ModuleType | None:
-    """The compiled extension if it is to be used, else None; read anew at each call.
+class Chosen(NamedTuple):
+    """The compiled extension, and which of its instruction sets is used."""
+
+    kernels: ModuleType
+    instruction_set: str
+
+
+def chosen() -> Chosen | None:
+    """The compiled extension and the instruction set that ``NSM_KERNELS`` names, else the best; None if it is
+    ``off`` or there is no extension. Read anew at each call.
 
     Raises:
         ValueError: if ``NSM_KERNELS`` is none of its choices, or is an instruction set that the processor
@@ -51,11 +60,20 @@ def kernels() -> ModuleType | None:
             _say_missing(extension)
             return None
         raise ValueError(f"{VARIABLE}={choice}, but the C++ kernels are not installed: {extension}")
-    if choice not in ("auto", *instruction_sets()):
-        raise ValueError(
-            f"{VARIABLE}={choice}, but on this processor the kernels run on {', '.join(instruction_sets())}"
-        )
-    return extension
+    known = instruction_sets()
+    if choice not in ("auto", *known):
+        raise ValueError(f"{VARIABLE}={choice}, but on this processor the kernels run on {', '.join(known)}")
+    return Chosen(extension, choice if choice in known else known[0])
+
+
+def kernels() -> ModuleType | None:
+    """The compiled extension if it is to be used, else None.
+
+    Raises:
+        ValueError: see :func:`chosen`.
+    """
+    found = chosen()
+    return None if found is None else found.kernels
 
 
 @functools.cache
@@ -67,7 +85,7 @@ def instruction_sets() -> tuple[str, ...]:
 
 
 def instruction_set() -> str:
-    """The instruction set to use: the one that ``NSM_KERNELS`` names, else the best."""
+    """The instruction set of :func:`chosen`, also while the extension is not to be used."""
     choice = os.environ.get(VARIABLE, "auto")
     return choice if choice in instruction_sets() else instruction_sets()[0]
 
@@ -76,6 +94,6 @@ def active() -> str:
     """``"native"`` if float32 and bfloat16 on the CPU run in the C++ kernels, ``"torch"`` if nothing does.
 
     Raises:
-        ValueError: see :func:`kernels`.
+        ValueError: see :func:`chosen`.
     """
     return "torch" if kernels() is None else "native"

@@ -21,14 +21,13 @@ def product(threads: int) -> tuple[Callable[[], None], int] | None:
     Returns:
         What to time and the multiply-adds that it makes; None without kernels.
     """
-    extension = paths.kernels()
-    if extension is None:
+    chosen = paths.chosen()
+    if chosen is None:
         return None
-    instruction_set = paths.instruction_set()
 
     def made() -> int:
-        done: int = extension.multiply_adds(
-            least=MULTIPLY_ADDS, instruction_set=instruction_set, threads=threads
+        done: int = chosen.kernels.multiply_adds(
+            least=MULTIPLY_ADDS, instruction_set=chosen.instruction_set, threads=threads
         )
         return done
 

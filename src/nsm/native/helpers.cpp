@@ -1,0 +1,174 @@
+#include "helpers.hpp"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <signal.h>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+namespace nsm {
+namespace {
+
+using std::chrono::steady_clock;
+
+// How long a thread looks for something before it sleeps: to be woken takes about as long.
+constexpr auto kPatience = std::chrono::microseconds(50);
+constexpr int kLooks = 32;  // between two looks at the clock
+
+void rest() {
+#if defined(NSM_X86)
+    __builtin_ia32_pause();
+#elif defined(NSM_ARM)
+    asm volatile("yield");
+#endif
+}
+
+enum State : int { idle, offered, busy };
+
+// Returns when the state is another one.
+void wait_while(const std::atomic<int>& state, int value) {
+    const auto end = steady_clock::now() + kPatience;
+    do {
+        for (int look = 0; look < kLooks; ++look) {
+            if (state.load(std::memory_order_acquire) != value) return;
+            rest();
+        }
+    } while (steady_clock::now() < end);
+    state.wait(value, std::memory_order_acquire);
+}
+
+class Helper {
+public:
+    Helper() {
+        // Signals are for the threads of the program that this one is in.
+        sigset_t all, before;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        try {
+            std::thread([this] { serve(); }).detach();
+        } catch (...) {
+            pthread_sigmask(SIG_SETMASK, &before, nullptr);
+            throw;
+        }
+        pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    }
+    Helper(const Helper&) = delete;
+    Helper& operator=(const Helper&) = delete;
+
+    void offer(const std::function<void()>& work) {
+        work_ = &work;
+        pass_to(offered);
+    }
+
+    // Takes the offer back, or waits until the work is done.
+    void release() {
+        int seen = offered;
+        if (state_.compare_exchange_strong(seen, idle)) return;
+        while (state_.load(std::memory_order_acquire) != idle) wait_while(state_, busy);
+    }
+
+private:
+    void pass_to(State next) {
+        state_.store(next, std::memory_order_release);
+        state_.notify_one();
+    }
+
+    [[noreturn]] void serve() {
+        for (;;) {
+            wait_while(state_, idle);
+            int seen = offered;
+            if (!state_.compare_exchange_strong(seen, busy)) continue;  // taken back
+            (*work_)();
+            pass_to(idle);
+        }
+    }
+
+    alignas(64) std::atomic<int> state_{idle};
+    const std::function<void()>* work_ = nullptr;
+};
+
+// Those that nobody has work for. It outlives all threads, which may look at it while the process ends.
+struct Bench {
+    std::mutex guard;
+    std::vector<Helper*> waiting;
+    bool in_child = false;
+
+    static Bench*& instance() {
+        static Bench* bench = [] {
+            // A child process has none of the threads, and a lock may be held by one of them.
+            pthread_atfork(nullptr, nullptr, [] { instance() = new Bench{.in_child = true}; });
+            return new Bench;
+        }();
+        return bench;
+    }
+};
+
+// How GNU OpenMP calls a function on several threads; null where no such library has been loaded for all to see, as torch
+// does.
+using Parallel = void (*)(void (*call)(void*), void* with, unsigned threads, unsigned flags);
+
+Parallel gnu_openmp() {
+    static const auto found = reinterpret_cast<Parallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+    return found;
+}
+
+// Some helpers, for as long as this lives.
+class Help {
+public:
+    Help(std::int64_t count, const std::function<void()>& work) : bench_(*Bench::instance()) {
+        helpers_.reserve((std::size_t)count);
+        try {
+            while ((std::int64_t)helpers_.size() < count) helpers_.push_back(borrow());
+        } catch (const std::system_error&) {
+            // No more threads are to be had; fewer do the same.
+        }
+        for (Helper* helper : helpers_) helper->offer(work);
+    }
+    ~Help() {
+        for (Helper* helper : helpers_) helper->release();
+        const std::lock_guard lock(bench_.guard);
+        bench_.waiting.insert(bench_.waiting.end(), helpers_.rbegin(), helpers_.rend());
+    }
+    Help(const Help&) = delete;
+    Help& operator=(const Help&) = delete;
+
+private:
+    Helper* borrow() {
+        {
+            const std::lock_guard lock(bench_.guard);
+            if (!bench_.waiting.empty()) {
+                Helper* helper = bench_.waiting.back();
+                bench_.waiting.pop_back();
+                return helper;
+            }
+        }
+        return std::make_unique<Helper>().release();
+    }
+
+    Bench& bench_;
+    std::vector<Helper*> helpers_;
+};
+
+}  // namespace
+
+void with_helpers(std::int64_t others, const std::function<void()>& work) {
+    if (others <= 0) return work();
+    const Help help(others, work);
+    work();
+}
+
+void with_threads_of_torch(std::int64_t others, const std::function<void()>& work) {
+    const Parallel parallel = gnu_openmp();
+    // In a child process OpenMP waits for the threads of its parent.
+    if (others <= 0 || !parallel || Bench::instance()->in_child) return with_helpers(others, work);
+    const auto call = [](void* given) { (*static_cast<const std::function<void()>*>(given))(); };
+    parallel(call, const_cast<std::function<void()>*>(&work), (unsigned)others + 1, 0);
+}
+
+}  // namespace nsm
