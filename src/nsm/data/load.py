@@ -69,7 +69,8 @@ def load(
     _check_fold(fold, validation)
     if unrecorded and name not in _RECORDED:
         raise ValueError(f"unrecorded is for {' and '.join(_RECORDED)} alone, not for {name}")
-    if changes is not None and not isinstance(info.source, EventSource | SimulatedSource):
+    recorded = name == _SIMULATED_DIGITS or isinstance(info.source, EventSource | SimulatedSource)
+    if changes is not None and not recorded:
         raise ValueError(f"changes of events need recordings, but {name} holds images")
     if simulated is not None and not isinstance(info.source, SimulatedSource):
         raise ValueError(f"simulated is for nmnist-simulated alone, not for {name}")
@@ -86,6 +87,7 @@ def load(
     return Splits(*_divide(learnt, held_out, "validation", groups), test)
 
 
+_SIMULATED_DIGITS = "digits-simulated"
 _RECORDED = ("mnist", "nmnist-simulated")  # their training images are those of N-MNIST, in its order
 
 
@@ -148,7 +150,7 @@ class _Wanted(NamedTuple):
 def _parts(info: SetInfo, wanted: _Wanted) -> _Parts:
     if info.source is None:
         bundled = _bundled_digits(info, "digits")
-        return bundled if wanted.name == "digits" else _simulated(bundled, wanted)
+        return _simulated(bundled, wanted) if wanted.name == _SIMULATED_DIGITS else bundled
     if isinstance(info.source, EventSource):
         return _framed(wanted)
     parts = _read(info, wanted.name, wanted.root)
