@@ -204,6 +204,8 @@ def test_a_prediction_that_is_sure_and_wrong_has_a_finite_score() -> None:
 def test_impossible_arguments_are_refused(net: nn.Module) -> None:
     with pytest.raises(TypeError, match=r"net must be a torch\.nn\.Module, got NoneType"):
         nsm.evaluate(None, SET)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"images must be an nsm\.data\.ImageSet, got Tensor"):
+        nsm.evaluate(net, torch.rand(2, 1, 8, 8))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="images must hold at least one image, got none"):
         nsm.evaluate(net, SET.subset(torch.arange(0)))
     with pytest.raises(ValueError, match=r"samples must be in \[1, 2\^32\], got 0"):

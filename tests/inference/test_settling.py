@@ -231,6 +231,16 @@ def test_impossible_laws_are_refused(arguments: dict[str, object], message: str)
         MarginNoise(**arguments)  # type: ignore[arg-type]
 
 
+def test_other_types_are_refused_before_anything_is_sampled() -> None:
+    net = nsm.models.build("digits-mlp")
+    with pytest.raises(TypeError, match="x must be a"):
+        nsm.fit_margin_noise(net, [1.0, 2.0])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="samples must be an int, got float"):
+        nsm.fit_margin_noise(net, torch.rand(3, 1, 8, 8), samples=20.0)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"net must be a torch\.nn\.Module, got str"):
+        nsm.fit_margin_noise("digits-mlp", torch.rand(3, 1, 8, 8))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("model", "count", "samples", "message"),
     [

@@ -50,6 +50,8 @@ def test_impossible_arguments_are_refused():
     for temperature in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="temperature must be a finite number > 0"):
             tempered(probs, temperature)
+    with pytest.raises(TypeError, match="temperature must be a number, got str"):
+        tempered(probs, "2")
     with pytest.raises(ValueError, match="at least one prediction"):
         fit_temperature(probs[:0], targets[:0])
     with pytest.raises(ValueError, match="targets must have shape"):

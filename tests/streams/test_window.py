@@ -161,6 +161,17 @@ def test_what_cannot_be_kept_is_refused(frames, every, message):
         SlidingWindow(frames, every=every)
 
 
+def test_other_types_are_refused():
+    with pytest.raises(TypeError, match="frames must be TimeFrames, got tuple"):
+        SlidingWindow((2, 4, 5), every=10)
+    for every in (10.0, "10", True, None):
+        with pytest.raises(TypeError, match=r"every must be a whole number \(us\), got"):
+            SlidingWindow(SMALL, every=every)
+    window = SlidingWindow(SMALL, every=10)
+    with pytest.raises(TypeError, match=r"time must be a whole number \(us\), got 3.5"):
+        list(window.advance(3.5))
+
+
 @pytest.mark.parametrize(
     "events",
     [

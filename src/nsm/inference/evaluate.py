@@ -115,6 +115,8 @@ def evaluate(
             gives a prediction that is not finite.
     """
     check_net(net)
+    if not hasattr(images, "batch"):
+        raise TypeError(f"images must be an nsm.data.ImageSet, got {type(images).__name__}")
     if not len(images):
         raise ValueError("images must hold at least one image, got none")
     bound, seed = memory_bytes(memory_mib), random.resolve_seed(seed)

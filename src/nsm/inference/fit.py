@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from nsm.inference.checks import check_inputs, check_net, check_samples
 from nsm.inference.predict import predict
 from nsm.inference.settling import MarginNoise
 
@@ -37,13 +38,17 @@ def fit_margin_noise(
         memory_mib: bound on the tensors of one pass together, see :func:`predict`.
 
     Raises:
-        ValueError: if an argument is impossible, or the margins do not vary.
+        TypeError: if an argument has the wrong type.
+        ValueError: if an argument has a wrong value, or the margins do not vary.
 
     >>> import nsm, torch
     >>> noise = fit_margin_noise(nsm.models.build("digits-mlp"), torch.rand(50, 1, 8, 8))
     >>> noise.scale > 0 and noise.dof >= 1
     True
     """
+    check_net(net)
+    check_samples(samples)
+    check_inputs(net, x, "x")
     if samples < 5:
         raise ValueError(f"samples must be at least 5, got {samples}")
     if len(x) < 2:

@@ -20,8 +20,11 @@ def tempered(probs: Tensor, temperature: float) -> Tensor:
         temperature: T, > 0.
 
     Raises:
-        ValueError: if an argument is impossible.
+        TypeError: if an argument has the wrong type.
+        ValueError: if an argument has a wrong shape or value.
     """
+    if isinstance(temperature, bool) or not isinstance(temperature, (int, float)):
+        raise TypeError(f"temperature must be a number, got {type(temperature).__name__}")
     if not (math.isfinite(temperature) and temperature > 0.0):
         raise ValueError(f"temperature must be a finite number > 0, got {temperature}")
     return (_logs(check_probabilities(probs, "(N, C)")) / temperature).softmax(-1).to(probs)

@@ -121,6 +121,9 @@ class StreamPredictor:
     def advance(self, time: int) -> list[Decision]:
         """The decisions up to ``time``, in microseconds of the stream's clock, though no event came: for a
         live stream that fell silent. Earlier events that come after all may be late.
+
+        Raises:
+            TypeError: if ``time`` is no whole number.
         """
         return list(map(self._decided, self._window.advance(time)))
 

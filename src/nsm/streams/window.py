@@ -62,11 +62,15 @@ class SlidingWindow:
         every: microseconds from one decision to the next, >= 1.
 
     Raises:
+        TypeError: if an argument has the wrong type.
         ValueError: if the frames have no width, ``every`` is impossible, or the two have so short a common
             tick that its frames would take more than 256 MiB.
     """
 
     def __init__(self, frames: TimeFrames, *, every: int) -> None:
+        if not isinstance(frames, TimeFrames):
+            raise TypeError(f"frames must be TimeFrames, got {type(frames).__name__}")
+        _check_time("every", every)
         if frames.width is None:
             raise ValueError("frames must have a width: without one they divide a whole recording")
         if every < 1:
@@ -118,7 +122,12 @@ class SlidingWindow:
                 yield from self.advance(int(events["t"][done]))
 
     def advance(self, time: int) -> Iterator[Moment]:
-        """The moments up to ``time``, in microseconds of the stream's clock: no event before it will come."""
+        """The moments up to ``time``, in microseconds of the stream's clock: no event before it will come.
+
+        Raises:
+            TypeError: if ``time`` is no whole number.
+        """
+        _check_time("time", time)
         while self._origin is not None and self._until <= time:
             frames = self._frames()
             if frames.any():
@@ -163,6 +172,11 @@ class SlidingWindow:
         x, y, t = events["x"], events["y"], events["t"]
         inside: NDArray[np.bool_] = (x >= 0) & (x < width) & (y >= 0) & (y < height)
         return inside & (t >= 0) & (t <= LARGEST_TIME)
+
+
+def _check_time(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be a whole number (us), got {value!r:.80}")
 
 
 def _as_events(events: object) -> Events:
