@@ -50,12 +50,7 @@ def shards(
     """
     seed, size = config.training.seed, config.training.batch_size
     order = random.permutation(random.derive(seed, "order"), epoch, len(images))
-    height, width = images.images.shape[-2:]
-    examples, drawn_by = torch.arange(len(images)), random.derive(seed, "augmentation")
-    changes = augment.changes(config.augmentation, examples, (height, width), seed=drawn_by, epoch=epoch)
-    copies = (
-        None if images.copies is None else augment.turns(len(images.copies), examples, drawn_by, epoch=epoch)
-    )
+    changes, copies = _changed(config, images, epoch)
     for batch in torch.split(order, size)[first:]:
         places = torch.arange(len(batch)).tensor_split(processes)[rank]
         # A process without work stands in with the first example at weight 0: all have to communicate.
@@ -67,3 +62,15 @@ def shards(
         yield Shard(
             for_net(net, pixels.to(device)), targets.to(device), places.to(device), len(batch), weight
         )
+
+
+def _changed(config: Config, images: ImageSet, epoch: int) -> tuple[augment.Changes, Tensor | None]:
+    """What is done to each image in an epoch, and which of its copies is shown; None for the image itself."""
+    if epoch >= config.augmentation.until * config.training.epochs:
+        return augment.Changes(None, None), None
+    height, width = images.images.shape[-2:]
+    examples, drawn_by = torch.arange(len(images)), random.derive(config.training.seed, "augmentation")
+    changes = augment.changes(config.augmentation, examples, (height, width), seed=drawn_by, epoch=epoch)
+    if images.copies is None:
+        return changes, None
+    return changes, augment.turns(len(images.copies), examples, drawn_by, epoch=epoch)
