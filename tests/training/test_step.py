@@ -5,12 +5,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import nsm
 from nsm import models
 from nsm.training import TrainingConfig
 from nsm.training.averaging import WeightAverage
 from nsm.training.optimizer import build_optimizer, set_rates
+from nsm.training.processes import launch
 from nsm.training.schedule import Rates
-from nsm.training.step import SampledNet, losses
+from nsm.training.step import SampledNet, Shard, backward, losses
 
 
 @pytest.fixture
@@ -47,6 +49,26 @@ def test_draws_depend_on_step_and_position_alone():
     torch.testing.assert_close(sampled(images[4:], positions[4:], 4), whole[4:])
     later = sampled(images, positions, 5)
     assert not torch.isclose(later, whole).all(-1).any()
+
+
+def test_the_first_steps_hand_on_means():
+    net, config = models.build("digits-mlp"), TrainingConfig(means=0.5)
+    shard = Shard(torch.rand(6, 1, 8, 8), torch.arange(6), torch.arange(6), 6)
+    parameters = list(net.parameters())
+
+    def gradient(seed, step):
+        sampled = SampledNet(net, seed=seed, draws=1)
+        backward(launch("32-true"), sampled, parameters, shard, config, step, 4)
+        return torch.cat([parameter.grad.flatten() for parameter in parameters])
+
+    with nsm.fidelity("mean"):
+        F.cross_entropy(net(shard.images), shard.targets).backward()
+    means = torch.cat([parameter.grad.flatten() for parameter in parameters])
+    for step in (0, 1):
+        torch.testing.assert_close(gradient(1, step), means)
+        assert torch.equal(gradient(1, step), gradient(2, step))
+    for step in (2, 3):
+        assert not torch.equal(gradient(1, step), gradient(2, step))
 
 
 def test_the_average_is_the_normalized_geometric_one():

@@ -53,7 +53,8 @@ def build(
     are added to what the layer receives). Every kind of model has the same widths.
 
     The networks for CIFAR normalize the image, the real first layer's output and the classifier's input by
-    batch, as published; ``.train()`` and ``.eval()`` matter to these three layers.
+    batch, as published; ``.train()`` and ``.eval()`` matter to these three layers. The network for gestures
+    normalizes the classifier's input too, which was not published.
 
     Args:
         name: one of the names above.

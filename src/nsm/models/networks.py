@@ -137,6 +137,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         ),
         classes=11,
         average=8,
+        normalized=True,
         estimator="smoothed",
     ),
 }

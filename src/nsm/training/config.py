@@ -159,6 +159,8 @@ class TrainingConfig(Section):
         weight_decay: of weights only, not of biases, gains or normalizations; >= 0.
         spread: standard deviation over 500 training images that every fresh neuron's s starts with, see
             :func:`nsm.nn.calibrate`, > 0; None to start where a = 0.
+        means: share of the steps, the first ones, in which layers hand on E[z'] instead of samples, in [0, 1):
+            for deep networks, through which a sample of fresh weights carries nothing.
         gain_lr: learning rate of the gains beta relative to ``lr``, >= 0.
         schedule: course of the learning rate, see :mod:`nsm.training.schedule`.
         step_epochs: epochs after which ``"step"`` halves the learning rate, >= 1.
@@ -189,6 +191,7 @@ class TrainingConfig(Section):
     eps: float = 1e-8
     weight_decay: float = 0.0
     spread: float | None = None
+    means: float = 0.0
     gain_lr: float = 1.0
     schedule: ScheduleName = "one-cycle"
     step_epochs: int = 50
@@ -217,7 +220,7 @@ class TrainingConfig(Section):
             self.require(getattr(self, name) > 0.0, name, "positive")
         for name in ("weight_decay", "gain_lr"):
             self.require(getattr(self, name) >= 0.0, name, "at least 0")
-        for name in ("warmup", "label_smoothing"):
+        for name in ("means", "warmup", "label_smoothing"):
             self.require(0.0 <= getattr(self, name) < 1.0, name, "in [0, 1)")
         self.require(0 <= self.seed <= random.MAX_SEED, "seed", "in [0, 2^63)")
         self.require(all(0.0 <= beta < 1.0 for beta in self.betas), "betas", "two numbers in [0, 1)")

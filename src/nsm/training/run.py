@@ -104,7 +104,9 @@ class Run:
         progress, training = self.progress, self.config.training
         set_rates(self._optimizer, training, self._schedule(progress.step, self.total))
         self._seed_torch()
-        outcome = backward(self.fabric, self._wrapped, self._parameters, shard, training, progress.step)
+        outcome = backward(
+            self.fabric, self._wrapped, self._parameters, shard, training, progress.step, self.total
+        )
         loss, errors, decision = self._agree(outcome, request)
         norm = float(outcome.gradient_norm)
         if not math.isfinite(loss + norm):

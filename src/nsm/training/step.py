@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nsm.nn import sample_outputs
+from nsm.nn import fidelity, sample_outputs
 from nsm.training.config import LossName, TrainingConfig
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def backward(
     shard: Shard,
     config: TrainingConfig,
     step: int,
+    total: int,
 ) -> Outcome:
     """Compute the gradient of the global batch's mean loss into ``.grad``.
 
@@ -120,11 +122,13 @@ def backward(
         parameters: its parameters.
         shard: this process's part of the batch.
         config: loss and smoothing.
-        step: number of the step, >= 0.
+        step: number of the step, in [0, total).
+        total: steps of the whole run.
     """
     for parameter in parameters:
         parameter.grad = None
-    outputs = sampled(shard.images, shard.positions, step).float()
+    with fidelity("mean") if step < config.means * total else nullcontext():
+        outputs = sampled(shard.images, shard.positions, step).float()
     loss = losses(outputs, shard.targets, config.loss, config.label_smoothing).sum() * shard.weight
     # Processes average their gradients: the factor turns that into the sum over the global batch.
     fabric.backward(loss * (fabric.world_size / shard.batch))
