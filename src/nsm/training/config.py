@@ -159,8 +159,8 @@ class TrainingConfig(Section):
         weight_decay: of weights only, not of biases, gains or normalizations; >= 0.
         spread: standard deviation over 500 training images that every fresh neuron's s starts with, see
             :func:`nsm.nn.calibrate`, > 0; None to start where a = 0.
-        means: share of the steps, the first ones, in which layers hand on E[z'] instead of samples, in [0, 1):
-            for deep networks, through which a sample of fresh weights carries nothing.
+        means: share of the steps, the first ones, in which layers hand on E[z'] instead of samples, in
+            [0, 1): for deep networks, through which a sample of fresh weights carries nothing.
         gain_lr: learning rate of the gains beta relative to ``lr``, >= 0.
         schedule: course of the learning rate, see :mod:`nsm.training.schedule`.
         step_epochs: epochs after which ``"step"`` halves the learning rate, >= 1.
