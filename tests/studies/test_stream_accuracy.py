@@ -64,6 +64,22 @@ def test_decisions_are_those_of_a_predictor(nsm_run, tmp_path):
     assert [row["samples"] * row["n"] for row in rows] == pytest.approx([sum(each) for each in used.values()])
 
 
+def test_a_compiled_network_decides_on_some_recordings(nsm_run, tmp_path):
+    lay_out_nmnist(tmp_path, per_digit=(0, 3))
+    options = {"confidence": 0.5, "max_samples": 4, "recordings": 7, "root": tmp_path}
+    done = []
+    rows = stream_accuracy.run(
+        nsm_run, compiled=True, progress=lambda *progress: done.append(progress), **options
+    )
+    assert done == [(number, 7) for number in range(1, 8)]
+    assert rows[0]["n"] == 7
+    assert all(row["compiled"] for row in rows)
+    found = stream_accuracy._some(ev.nmnist("test", tmp_path), 7)
+    # Every class once in turn, as far as seven reach.
+    assert found.targets.tolist() == [0, 1, 2, 4, 5, 7, 8]
+    assert len(stream_accuracy._some(found, 100)) == 7
+
+
 def test_a_run_is_scored_told_and_drawn(nsm_run, tmp_path):
     lay_out_nmnist(tmp_path, per_digit=(0, 1))
     done = []

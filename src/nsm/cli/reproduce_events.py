@@ -183,6 +183,11 @@ def stream(
     confidence: Annotated[float, typer.Option(help="Of each decision.", metavar="0..1")] = 0.99,
     max_samples: Annotated[int, typer.Option(min=1, help="Most samples of a decision.")] = 100,
     seed: Seed = 0,
+    recordings: Annotated[
+        int | None,
+        typer.Option(min=1, help="Recordings that are streamed, evenly chosen.", show_default="all"),
+    ] = None,
+    compiled: Annotated[bool, typer.Option("--compiled", help="Let the compiled network decide.")] = False,
     picture: Annotated[
         Path | None, typer.Option(help="Also draw it into this PNG file.", show_default=False)
     ] = None,
@@ -194,11 +199,12 @@ def stream(
 ) -> None:
     """Accuracy of a trained network against time since a recording began.
 
-    Every test recording in the data folder is streamed by itself.
+    Every test recording in the data folder is streamed by itself, or every gesture.
 
     Examples:
         nsm reproduce stream runs/nmnist-cnn
         nsm reproduce stream runs/nmnist-cnn --picture docs/images/stream-accuracy.png
+        nsm reproduce stream runs/dvsgesture-allconv --compiled --recordings 33
     """
     from nsm.cli.progress import progress
     from nsm.cli.tables import show as show_table
@@ -207,7 +213,14 @@ def stream(
 
     with progress(study.STUDY, quiet=quiet) as show:
         rows = study.run(
-            run, confidence=confidence, max_samples=max_samples, seed=seed, root=data_dir, progress=show
+            run,
+            confidence=confidence,
+            max_samples=max_samples,
+            seed=seed,
+            recordings=recordings,
+            compiled=compiled,
+            root=data_dir,
+            progress=show,
         )
     write(results or run / "stream-accuracy.json", study.STUDY, rows)
     if picture is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
@@ -18,6 +20,7 @@ from nsm import data, models, random
 from nsm.data import events as ev
 from nsm.data.events import Events, Recordings, TimeFrames
 from nsm.data.sources import EventSource
+from nsm.engine import Program, compile  # noqa: A004
 from nsm.inference import Reason, predict
 from nsm.report.drawing import NSM, SOFT, TWIN, picture
 from nsm.streams import EVERY, SlidingWindow, window_of
@@ -33,10 +36,12 @@ def run(
     confidence: float = 0.99,
     max_samples: int = 100,
     seed: int = 0,
+    recordings: int | None = None,
+    compiled: bool = False,
     root: Path | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> list[dict[str, Any]]:
-    """Stream every test recording of the network's data set by itself, with a decision every 10 ms.
+    """Stream test recordings of the network's data set, each by itself, with a decision every 10 ms.
 
     A network that learned simulated recordings is asked about real ones.
 
@@ -45,6 +50,8 @@ def run(
         confidence: of each decision, in (0, 1).
         max_samples: most samples of a decision.
         seed: seed of the samples.
+        recordings: how many are streamed, at even distances in their order, >= 1; None for all.
+        compiled: whether the compiled network decides, several times as fast.
         root: data folder, see :func:`nsm.data.load`.
         progress: called with the number of recordings done and of all.
 
@@ -57,14 +64,16 @@ def run(
     """
     name = read_recipe(folder).data.set
     frames = window_of(name)
-    recordings = _recordings(name, root)
+    found = _recordings(name, root)
+    chosen = found if recordings is None else _some(found, recordings)
+    net = models.load(folder)
     options: dict[str, Any] = {"confidence": confidence, "max_samples": max_samples}
-    rows = summary(models.load(folder), frames, recordings, seed=seed, progress=progress, **options)
-    return [{**row, "trained_on": name, **options, "seed": seed} for row in rows]
+    rows = summary(compile(net) if compiled else net, frames, chosen, seed=seed, progress=progress, **options)
+    return [{**row, "trained_on": name, **options, "seed": seed, "compiled": compiled} for row in rows]
 
 
 def summary(
-    net: nn.Module,
+    net: nn.Module | Program,
     frames: TimeFrames,
     recordings: Recordings,
     *,
@@ -113,7 +122,7 @@ class _Scores(NamedTuple):
 
 
 def _decisions(
-    net: nn.Module,
+    net: nn.Module | Program,
     frames: TimeFrames,
     events: Events,
     target: int,
@@ -128,7 +137,8 @@ def _decisions(
         return
     x = torch.from_numpy(np.stack([moment.frames for moment in moments])).float().flatten(1, 2)
     numbers = torch.tensor([moment.number for moment in moments])
-    found = predict(net, x, confidence=confidence, max_samples=max_samples, seed=seed, inputs=numbers)
+    asked = net.predict if isinstance(net, Program) else partial(predict, net)
+    found = asked(x, confidence=confidence, max_samples=max_samples, seed=seed, inputs=numbers)
     assert found.reasons is not None
     probability, label = found.probabilities.max(1)
     columns = (
@@ -207,3 +217,11 @@ def _recordings(name: str, root: Path | None) -> Recordings:
         return ev.nmnist("test", root)
     read = ev.dvs_gesture if source.layout == "dvsgesture" else ev.dvs_gesture_precut
     return read("test", root, folder=source.folder)
+
+
+def _some(recordings: Recordings, count: int) -> Recordings:
+    """So many of them, at even distances."""
+    items = recordings.items
+    count = min(count, len(items))
+    places = [number * len(items) // count for number in range(count)]
+    return replace(recordings, items=tuple(items[place] for place in places))
