@@ -109,6 +109,44 @@ class Twice(nn.Module):
         return self.out(self.act(self.hidden(self.act(self.hidden(x)))))
 
 
+def test_normalizations_of_input_and_classifier_stay() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.BatchNorm1d(6), nn.Linear(6, 40), nn.ReLU(), nn.Dropout(0.1), nn.BatchNorm1d(40), nn.Linear(40, 3)
+    )
+    batch = 3.0 * torch.randn(4000, 6) + 1.0
+    for _ in range(50):
+        net(batch[:500])
+    before = net[0].running_mean.clone()
+    converted = nsm.convert(net, noise=nsm.Bernoulli(0.5), calibration=batch)
+    assert [name for name, _ in stochastic_layers(converted)] == ["1"]
+    assert torch.equal(converted[0].running_mean, before)
+    assert all(module.training for module in converted.modules())
+    assert torch.equal(converted[4].weight, net[4].weight)
+    # What the classifier receives is normalized as it was, though it is of signs now.
+    converted.eval()
+    signs = converted[:4](batch)
+    assert set(signs.unique().tolist()) == {-1.0, 1.0}
+    normalized = converted[:5](batch)
+    torch.testing.assert_close(normalized.mean(0), torch.zeros(40), atol=0.1, rtol=0)
+    torch.testing.assert_close(normalized.std(0), torch.ones(40), atol=0.1, rtol=0)
+    outputs = nsm.nn.sample_outputs(
+        converted, batch, seed=1, samples=torch.arange(20), inputs=torch.arange(4000)
+    )
+    torch.testing.assert_close(outputs.mean((0, 1)), net.eval()(batch).mean(0), atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["cifar10-allconv-third", "nmnist-cnn", "dvsgesture-allconv"])
+@pytest.mark.parametrize("model", ["twin", "twin-bn"])
+def test_the_twins_that_come_with_the_library_can_be_converted(name: str, model: nsm.models.Model) -> None:
+    net = nsm.models.build(name, model=model)
+    images = torch.rand(3, *net.image)
+    converted = nsm.convert(net, noise=nsm.Bernoulli(0.5), calibration=images)
+    products = [module for module in net.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    assert len(stochastic_layers(converted)) == len(products) - 1
+    assert nsm.predict(converted.eval(), images, samples=2).probabilities.isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("net", "complaints"),
     [
@@ -116,8 +154,16 @@ class Twice(nn.Module):
         (Functional(), ["hidden (Linear): followed by no module"]),
         (Twice(), ["hidden: applied more than once"]),
         (
-            nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.BatchNorm1d(4), nn.LayerNorm(4), nn.Linear(4, 2)),
-            ["2 (BatchNorm1d): a normalization can only", "3 (LayerNorm): has parameters"],
+            nn.Sequential(
+                nn.Linear(4, 4),
+                nn.ReLU(),
+                nn.BatchNorm1d(4),
+                nn.LayerNorm(4),
+                nn.Linear(4, 4),
+                nn.ReLU(),
+                nn.Linear(4, 2),
+            ),
+            ["2 (BatchNorm1d): a normalization must stand", "3 (LayerNorm): has parameters"],
         ),
         (
             nn.Sequential(nn.Tanh(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)),

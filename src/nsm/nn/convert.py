@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,11 +70,12 @@ def convert(
     Each linear or convolutional module followed by an activation (ReLU, Sigmoid or Tanh; batch normalization
     and dropout in between) becomes a stochastic layer: weights are kept (weight normalization is resolved
     into them), normalization and activation are absorbed, dropout is dropped, since the synapses are noisy
-    themselves. The last product, the classifier, stays conventional. Gain and bias of every neuron are set by
-    least squares on the batch so that its s follows the original's preactivation around the activation's
-    midpoint 0; the classifier's bias is set so that its mean outputs agree. A layer whose inputs on the batch
-    are all +-1 is marked ``binary_input``. The result samples where the original rectified: train it on for a
-    few epochs to reach the original's accuracy [N19, starred rows of its table].
+    themselves. The last product, the classifier, stays conventional, and so do batch normalizations of the
+    network's input and of the classifier's, whose statistics are taken anew. Gain and bias of every neuron
+    are set by least squares on the batch so that its s follows the original's preactivation around the
+    activation's midpoint 0; the classifier's bias is set so that its mean outputs agree. A layer whose inputs
+    on the batch are all +-1 is marked ``binary_input``. The result samples where the original rectified:
+    train it on for a few epochs to reach the original's accuracy [N19, starred rows of its table].
 
     Args:
         net: the trained network, in any nesting of modules; activations must be modules, which is how they
@@ -100,7 +102,7 @@ def convert(
         if isinstance(module, nn.ReLU):
             module.inplace = False
     calls = _record(original.eval(), calibration)
-    neurons, head = _chains(calls)
+    neurons, behind, head = _chains(calls)
     result = copy.deepcopy(net)
     targets: dict[StochasticLayer, _Neuron] = {}
     for name, neuron in neurons.items():
@@ -111,15 +113,29 @@ def convert(
         targets[layer] = neuron
     for module in [module for module in result.modules() if isinstance(module, _DROPOUTS)]:
         _replace(result, module, nn.Identity())
-    _mark_binary_inputs(result, calibration, seed)
 
     def follow(layer: StochasticLayer, _argument: Tensor, _like: Tensor) -> Tensor:
         wanted, slope = layer.flatten(targets[layer].preactivation).double(), targets[layer].slope
         return wanted * (1.0 / wanted.std((0, 1), correction=0) if slope is None else slope)
 
-    calibrate_to(result, calibration, follow, seed=seed)
-    _match_classifier(result, head, calibration, seed)
+    with _evaluating(result):
+        _mark_binary_inputs(result, calibration, seed)
+        calibrate_to(result, calibration, follow, seed=seed)
+        for call in behind:
+            _renormalize(result.get_submodule(call.name), result, calibration, seed)
+        _match_classifier(result, head, calibration, seed)
     return result
+
+
+@contextmanager
+def _evaluating(net: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in net.modules()}
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def _replace(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
@@ -149,7 +165,10 @@ def _record(net: nn.Module, batch: Tensor) -> list[_Call]:
     return calls
 
 
-def _chains(calls: list[_Call]) -> tuple[Mapping[str, _Neuron], _Call]:
+def _chains(calls: list[_Call]) -> tuple[Mapping[str, _Neuron], list[_Call], _Call]:
+    """The neurons by the name of their product, the normalizations between the last of them and the
+    classifier, and the classifier.
+    """
     products = [i for i, call in enumerate(calls) if isinstance(call.module, _PRODUCTS)]
     if len(products) < 2:
         raise ValueError("net must have at least one Linear or Conv layer before its classifier")
@@ -173,10 +192,13 @@ def _chains(calls: list[_Call]) -> tuple[Mapping[str, _Neuron], _Call]:
         names = tuple(step.name for step in chain)
         neurons[call.name] = _Neuron(names, _SLOPES[type(end.module)], end.received)
         used += chain
-    problems += _leftovers(call for call in calls if not any(call is other for other in used))
+    last = max((i for i, call in enumerate(calls) if any(call is other for other in used)), default=0)
+    front, behind = calls[: products[0]], calls[last + 1 : products[-1]]
+    kept = [call for call in (*front, *behind) if isinstance(call.module, _NORMALIZATIONS)]
+    problems += _leftovers(call for call in calls if not any(call is other for other in (*used, *kept)))
     if problems:
         raise ValueError("cannot convert: " + "; ".join(dict.fromkeys(problems)))
-    return neurons, calls[products[-1]]
+    return neurons, [call for call in behind if isinstance(call.module, _NORMALIZATIONS)], calls[products[-1]]
 
 
 def _follow(calls: list[_Call], start: int) -> list[_Call]:
@@ -198,7 +220,8 @@ def _leftovers(calls: Iterable[_Call]) -> list[str]:
         what = f"{call.name} ({type(call.module).__name__})"
         if isinstance(call.module, _NORMALIZATIONS):
             problems.append(
-                f"{what}: a normalization can only be absorbed between a product and its activation"
+                f"{what}: a normalization must stand between a product and its activation, or before the "
+                "first product or the classifier"
             )
         elif type(call.module) in _SLOPES:
             problems.append(f"{what}: an activation whose input is not the output of a Linear or Conv module")
@@ -262,17 +285,35 @@ def _match_classifier(net: nn.Module, original: _Call, batch: Tensor, seed: int)
     assert isinstance(head, _PRODUCTS)
     if head.bias is None:
         return
-    given: list[Tensor] = []
-    handle = head.register_forward_hook(lambda _module, _inputs, output: given.append(output))
+    _, gives = _sampled(head, net, batch, seed)
+    channel = original.gave.dim() - 1 if isinstance(head, nn.Linear) else 1
+    others = [dim for dim in range(original.gave.dim()) if dim != channel]
+    with torch.no_grad():
+        head.bias += original.gave.mean(others) - gives.mean(others)
+
+
+def _renormalize(module: nn.Module, net: nn.Module, batch: Tensor, seed: int) -> None:
+    """Take the statistics of a batch normalization from samples of what it receives now."""
+    assert isinstance(module, _NORMALIZATIONS)
+    if module.running_mean is None or module.running_var is None:
+        return
+    receives, _ = _sampled(module, net, batch, seed)
+    others = [dim for dim in range(receives.dim()) if dim != 1]
+    variance, mean = torch.var_mean(receives, others)
+    module.running_mean.copy_(mean)
+    module.running_var.copy_(variance)
+
+
+def _sampled(module: nn.Module, net: nn.Module, batch: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """What one of the modules receives and gives over some samples of a batch."""
+    seen: list[tuple[Tensor, Tensor]] = []
+    handle = module.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
     try:
         with torch.no_grad():
             sample_outputs(net, batch, seed=seed, samples=torch.arange(_MATCHING), inputs=_positions(batch))
     finally:
         handle.remove()
-    channel = original.gave.dim() - 1 if isinstance(head, nn.Linear) else 1
-    others = [dim for dim in range(original.gave.dim()) if dim != channel]
-    with torch.no_grad():
-        head.bias += original.gave.mean(others) - given[0].mean(others)
+    return seen[0]
 
 
 def _positions(batch: Tensor) -> Tensor:
