@@ -17,6 +17,7 @@ from nsm.training import (
     train,
 )
 from nsm.training.metrics import out_of_patience
+from nsm.training.processes import launch
 from nsm.training.run import Run
 from tests.training.configs import digits
 
@@ -43,6 +44,17 @@ def test_the_folder_holds_the_run(trained):
     config = json.loads((trained.folder / "config.json").read_text())
     assert set(config) == {"network", "recipe", "versions", "commit"}
     assert read_recipe(trained.folder).training.epochs == 12
+
+
+@pytest.mark.parametrize(
+    ("epochs", "batch_size", "decay"), [(12, 100, 0.9), (1, 100, 1 / 6), (1, 1000, 0.0), (12, 10, 0.99)]
+)
+def test_the_average_spans_a_tenth_of_the_run_at_most(tmp_path, epochs, batch_size, decay):
+    # Of 1,137 images.
+    config = digits(epochs=epochs, batch_size=batch_size, averaging=decay if decay > 0.5 else 0.99)
+    splits = data.load("digits", validation=300)
+    run = Run(launch("32-true"), config, fresh_network(config, splits.train), splits, tmp_path)
+    assert run.average.decay == pytest.approx(decay)
 
 
 def test_metrics_are_one_row_for_each_epoch(trained):

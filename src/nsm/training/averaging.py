@@ -19,7 +19,7 @@ class WeightAverage(Generic[N]):
 
     Args:
         net: the network whose weights are averaged.
-        decay: d, in (0, 1).
+        decay: d, in [0, 1).
 
     Attributes:
         net: a copy of the network that holds the average, in evaluation mode.

@@ -169,8 +169,9 @@ class TrainingConfig(Section):
         loss: cross-entropy of the softmax averaged over the K samples (``"average"``), or mean of the K
             cross-entropies (``"sample"``); the same for K = 1.
         label_smoothing: share of the target that is spread evenly over the classes, in [0, 1).
-        averaging: decay of the exponential moving average of the weights that is validated and saved, in
-            (0, 1); None for the weights of the last step.
+        averaging: decay d of the exponential moving average of the weights that is validated and saved, in
+            (0, 1); its span 1 / (1 - d) is at most a tenth of the run's steps. None for the weights of the
+            last step.
         clip: largest Euclidean norm of the whole gradient, > 0; None for no limit.
         precision: ``"32-true"`` or ``"bf16-mixed"`` (bfloat16 products, float32 weights).
         patience: epochs without a smaller validation error after which the run stops, >= 1; None for never.

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
+_SPANS = 10  # of the average of the weights, at least, that a run lasts: it is to forget how the run began
+
+
 class Decision(NamedTuple):
     """What all processes do after a step: end the run, write a checkpoint."""
 
@@ -60,15 +63,19 @@ class Run:
             net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net = net.to(fabric.device)
         training = config.training
-        self.average = None if training.averaging is None else WeightAverage(self.net, training.averaging)
+        self.epoch_steps = steps_per_epoch(config, splits.train)
+        self.total = training.epochs * self.epoch_steps
+        self.average = (
+            None
+            if training.averaging is None
+            else WeightAverage(self.net, min(training.averaging, max(0.0, 1.0 - _SPANS / self.total)))
+        )
         draws_seed = random.derive(training.seed, "draws")
         self._plain = SampledNet(self.net, seed=draws_seed, draws=training.draws)
         self._optimizer = build_optimizer(self.net, training)
         self._wrapped, self._step = fabric.setup(self._plain, self._optimizer)
         self._parameters = list(self.net.parameters())
         self._schedule = schedule(training)
-        self.epoch_steps = steps_per_epoch(config, splits.train)
-        self.total = training.epochs * self.epoch_steps
         self.progress = Progress()
         self._saved_step, self._saved_time = 0, time.monotonic()
 
