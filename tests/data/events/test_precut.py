@@ -57,6 +57,10 @@ ROW = [1.0, 2.0, 1.0, 3.0]
             "event 1 at byte 160 is none: x, y, p, t = 1.0, 2.0, 2.0",
         ),
         (np.array([[np.nan, 2.0, 1.0, 3.0]]), "event 0 at byte 128 is none: x, y, p, t = nan"),
+        (
+            np.full((1, 4), 0xFFF5 << 48, np.uint64).view(np.float64),
+            "event 0 at byte 128 is none",
+        ),  # signalling
         (np.array([[1.0, 2.0, 1.0, np.inf]]), "event 0 at byte 128 is none"),
         (np.array([[1.0, 2.0, 1.0, -1.0]]), "event 0 at byte 128 is none"),
         (np.array([ROW, [1e300, 2.0, 1.0, 3.0]]), "event 1 at byte 160 is none"),

@@ -42,12 +42,13 @@ def read_precut(path: str | Path, sensor_size: SensorSize = DVS128, *, repair: b
     """
     path = Path(path)
     rows, start, step = _read(path)
-    # Whatever the numbers are: narrow ones would overflow below, wide ones become infinite and are refused.
+    # Whatever the numbers are: narrow ones would overflow below, wide ones become infinite and are refused, and
+    # signalling NaN are NaN.
     with np.errstate(over="ignore", invalid="ignore"):
         rows = rows.astype(np.float64)
-    x, y, p, t = rows.T
-    pixels = (np.abs(rows[:, :2]) < 2**15).all(1) & (x == np.rint(x)) & (y == np.rint(y))
-    possible = pixels & ((p == 0) | (p == 1)) & (t >= 0) & (t < _LATEST)
+        x, y, p, t = rows.T
+        pixels = (np.abs(rows[:, :2]) < 2**15).all(1) & (x == np.rint(x)) & (y == np.rint(y))
+        possible = pixels & ((p == 0) | (p == 1)) & (t >= 0) & (t < _LATEST)
     if not possible.all():
         if not repair:
             first = int(np.argmin(possible))
