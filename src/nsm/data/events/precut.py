@@ -42,8 +42,8 @@ def read_precut(path: str | Path, sensor_size: SensorSize = DVS128, *, repair: b
     """
     path = Path(path)
     rows, start, step = _read(path)
-    # Whatever the numbers are: narrow ones would overflow below, wide ones become infinite and are refused, and
-    # signalling NaN are NaN.
+    # Whatever the numbers are: narrow ones would overflow below, wide ones become infinite and are refused.
+    # So is NaN, some kinds of which signal.
     with np.errstate(over="ignore", invalid="ignore"):
         rows = rows.astype(np.float64)
         x, y, p, t = rows.T
