@@ -35,10 +35,10 @@ REGIMES: Mapping[Regime, str] = {
     "adapted": "simulated, then real",
 }
 # Epochs in each regime: of 600 recordings an epoch is six steps.
-EPOCHS: Mapping[Regime, int] = {"simulated": 6, "alone": 30, "adapted": 4}
+EPOCHS: Mapping[Regime, int] = {"simulated": 30, "alone": 30, "adapted": 4}
 SAMPLES: Mapping[Regime, int] = {"simulated": 20, "alone": 100, "adapted": 100}
 KINDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "bnsm": ("NSM, Bernoulli noise", ("model=nsm", "noise=bernoulli:0.5", "pooling=average")),
+    "bnsm": ("NSM, Bernoulli noise", ("model=nsm", "noise=bernoulli:0.5")),
     "twin": ("conventional twin (ReLU)", ("model=twin",)),
 }
 
