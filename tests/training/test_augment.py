@@ -115,12 +115,46 @@ def test_windows_are_cut_as_one_by_one(crop):
 def test_all_changes_of_an_example_are_made():
     config = AugmentationConfig(shift=1.0, crop=1, flip=True)
     images, examples = torch.rand(5, 1, 8, 8), torch.arange(5)
-    changes = augment.changes(config, torch.arange(9), (8, 8), seed=0, epoch=0)
+    changes = augment.changes(config, torch.arange(9), (1, 8, 8), seed=0, epoch=0)
     moved = augment.apply(images, transforms(config, list(range(5))))
     expected = augment.cut(moved, windows(config, list(range(5))), 1)
     assert torch.equal(changes.applied(images, examples, 1), expected)
-    nothing = augment.changes(AugmentationConfig(), examples, (8, 8), seed=0, epoch=0)
+    nothing = augment.changes(AugmentationConfig(), examples, (1, 8, 8), seed=0, epoch=0)
     assert nothing.applied(images, examples, 0) is images
+
+
+def beginnings(early, examples, *, seed=0, epoch=0):
+    return augment.beginnings(
+        AugmentationConfig(early=early), torch.tensor(examples), 4, seed=seed, epoch=epoch
+    )
+
+
+def test_every_beginning_is_as_probable_as_any_other():
+    assert beginnings(0.0, [0, 1]) is None
+    counts = beginnings(0.6, list(range(30_000))).bincount(minlength=5).double()
+    expected = 30_000 * torch.tensor([0.2, 0.2, 0.2, 0.4])
+    assert counts[0] == 0
+    assert float(((counts[1:] - expected) ** 2 / expected).sum()) < 26.0  # chi square of 3: 26 has p = 1e-5
+    assert beginnings(1.0, list(range(1000))).unique().tolist() == [1, 2, 3]
+
+
+def test_a_beginning_belongs_to_seed_epoch_and_example_whatever_the_batch():
+    whole = beginnings(0.5, list(range(50)))
+    assert torch.equal(beginnings(0.5, [7, 3, 49]), whole[[7, 3, 49]])
+    assert not torch.equal(beginnings(0.5, list(range(50)), epoch=1), whole)
+    assert not torch.equal(beginnings(0.5, list(range(50)), seed=1), whole)
+
+
+def test_of_a_beginning_later_bins_are_empty():
+    images = torch.rand(3, 4, 2, 2)
+    expected = images.clone()
+    expected[0, 1:], expected[1, 3:] = 0.0, 0.0
+    assert torch.equal(augment.begun(images, torch.tensor([1, 3, 4])), expected)
+    config = AugmentationConfig(early=1.0, crop=1)
+    changes = augment.changes(config, torch.arange(3), (4, 2, 2), seed=0, epoch=0)
+    moved = augment.cut(images, augment.windows(config, torch.arange(3), seed=0, epoch=0), 1)
+    cut_off = augment.begun(moved, augment.beginnings(config, torch.arange(3), 4, seed=0, epoch=0))
+    assert torch.equal(changes.applied(images, torch.arange(3), 1), cut_off)
 
 
 def test_every_copy_has_its_turn():

@@ -100,6 +100,7 @@ def test_other_sections_are_checked_too():
         ({"drop": 1.0}, r"augmentation.drop must be in \[0, 1\), got 1.0"),
         ({"jitter": -1.0}, r"augmentation.jitter must be at least 0 \(us\), got -1.0"),
         ({"copies": 0}, "augmentation.copies must be at least 1, got 0"),
+        ({"early": 1.5}, r"augmentation.early must be in \[0, 1\], got 1.5"),
         ({"until": 0.0}, r"augmentation.until must be in \(0, 1\], got 0.0"),
     ):
         with pytest.raises(ValueError, match=message):

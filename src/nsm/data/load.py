@@ -69,8 +69,7 @@ def load(
     _check_fold(fold, validation)
     if unrecorded and name not in _RECORDED:
         raise ValueError(f"unrecorded is for {' and '.join(_RECORDED)} alone, not for {name}")
-    recorded = name == _SIMULATED_DIGITS or isinstance(info.source, EventSource | SimulatedSource)
-    if changes is not None and not recorded:
+    if changes is not None and not info.recorded:
         raise ValueError(f"changes of events need recordings, but {name} holds images")
     if simulated is not None and not isinstance(info.source, SimulatedSource):
         raise ValueError(f"simulated is for nmnist-simulated alone, not for {name}")

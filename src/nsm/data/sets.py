@@ -33,6 +33,7 @@ class SetInfo:
         image: shape (C, H, W) of one image; the channels of a recording's image are bins of time.
         validation: how many training images are held out for validation unless another number is asked for.
         source: its files; None if it comes with an installed package and needs none.
+        recorded: whether its images are made of recordings of events, simulated or not.
     """
 
     title: str
@@ -42,6 +43,7 @@ class SetInfo:
     image: tuple[int, int, int]
     validation: int
     source: Source | None
+    recorded: bool = False
 
 
 _Files = tuple[tuple[int, str], ...]  # size and SHA-256
@@ -111,7 +113,8 @@ def _cifar(
 def _simulated(title: str, seen: SetInfo) -> SetInfo:
     """Simulated recordings of the images of another set."""
     assert isinstance(seen.source, IdxSource)
-    return replace(seen, title=title, image=(10, 34, 34), source=SimulatedSource(**vars(seen.source)))
+    source = SimulatedSource(**vars(seen.source))
+    return replace(seen, title=title, image=(10, 34, 34), source=source, recorded=True)
 
 
 def _gestures(
@@ -126,6 +129,7 @@ def _gestures(
         image=(6, 64, 64),
         validation=2000,
         source=source,
+        recorded=True,
     )
 
 
@@ -161,7 +165,7 @@ SETS: Mapping[str, SetInfo] = MappingProxyType(
     {
         "digits": _DIGITS,
         "digits-simulated": replace(
-            _DIGITS, title="Digits (scikit-learn), simulated recordings", image=(10, 34, 34)
+            _DIGITS, title="Digits (scikit-learn), simulated recordings", image=(10, 34, 34), recorded=True
         ),
         "mnist": _MNIST,
         "fashion-mnist": _mnist_like(
@@ -237,6 +241,7 @@ SETS: Mapping[str, SetInfo] = MappingProxyType(
                 marks=("Train", "Test"),
                 mirrors=("https://www.garrickorchard.com/datasets/n-mnist",),
             ),
+            recorded=True,
         ),
         "nmnist-simulated": _simulated("N-MNIST (simulated)", _MNIST),
         "dvsgesture": _gestures(

@@ -1,5 +1,5 @@
-"""Shifts, rotations, changes of size, crops and reflections of images; random ones are a function of (seed,
-epoch, example) alone.
+"""Shifts, rotations, changes of size, crops and reflections of images, and beginnings of recordings; random
+ones are a function of (seed, epoch, example) alone.
 """
 
 from __future__ import annotations
@@ -21,25 +21,32 @@ class Changes(NamedTuple):
     Attributes:
         transform: float32 (n, 2, 3), see :func:`transforms`.
         window: int64 (n, 3), see :func:`windows`.
+        bins: int64 (n,), see :func:`beginnings`.
     """
 
-    transform: Tensor | None
-    window: Tensor | None
+    transform: Tensor | None = None
+    window: Tensor | None = None
+    bins: Tensor | None = None
 
     def applied(self, images: Tensor, examples: Tensor, crop: int) -> Tensor:
         """The ``images`` (B, C, H, W) of the ``examples`` (int64, (B,)), changed."""
         if self.transform is not None:
             images = apply(images, self.transform[examples])
-        return images if self.window is None else cut(images, self.window[examples], crop)
+        if self.window is not None:
+            images = cut(images, self.window[examples], crop)
+        return images if self.bins is None else begun(images, self.bins[examples])
 
 
 def changes(
-    config: AugmentationConfig, examples: Tensor, size: tuple[int, int], *, seed: int, epoch: int
+    config: AugmentationConfig, examples: Tensor, shape: tuple[int, int, int], *, seed: int, epoch: int
 ) -> Changes:
-    """Everything that is to be changed; arguments as for :func:`transforms`."""
+    """Everything that is to be changed in images of shape (C, H, W); other arguments as for
+    :func:`transforms`.
+    """
     return Changes(
-        transforms(config, examples, size, seed=seed, epoch=epoch),
+        transforms(config, examples, shape[1:], seed=seed, epoch=epoch),
         windows(config, examples, seed=seed, epoch=epoch),
+        beginnings(config, examples, shape[0], seed=seed, epoch=epoch),
     )
 
 
@@ -92,6 +99,42 @@ def windows(config: AugmentationConfig, examples: Tensor, *, seed: int, epoch: i
     corners = (drawn[:, :2] * (2 * config.crop + 1)).long()
     mirrored = (drawn[:, 2:3] < 0.5).long() * config.flip
     return torch.cat((corners, mirrored), -1)
+
+
+def beginnings(
+    config: AugmentationConfig, examples: Tensor, bins: int, *, seed: int, epoch: int
+) -> Tensor | None:
+    """How much of each recording is shown.
+
+    Args:
+        config: the share of recordings that are not shown whole.
+        examples: int64 (n,), indices of the examples in their set.
+        bins: C, of a whole recording, >= 2.
+        seed: integer in [0, 2^63).
+        epoch: number of the epoch, >= 0.
+
+    Returns:
+        int64 (n,): C for a whole recording, else a number in [1, C - 1]; None where all are shown whole.
+    """
+    if config.early == 0.0:
+        return None
+    drawn = random.uniform(_words(examples, seed, epoch, block=3))
+    some = 1 + (drawn[:, 1] * (bins - 1)).long()
+    return torch.where(drawn[:, 0] < config.early, some, bins)
+
+
+def begun(images: Tensor, bins: Tensor) -> Tensor:
+    """Recordings as far as they have come: later bins are 0.
+
+    Args:
+        images: (B, C, H, W), the channels bins of time.
+        bins: int64 (B,), how many of them are shown.
+
+    Returns:
+        (B, C, H, W).
+    """
+    shown = torch.arange(images.shape[1]) < bins[:, None]
+    return images * shown[:, :, None, None]
 
 
 def turns(copies: int, examples: Tensor, seed: int, *, epoch: int) -> Tensor:

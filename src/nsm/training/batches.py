@@ -67,10 +67,11 @@ def shards(
 def _changed(config: Config, images: ImageSet, epoch: int) -> tuple[augment.Changes, Tensor | None]:
     """What is done to each image in an epoch, and which of its copies is shown; None for the image itself."""
     if epoch >= config.augmentation.until * config.training.epochs:
-        return augment.Changes(None, None), None
-    height, width = images.images.shape[-2:]
+        return augment.Changes(), None
     examples, drawn_by = torch.arange(len(images)), random.derive(config.training.seed, "augmentation")
-    changes = augment.changes(config.augmentation, examples, (height, width), seed=drawn_by, epoch=epoch)
+    channels, height, width = images.images.shape[1:]
+    shape = (channels, height, width)
+    changes = augment.changes(config.augmentation, examples, shape, seed=drawn_by, epoch=epoch)
     if images.copies is None:
         return changes, None
     return changes, augment.turns(len(images.copies), examples, drawn_by, epoch=epoch)

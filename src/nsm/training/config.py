@@ -115,6 +115,9 @@ class AugmentationConfig(Section):
         jitter: standard deviation of what is added to each event's time, in microseconds, >= 0.
         copies: versions of each recording whose events are lost or jittered, >= 1; an epoch shows one of
             each, and ``copies`` epochs every one once. Their events are the same in all runs.
+        early: share of the recordings, drawn anew for every epoch, of which only the beginning is shown, in
+            [0, 1]: the first 1 to C - 1 of C bins of time, every number as often as any other. A stream that
+            has just begun looks like that.
         until: share of the epochs, the first ones, in which images are changed, in (0, 1]; the others show
             them as they are, as the network will meet them.
     """
@@ -128,6 +131,7 @@ class AugmentationConfig(Section):
     drop: float = 0.0
     jitter: float = 0.0
     copies: int = 4
+    early: float = 0.0
     until: float = 1.0
 
     def _check(self) -> None:
@@ -138,6 +142,7 @@ class AugmentationConfig(Section):
         self.require(0.0 <= self.drop < 1.0, "drop", "in [0, 1)")
         self.require(self.jitter >= 0.0, "jitter", "at least 0 (us)")
         self.require(self.copies >= 1, "copies", "at least 1")
+        self.require(0.0 <= self.early <= 1.0, "early", "in [0, 1]")
         self.require(0.0 < self.until <= 1.0, "until", "in (0, 1]")
 
 

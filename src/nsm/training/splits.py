@@ -19,10 +19,12 @@ def load_splits(config: Config, root: str | Path | None = None, *, changed: bool
         changed: whether the training set brings the copies that ``augmentation`` asks for.
 
     Raises:
-        ValueError: if the set is not one of event recordings, but its events are to be changed; if there are
-            fewer images than are to be learnt.
+        ValueError: if the set is not one of event recordings, but its events are to be changed, or its
+            beginnings to be shown; if there are fewer images than are to be learnt.
     """
     wanted, augmentation = config.data, config.augmentation
+    if augmentation.early and not data.describe(wanted.set).recorded:
+        raise ValueError(f"augmentation.early needs recordings, but {wanted.set} holds images")
     changes = None
     if changed and (augmentation.drop or augmentation.jitter):
         changes = EventAugmentation(drop=augmentation.drop, jitter=augmentation.jitter)

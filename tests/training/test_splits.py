@@ -1,0 +1,16 @@
+"""From a configuration to its images."""
+
+import pytest
+
+from nsm.training import load_splits, with_overrides
+from tests.training.configs import digits
+
+
+def test_images_have_no_beginning():
+    with pytest.raises(ValueError, match=r"augmentation\.early needs recordings, but digits holds images"):
+        load_splits(with_overrides(digits(), ["early=0.5"]))
+
+
+def test_recordings_have_one(tmp_path):
+    config = with_overrides(digits(), ["early=0.5", "set=digits-simulated"])
+    assert len(load_splits(config, tmp_path).train) == 1437 - config.data.validation
