@@ -41,7 +41,13 @@ def test_every_job_gives_a_row(found: list[dict[str, Any]]) -> None:
     assert [row["samples"] for row in found] == [4, 1]
 
 
-def test_scores_are_read_once_and_kept(folder: Path, found: list[dict[str, Any]]) -> None:
+def test_scores_are_read_once_and_kept(
+    folder: Path, found: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unwanted(*_: object) -> None:
+        raise AssertionError("a study that is finished needs no processes")
+
+    monkeypatch.setattr(runs, "ProcessPoolExecutor", unwanted)
     kept = folder / "twin" / runs.SCORES_FILE
     assert json.loads(kept.read_text()) == found[1]
     kept.write_text(json.dumps({**found[1], "error_percent": -1.0}))

@@ -19,7 +19,7 @@ from nsm.files import write_atomically
 from nsm.models import Network
 from nsm.models.files import WEIGHTS_FILE
 from nsm.studies.results import Row
-from nsm.training import Config, Watch
+from nsm.training import Config, Watch, read_recipe
 
 SCORES_FILE = "scores.json"
 
@@ -53,9 +53,9 @@ Score = Callable[[Job, Network, Splits], Mapping[str, Any]]
 def rows(jobs: Sequence[Job], score: Score, *, processes: int, root: Path | None) -> Iterator[Row]:
     """The result row of each job, in the order in which they finish.
 
-    A job whose folder holds its scores is not scored again: the test set is read once for each number. All
-    runs end at their next step with a checkpoint on Ctrl-C, or when this process is killed; after an error
-    the others are finished, and no new one is begun.
+    A job whose folder holds its scores is not scored again: the test set is read once for each number. Such
+    rows come first, at once. All other runs end at their next step with a checkpoint on Ctrl-C, or when this
+    process is killed; after an error the others are finished, and no new one is begun.
 
     Args:
         jobs: the runs.
@@ -63,12 +63,21 @@ def rows(jobs: Sequence[Job], score: Score, *, processes: int, root: Path | None
         processes: runs at a time, >= 1; they share the processor's cores, or ``OMP_NUM_THREADS`` of them.
         root: data folder, see :func:`nsm.data.load`.
     """
+    begun: list[Job] = []
+    for job in jobs:
+        known = _known(job)
+        if known is None:
+            begun.append(job)
+        else:
+            yield known
+    if not begun:
+        return
     cores = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     threads = max(1, cores // processes)
     context = multiprocessing.get_context("spawn")
     ended = context.Event()
     with ProcessPoolExecutor(processes, context, _prepare_process, (threads, ended)) as pool:
-        futures = [pool.submit(_run_unless_ended, job, score, root) for job in jobs]
+        futures = [pool.submit(_run_unless_ended, job, score, root) for job in begun]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -76,6 +85,17 @@ def rows(jobs: Sequence[Job], score: Score, *, processes: int, root: Path | None
             ended.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+def _known(job: Job) -> Row | None:
+    """The row of a job that is trained and scored; None of any other, and of one whose folder holds another
+    run, which training refuses.
+    """
+    path = job.folder / SCORES_FILE
+    if missing([job]) or not path.is_file() or read_recipe(job.folder).to_dict() != job.config.to_dict():
+        return None
+    row: Row = json.loads(path.read_text())
+    return row
 
 
 _ended: Event | None = None
