@@ -264,6 +264,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "nmnist": ("nmnist", _nmnist),
     "stream": ("stream", stream_speed.table),
     "stream-accuracy": ("stream-accuracy", stream_accuracy.table),
+    "stream-accuracy-early": ("stream-accuracy-early", stream_accuracy.table),
     "stream-accuracy-gestures": ("stream-accuracy-gestures", stream_accuracy.table),
     "convergence": ("convergence", convergence_report.table),
     **{name: ("normalization", build) for name, (_, build) in normalization_report.TABLES.items()},
