@@ -125,10 +125,16 @@ def _loads(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     values = [row["value"] for row in rows]
     axes.barh(range(len(rows)), values, 0.6, color=[NSM if value < 1.0 else TWIN for value in values])
     axes.set_yticks(range(len(rows)), [row["name"].removeprefix(_STREAM) for row in rows])
-    _logarithmic(axes)
-    axes.axvline(1.0, color=SOFT, linewidth=1.0, linestyle="--")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.axvline(1.0, color=SOFT, linewidth=1.0, linestyle="--", zorder=0)
     for place, value in enumerate(values):
-        axes.annotate(f" {value:.2g}", (value, place), va="center", fontsize=7.5)
+        free = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        where, offset = (value, place), (4, 0)
+        axes.annotate(
+            f"{value:.2g}", where, offset, textcoords="offset points", va="center", fontsize=7.5, bbox=free
+        )
     axes.set_xlim(right=5.0 * max(1.0, *values))
     axes.set_title(f"Load of {rows[0]['rate'] / 1e6:g} M events/s")
     axes.set_xlabel("time taken / time of the stream")
@@ -139,12 +145,13 @@ def _distributions(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
         name = row["name"].removeprefix(_DECISION)
         style = "-" if name.startswith("program") else "--"
         axes.plot(row["percentiles"], range(101), style, color=colour, label=name, linewidth=1.5)
-    _logarithmic(axes)
+    axes.set_xlim(left=0.0)
     axes.axvline(EVERY / 1000, color=SOFT, linewidth=1.0, linestyle=":")
     axes.set_title("Decisions that take less")
     axes.set_xlabel("ms")
     axes.set_ylabel("%")
-    axes.legend(fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.set_xlim(right=1.6 * axes.get_xlim()[1])
+    axes.legend(fontsize=7.5, loc="center right")
 
 
 def _over_time(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -152,15 +159,8 @@ def _over_time(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
         memory = row["by_minute"]
         axes.plot(range(1, len(memory) + 1), memory, color=NSM)
         axes.set_ylim(0.0, 1.3 * max(memory))
-    axes.set_title("Memory, whole process")
-    axes.set_ylabel("MiB")
+    axes.set_title("Memory (MiB)")
     axes.set_xlabel("simulated minutes")
-
-
-def _logarithmic(axes: Axes) -> None:
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _network() -> models.Network:

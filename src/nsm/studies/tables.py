@@ -263,6 +263,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "dvsgesture": ("dvsgesture", _gestures),
     "nmnist": ("nmnist", _nmnist),
     "stream": ("stream", stream_speed.table),
+    "stream-avx2": ("stream-avx2", stream_speed.table),
     "stream-accuracy": ("stream-accuracy", stream_accuracy.table),
     "stream-accuracy-early": ("stream-accuracy-early", stream_accuracy.table),
     "stream-accuracy-gestures": ("stream-accuracy-gestures", stream_accuracy.table),
