@@ -2,8 +2,13 @@
 
 import pytest
 
+from nsm import data
 from nsm.training import load_splits, with_overrides
 from tests.training.configs import digits
+
+
+def test_channels_are_bins_of_time_where_a_set_is_recorded():
+    assert all(info.recorded == (info.image[0] > 3) for info in data.SETS.values())
 
 
 def test_images_have_no_beginning():

@@ -138,14 +138,10 @@ def _run_unless_ended(job: Job, score: Score, root: Path | None) -> dict[str, An
 
 
 def _run(job: Job, score: Score, root: Path | None) -> dict[str, Any]:
-    """Train and score one job; the row of its scores is read back from its folder where it is known."""
+    """Train and score one job."""
     from nsm.training import load_splits, train
 
-    path = job.folder / SCORES_FILE
     result = train(job.config, job.folder, root=root, resume=True, quiet=True, watch=job.watch)
-    if path.exists():
-        known: dict[str, Any] = json.loads(path.read_text())
-        return known
     splits = load_splits(job.config, root)
     training, last = job.config.training, result.metrics[-1]
     row = {
@@ -158,5 +154,5 @@ def _run(job: Job, score: Score, root: Path | None) -> dict[str, Any]:
         "train_error_percent": last.train_error_percent,
         "seconds": sum(epoch.seconds for epoch in result.metrics),
     }
-    write_atomically(path, (json.dumps(row, indent=1) + "\n").encode())
+    write_atomically(job.folder / SCORES_FILE, (json.dumps(row, indent=1) + "\n").encode())
     return row
