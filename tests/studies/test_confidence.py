@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,6 @@ import nsm
 from nsm import models
 from nsm.cli import app
 from nsm.data import ImageSet
-from nsm.inference import MarginNoise
 from nsm.report.shifts import ShiftCurve, shift_picture
 from nsm.rivals import Ensemble, mc_dropout
 from nsm.studies import confidence, confidence_tables, method, runs, shifts
@@ -27,21 +27,18 @@ def images(count: int = 12, size: int = 28) -> ImageSet:
     return ImageSet(pixels, torch.arange(count) % 10, DIGITS, "mnist")
 
 
-def test_runs_of_the_published_comparison_are_used_again(tmp_path):
+def test_every_network_learns_the_same_images_in_the_same_way(tmp_path):
     jobs = confidence.jobs(tmp_path, seeds=2)
     names = [f"{job.label}-{job.config.training.seed}" for job in jobs]
     kinds = {"bnsm-centered": 2, "twin-dropout-centered": 2, "twin-centered": 6, "bnsm": 2, "twin": 2}
-    held_out = [f"{kind}-held-out-0" for kind in list(kinds)[:3]]
-    assert names == [f"{kind}-{i}" for kind, count in kinds.items() for i in range(count)] + held_out
+    assert names == [f"{kind}-{i}" for kind, count in kinds.items() for i in range(count)]
+    assert len({job.folder for job in jobs}) == len(jobs)
     for job in jobs:
         assert job.config.network.overrides.get("centered", False) == ("centered" in job.label)
-    known = {job.folder: job.config for job in nsm.studies.mnist.jobs(tmp_path, seeds=6)}
-    assert all(known[job.folder] == job.config for job in jobs if job.label in ("bnsm", "twin"))
-    assert [job.config.data.validation for job in jobs] == 14 * [0] + 3 * [10_000]
-    assert len({job.folder for job in jobs}) == len(jobs)
-    dropout = jobs[2].config
-    assert dropout.network.model == "twin-dropout"
-    assert dropout.training == jobs[4].config.training
+        assert job.config.data == jobs[0].config.data
+        assert job.config.augmentation == jobs[0].config.augmentation
+        assert job.config.training == replace(jobs[0].config.training, seed=job.config.training.seed)
+    assert jobs[2].config.network.model == "twin-dropout"
     assert runs.missing(jobs) == jobs
     jobs[0].folder.mkdir(parents=True)
     models.save(models.build("mnist-cnn"), jobs[0].folder)
@@ -116,7 +113,7 @@ def test_rows_of_all_methods_make_the_tables():
         build("nsm"), build("twin-dropout"), [build("twin")] * 5, (build("nsm"), build("twin"))
     )
     some = images(6)
-    compared = confidence.methods(nets, some, MarginNoise(), {"deterministic": 0.5})
+    compared = confidence.methods(nets, some, images(8))
     kinds = [shifts.Shifted("rotation", "rotation", 0, some), shifts.Shifted("unknown", "noise", 0, some)]
     rows = [
         confidence._under_shift(0, method, kind, method.predict(some)[0], some)
@@ -126,9 +123,9 @@ def test_rows_of_all_methods_make_the_tables():
     assert all(row["milliseconds"] > 0 for row in rows)
     same = [row["auroc_entropy"] for row in rows if row["set"] == "unknown"]
     assert same == [0.5] * len(compared)
-    cooled = [row for row in rows if "tempered_nll" in row]
-    assert [(row["method"], row["temperature"]) for row in cooled] == [("deterministic", 0.5)]
-    assert cooled[0]["tempered_nll"] != cooled[0]["nll"]
+    for way, row in zip(compared, rows[::2], strict=True):
+        assert row["temperature"] == way.temperature != 1.0
+        assert row["tempered_nll"] != row["nll"]
     _, known_cells = confidence_tables.shift_table(rows)
     _, unknown_cells = confidence_tables.unknown_table(rows)
     assert [cells[1] for cells in known_cells] == [method.name for method in compared]
@@ -140,6 +137,16 @@ def test_rows_of_all_methods_make_the_tables():
     assert [cells[:2] for cells in unknown_cells] == [["noise", method.name] for method in compared]
     picture = shift_picture(confidence_tables.curves(rows))
     assert picture.startswith(b"\x89PNG")
+
+
+def test_a_temperature_is_that_of_the_largest_likelihood():
+    torch.manual_seed(0)
+    way = method.Method("twin", models.build("mnist-cnn", model="twin").eval(), {"samples": 1})
+    some = images(50)
+    cooled = way.at_temperature(some)
+    probs = way.predict(some)[0].probabilities
+    assert (way.temperature, cooled.temperature) == (1.0, nsm.inference.fit_temperature(probs, some.targets))
+    assert (cooled.name, cooled.net, cooled.arguments) == (way.name, way.net, way.arguments)
 
 
 def test_curves_are_means_over_seeds():
@@ -167,8 +174,7 @@ def test_the_whole_study(data_folder, tmp_path, monkeypatch):
     def few(*arguments, **keywords):
         splits = real(*arguments, **keywords)
         eight = torch.arange(8)
-        held_out = splits.validation and splits.validation.subset(eight)
-        return splits._replace(test=splits.test.subset(eight), validation=held_out)
+        return splits._replace(test=splits.test.subset(eight), validation=splits.validation.subset(eight))
 
     monkeypatch.setattr("nsm.studies.confidence.data.load", few)
     picture = tmp_path / "pictures" / "shifts.png"

@@ -84,7 +84,7 @@ def learning(
 
 @app.command()
 def confidence(
-    runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/mnist"),
+    runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/confidence"),
     seeds: Seeds = 3,
     images: Annotated[
         int, typer.Option(min=2, help="Images of each shifted set; of digits as they are 20 times as many.")
@@ -100,9 +100,9 @@ def confidence(
 ) -> None:
     """Uncertainty under shift, beside rivals.
 
-    Network and rivals have centered weights; network and twin without, the
-    runs of nsm reproduce mnist, are shown beside them. Trains what is missing,
-    also networks that leave 10,000 images out, to fit temperatures to.
+    Network and rivals have centered weights; network and twin without are
+    shown beside them. All leave 2,000 images out, to fit temperatures to.
+    Trains what is missing.
 
     Examples:
         nsm reproduce confidence --results results/confidence.json

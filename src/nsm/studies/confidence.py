@@ -11,7 +11,7 @@ from torch import nn
 
 from nsm import data, measures, models, rivals
 from nsm.data import ImageSet, Splits
-from nsm.inference import MarginNoise, Prediction, fit_temperature, tempered
+from nsm.inference import Prediction, tempered
 from nsm.nn import stochastic_layers
 from nsm.studies import mnist, runs, shifts
 from nsm.studies.cost import cost
@@ -26,19 +26,23 @@ MEMBERS = 5
 _SEED = 0
 _LEARNED = 10_000
 _CENTERED = "-centered"
-_HELD_OUT, _HELD_OUT_IMAGES = "-held-out", 10_000
+# Images that no network learns and every temperature is fitted to.
+_HELD_OUT = 2000
+# The last quarter of the epochs shows the digits as they are: what a network is as sure of as it is right.
+_CHANGED = 0.75
 _PRECISION = 1.0
 _INSPECTED = 100
 _UNSHIFTED = 20  # times as many images as of a shifted set
-_COOLED = 2000
 
 
 def configuration(kind: str, *, seed: int, epochs: int | None) -> Config:
-    """One run of the published comparison, with centered weights if ``kind`` ends so, or the twin with
-    dropout.
+    """One run: a network of the published comparison or the twin with dropout, with centered weights if
+    ``kind`` ends so, without the images held out, and shifted only for the first epochs.
     """
     plain = kind.removesuffix(_CENTERED)
-    changes = ["centered=true"] if kind != plain else []
+    changes = [f"validation={_HELD_OUT}", f"until={_CHANGED}"]
+    if kind != plain:
+        changes.append("centered=true")
     if plain == "twin-dropout":
         plain, changes = "twin", [*changes, "model=twin-dropout"]
     return with_overrides(mnist.configuration(NETWORK, plain, seed=seed, epochs=epochs), changes)
@@ -46,119 +50,84 @@ def configuration(kind: str, *, seed: int, epochs: int | None) -> Config:
 
 def jobs(folder: Path, *, seeds: int, epochs: int | None = None) -> list[runs.Job]:
     """Every run that the study needs. With centered weights: network and twin with dropout for each seed, as
-    many twins as an ensemble has members for each, and one of each kind without the images that temperatures
-    are fitted to. As published, in the folders of :func:`nsm.studies.mnist.jobs`: network and twin for each
-    seed.
+    many twins as an ensemble has members for each. As published: network and twin for each seed.
     """
-    kinds = [f"{kind}{_CENTERED}" for kind in ("bnsm", "twin-dropout", "twin")]
-    counts = (seeds, seeds, MEMBERS + seeds - 1)
-    needed = [(kind, seed) for kind, count in zip(kinds, counts, strict=True) for seed in range(count)]
-    needed += [(kind, seed) for kind in ("bnsm", "twin") for seed in range(seeds)]
-    name = str(epochs or "recipe")
-    found = [
+    counts = {
+        f"bnsm{_CENTERED}": seeds,
+        f"twin-dropout{_CENTERED}": seeds,
+        f"twin{_CENTERED}": MEMBERS + seeds - 1,
+        "bnsm": seeds,
+        "twin": seeds,
+    }
+    return [
         runs.Job(
             kind,
             configuration(kind, seed=seed, epochs=epochs),
-            folder / f"{NETWORK}-{kind}-{seed}" / name,
+            folder / f"{NETWORK}-{kind}-{seed}" / str(epochs or "recipe"),
         )
-        for kind, seed in needed
+        for kind, count in counts.items()
+        for seed in range(count)
     ]
-    for kind in kinds:
-        config = with_overrides(
-            configuration(kind, seed=_SEED, epochs=epochs), [f"validation={_HELD_OUT_IMAGES}"]
-        )
-        found.append(
-            runs.Job(kind + _HELD_OUT, config, folder / f"{NETWORK}-{kind}-{_SEED}" / (name + _HELD_OUT))
-        )
-    return found
 
 
-def score(job: runs.Job, net: models.Network, splits: Splits) -> Mapping[str, Any]:
-    """As in the published comparison; networks that temperatures are fitted with never see the test set."""
-    return {} if job.label.endswith(_HELD_OUT) else mnist.score(job, net, splits)
+def score(_job: runs.Job, _net: models.Network, _splits: Splits) -> Mapping[str, Any]:
+    """Nothing: the study reads the test set itself, shifted and as it is."""
+    return {}
 
 
 class Trained(NamedTuple):
-    """The networks of one seed, with centered weights but for the last two.
+    """The networks of one seed.
 
     Attributes:
-        nsm: Neural Sampling Machine.
+        nsm: Neural Sampling Machine with centered weights, as all but the published two.
         dropout: twin with dropout.
         twins: the ensemble's members; the first is the deterministic network.
-        published: Neural Sampling Machine as published, and its twin; none where temperatures are fitted.
+        published: Neural Sampling Machine as published, and its twin.
     """
 
     nsm: nn.Module
     dropout: nn.Module
     twins: Sequence[nn.Sequential]
-    published: tuple[nn.Module, nn.Module] | None = None
+    published: tuple[nn.Module, nn.Module]
 
 
 def trained(wanted: Sequence[runs.Job], seed: int) -> Trained:
     """Load the networks of one seed from their run folders; the ensemble has its twin and the next seeds'."""
+    folders = {(job.label, job.config.training.seed): job.folder for job in wanted}
 
     def load(kind: str, seed: int = seed) -> models.Network:
-        return _load(wanted, kind, seed)
+        return models.load(folders[kind, seed]).eval()
 
     twins = [load(f"twin{_CENTERED}", seed + number) for number in range(MEMBERS)]
     centered = load(f"bnsm{_CENTERED}"), load(f"twin-dropout{_CENTERED}")
     return Trained(*centered, twins, (load("bnsm"), load("twin")))
 
 
-def _load(wanted: Sequence[runs.Job], label: str, seed: int) -> models.Network:
-    (folder,) = [job.folder for job in wanted if (job.label, job.config.training.seed) == (label, seed)]
-    return models.load(folder).eval()
-
-
-def temperatures(wanted: Sequence[runs.Job], root: Path | None) -> dict[str, float]:
-    """The temperature of each method that always takes the same samples of one network, by name.
-
-    Fitted to some of the images that a network of its kind and recipe did not learn. An ensemble would need
-    five more.
-    """
-    splits = data.load(wanted[0].config.data.set, root, validation=_HELD_OUT_IMAGES)
-    held_out = splits.validation.subset(torch.arange(min(_COOLED, len(splits.validation))))
-    nsm, dropout, twin = (
-        _load(wanted, kind + _CENTERED + _HELD_OUT, _SEED) for kind in ("bnsm", "twin-dropout", "twin")
-    )
-    compared = methods(Trained(nsm, dropout, [twin]), splits.train, MarginNoise(), {})
-    return {
-        method.name: fit_temperature(method.predict(held_out)[0].probabilities, held_out.targets)
-        for method in compared
-        if "samples" in method.arguments and not isinstance(method.net, rivals.Ensemble)
-    }
-
-
-def methods(
-    nets: Trained, learned: ImageSet, noise: MarginNoise, fitted: Mapping[str, float]
-) -> list[Method]:
-    """The Neural Sampling Machine and its rivals.
+def methods(nets: Trained, learned: ImageSet, held_out: ImageSet) -> list[Method]:
+    """The Neural Sampling Machine and its rivals, each with a temperature of its own.
 
     Args:
         nets: the networks.
-        learned: their training images, for Laplace's approximation.
-        noise: of the machine's margins.
-        fitted: temperatures by the method's name.
+        learned: their training images, for Laplace's approximation and for the noise of the machine's
+            margins.
+        held_out: images that no network learned, which the temperatures are fitted to.
     """
     fixed = {"samples": FIXED}
     x, _ = learned.batch(torch.arange(min(_LEARNED, len(learned))))
     laplace = rivals.last_layer_laplace(nets.twins[0], x, precision=_PRECISION)
-    until = {**UNTIL_SETTLED, "noise": noise}
-    compared: list[tuple[str, nn.Module, Mapping[str, Any]]] = [
-        (f"NSM, {FIXED} samples", nets.nsm, fixed),
-        ("NSM, until settled", nets.nsm, until),
-        ("deterministic", nets.twins[0], {"samples": 1}),
-        (f"MC dropout, {FIXED} samples", rivals.mc_dropout(nets.dropout), fixed),
-        (f"ensemble of {MEMBERS}", rivals.Ensemble(nets.twins), {"samples": MEMBERS}),
-        (f"last-layer Laplace, {FIXED} samples", laplace, fixed),
+    until = {**UNTIL_SETTLED, "noise": fitted_noise(nets.nsm, learned)}
+    nsm, twin = nets.published
+    compared = [
+        Method(f"NSM, {FIXED} samples", nets.nsm, fixed),
+        Method("NSM, until settled", nets.nsm, until),
+        Method("deterministic", nets.twins[0], {"samples": 1}),
+        Method(f"MC dropout, {FIXED} samples", rivals.mc_dropout(nets.dropout), fixed),
+        Method(f"ensemble of {MEMBERS}", rivals.Ensemble(nets.twins), {"samples": MEMBERS}),
+        Method(f"last-layer Laplace, {FIXED} samples", laplace, fixed),
+        Method(f"NSM, not centered, {FIXED} samples", nsm, fixed),
+        Method("deterministic, not centered", twin, {"samples": 1}),
     ]
-    if nets.published:
-        nsm, twin = nets.published
-        compared += [
-            (f"NSM, not centered, {FIXED} samples", nsm, fixed),
-            ("deterministic, not centered", twin, {"samples": 1}),
-        ]
-    return [Method(name, net, arguments, fitted.get(name)) for name, net, arguments in compared]
+    return [method.at_temperature(held_out) for method in compared]
 
 
 def run(
@@ -178,18 +147,15 @@ def run(
         root: data folder, see :func:`nsm.data.load`.
         progress: called with the number of sets measured and of all.
     """
-    splits = data.load(wanted[0].config.data.set, root, validation=0)
+    splits = data.load(wanted[0].config.data.set, root, validation=_HELD_OUT)
     some = splits.test.subset(torch.arange(min(images, len(splits.test))))
     size = (some.images.shape[2], some.images.shape[3])
     strange = list(shifts.unknown(len(some), size, root))
     more = splits.test.subset(torch.arange(min(_UNSHIFTED * images, len(splits.test))))
     changed = [shifts.Shifted("none", "none", 0, more), *shifts.known(some)]
-    fitted = temperatures(wanted, root)
     total, rows = seeds * (len(changed) + len(strange)), list[Row]()
     for seed in range(seeds):
-        nets = trained(wanted, seed)
-        noise = fitted_noise(nets.nsm, splits.train)
-        compared = methods(nets, splits.train, noise, fitted)
+        compared = methods(trained(wanted, seed), splits.train, splits.validation)
         known = {method.name: method.predict(some)[0] for method in compared}
         for shift in (*changed, *strange):
             rows += [_under_shift(seed, method, shift, known[method.name], some) for method in compared]
@@ -227,10 +193,9 @@ def _under_shift(
         targets = shift.images.targets
         wrong = said.probabilities.argmax(1) != targets
         row |= {"error_percent": 100.0 * float(wrong.double().mean()), **_scores(said.probabilities, targets)}
-        if method.temperature is not None:
-            cooled = _scores(tempered(said.probabilities, method.temperature), targets)
-            row["temperature"] = method.temperature
-            row |= {f"tempered_{name}": value for name, value in cooled.items() if name != "aurc"}
+        cooled = _scores(tempered(said.probabilities, method.temperature), targets)
+        row["temperature"] = method.temperature
+        row |= {f"tempered_{name}": value for name, value in cooled.items() if name != "aurc"}
         return row
     target = torch.cat((torch.zeros(len(known.entropy)), torch.ones(len(said.entropy))))
     for name in ("entropy", "mutual_information"):

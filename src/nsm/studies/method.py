@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 
 from nsm import predict
 from nsm.data import ImageSet
-from nsm.inference import MarginNoise, Prediction, fit_margin_noise
+from nsm.inference import MarginNoise, Prediction, fit_margin_noise, fit_temperature
 from nsm.inference.prediction import joined
 
 FIXED = 100
@@ -30,13 +30,13 @@ class Method:
         name: what it is called.
         net: the network that is sampled.
         arguments: of :func:`nsm.predict`.
-        temperature: fitted to images held out from a network of the same recipe; None where there is none.
+        temperature: of :func:`nsm.inference.tempered`; 1 leaves predictions as they are.
     """
 
     name: str
     net: nn.Module
     arguments: Mapping[str, Any]
-    temperature: float | None = None
+    temperature: float = 1.0
 
     def predict(self, images: ImageSet) -> tuple[Prediction, float]:
         """Predictions of all images, and milliseconds for each."""
@@ -47,6 +47,11 @@ class Method:
             parts.append(predict(self.net, pixels, seed=_SEED, inputs=places, **self.arguments))
             seconds += time.perf_counter() - started
         return joined(parts, parts[0].probabilities.device), 1000.0 * seconds / len(images)
+
+    def at_temperature(self, held_out: ImageSet) -> Method:
+        """With the temperature fitted to its predictions of images that its network did not learn."""
+        probs = self.predict(held_out)[0].probabilities
+        return replace(self, temperature=fit_temperature(probs, held_out.targets))
 
 
 def fitted_noise(net: nn.Module, learned: ImageSet) -> MarginNoise:
