@@ -61,7 +61,7 @@ def calibrate(net: nn.Module, batch: Tensor, *, spread: float = 1.0, seed: int =
     def part(layer: StochasticLayer, x: Tensor) -> Tensor:
         return x[: max(2, _ENOUGH // layer.product(x[:1]).numel())]
 
-    _set_in_order(net, batch, lambda layer, x: _fit(layer, part(layer, x), balanced), seed=seed)
+    set_in_order(net, batch, lambda layer, x: fit_gain(layer, part(layer, x), balanced), seed=seed)
 
 
 def _balance(layer: StochasticLayer, s: Tensor, like: Tensor) -> Tensor:
@@ -76,26 +76,10 @@ def _balance(layer: StochasticLayer, s: Tensor, like: Tensor) -> Tensor:
     return (low + high) / 2
 
 
-def calibrate_to(net: nn.Module, batch: Tensor, target: Target, *, seed: int) -> None:
-    """Set every layer's gain and bias so that s fits a target in least squares over the batch.
-
-    With r = 1/sqrt(2 Var[u]), s = gain (w.z) r + b r is linear in gain and bias, whether or not Var[u]
-    depends on the input.
-
-    Args:
-        net: a network with stochastic layers.
-        batch: inputs (N, ...).
-        target: from the layer, (w.z) r of shape (N, P, C) and the product in output layout to the wanted s,
-            (N, P, C); NaN marks neurons to leave.
-        seed: seed of the draws.
-    """
-    _set_in_order(net, batch, lambda layer, x: _fit(layer, x, target), seed=seed)
-
-
-def _set_in_order(
+def set_in_order(
     net: nn.Module, batch: Tensor, action: Callable[[StochasticLayer, Tensor], None], *, seed: int
 ) -> None:
-    """One pass in which each layer is set before it answers."""
+    """One pass in which ``action(layer, input)`` sets each layer before it answers."""
     one_pass = draws(net, seed=seed, samples=0, inputs=torch.arange(len(batch), device=batch.device))
     with torch.no_grad(), one_pass, before_each_layer(net, action):
         net(batch)
@@ -117,7 +101,18 @@ def before_each_layer(net: nn.Module, action: Callable[[StochasticLayer, Tensor]
             handle.remove()
 
 
-def _fit(layer: StochasticLayer, x: Tensor, target: Target) -> None:
+def fit_gain(layer: StochasticLayer, x: Tensor, target: Target) -> None:
+    """Set a layer's gain and bias so that s fits a target in least squares over a batch, in place.
+
+    With r = 1/sqrt(2 Var[u]), s = gain (w.z) r + b r is linear in gain and bias, whether or not Var[u]
+    depends on the input.
+
+    Args:
+        layer: the stochastic layer.
+        x: its inputs (N, ...).
+        target: from the layer, (w.z) r of shape (N, P, C) and the product in output layout to the wanted s,
+            (N, P, C).
+    """
     like = layer.product(x)
     variance = layer.variance(x).double()
     rate = torch.where(variance > 0, torch.rsqrt(2.0 * variance), 0.0)

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from nsm.functional import Estimator
-from nsm.nn.calibration import before_each_layer, calibrate_to
+from nsm.nn.calibration import before_each_layer, fit_gain, set_in_order
 from nsm.nn.checks import check_batch
 from nsm.nn.context import Fidelity
 from nsm.nn.conv import Conv1d, Conv2d, Conv3d
 from nsm.nn.draws import draws, sample_outputs
 from nsm.nn.layer import StochasticLayer
+from nsm.nn.least_squares import fit_weights
 from nsm.nn.linear import Linear
 from nsm.noise import NoiseLaw
 
@@ -29,7 +30,9 @@ _ABSORBED = (*_NORMALIZATIONS, *_DROPOUTS, nn.Identity)
 # Samples of every calibration input over which the classifier's outputs are averaged.
 _MATCHING = 16
 # s per unit of the activation's input: erf(s) then has the slope that the activation, scaled to [-1, 1], has
-# at 0. A rectifier has no such slope; its input is measured in standard deviations instead.
+# at 0. A rectifier has no such slope; the standard deviation of s is set instead. Larger ones are closer to
+# the original at once, smaller ones learn on more easily.
+_SPREAD = 2.0
 _SLOPES: dict[type[nn.Module], float | None] = {
     nn.Tanh: math.sqrt(math.pi) / 2,
     nn.Sigmoid: math.sqrt(math.pi) / 4,
@@ -47,10 +50,11 @@ class _Call:
 
 @dataclass(frozen=True)
 class _Neuron:
-    """One product and what it became: the activation that ends its chain, and that activation's input on the
-    batch.
+    """One product and what it became: its input on the batch, the activation that ends its chain, and that
+    activation's input.
     """
 
+    received: Tensor
     absorbed: tuple[str, ...]
     slope: float | None
     preactivation: Tensor
@@ -65,23 +69,28 @@ def convert(
     estimator: Estimator = "probability",
     seed: int = 0,
 ) -> nn.Module:
-    """A Neural Sampling Machine with the weights of a conventional network; ``net`` itself is left as it is.
+    """A Neural Sampling Machine that follows a conventional network; ``net`` itself is left as it is.
 
     Each linear or convolutional module followed by an activation (ReLU, Sigmoid or Tanh; batch normalization
-    and dropout in between) becomes a stochastic layer: weights are kept (weight normalization is resolved
-    into them), normalization and activation are absorbed, dropout is dropped, since the synapses are noisy
-    themselves. The last product, the classifier, stays conventional, and so do batch normalizations of the
-    network's input and of the classifier's, whose statistics are taken anew. Gain and bias of every neuron
-    are set by least squares on the batch so that its s follows the original's preactivation around the
-    activation's midpoint 0; the classifier's bias is set so that its mean outputs agree. A layer whose inputs
-    on the batch are all +-1 is marked ``binary_input``. The result samples where the original rectified:
-    train it on for a few epochs to reach the original's accuracy [N19, starred rows of its table].
+    and dropout in between) becomes a stochastic layer: normalization and activation are absorbed, dropout is
+    dropped, since the synapses are noisy themselves. The last product, the classifier, stays conventional,
+    and so do batch normalizations of the network's input and of the classifier's, whose statistics are taken
+    anew. A layer whose inputs on the batch are all +-1 is marked ``binary_input``.
+
+    Layer by layer, in the order in which data meets them, weights, gain and bias of every neuron are those of
+    least squares on samples of the batch: its s follows the original's preactivation around the activation's
+    midpoint 0, given what the neuron receives now, which are signs where the original had real activations.
+    The classifier's weights and bias follow the original's outputs in the same way. A layer that receives
+    what it received before keeps its weights (weight normalization is resolved into them). Signs say less
+    than rectified numbers: with few layers the result is nearly as accurate as the original, with many it has
+    to be trained on [N19, starred rows of its table].
 
     Args:
         net: the trained network, in any nesting of modules; activations must be modules, which is how they
             are found.
         noise: law of the multiplicative noise.
-        calibration: one batch of finite inputs (N, ...), N >= 2, a few hundred are enough.
+        calibration: one batch of finite inputs (N, ...), N >= 2, of what the original learned; a few hundred
+            are enough, a thousand are better.
         fidelity: of the new layers.
         estimator: of the new layers.
         seed: seed of the draws made while calibrating.
@@ -114,13 +123,22 @@ def convert(
     for module in [module for module in result.modules() if isinstance(module, _DROPOUTS)]:
         _replace(result, module, nn.Identity())
 
-    def follow(layer: StochasticLayer, _argument: Tensor, _like: Tensor) -> Tensor:
-        wanted, slope = layer.flatten(targets[layer].preactivation).double(), targets[layer].slope
-        return wanted * (1.0 / wanted.std((0, 1), correction=0) if slope is None else slope)
+    def follow(layer: StochasticLayer, x: Tensor) -> None:
+        neuron = targets[layer]
+        if not torch.equal(x, neuron.received):
+            fit_weights(layer.product, x, neuron.preactivation)
+
+        def wanted_s(_layer: StochasticLayer, _argument: Tensor, _like: Tensor) -> Tensor:
+            wanted = layer.flatten(neuron.preactivation).double()
+            return wanted * (
+                _SPREAD / wanted.std((0, 1), correction=0) if neuron.slope is None else neuron.slope
+            )
+
+        fit_gain(layer, x, wanted_s)
 
     with _evaluating(result):
         _mark_binary_inputs(result, calibration, seed)
-        calibrate_to(result, calibration, follow, seed=seed)
+        set_in_order(result, calibration, follow, seed=seed)
         for call in behind:
             _renormalize(result.get_submodule(call.name), result, calibration, seed)
         _match_classifier(result, head, calibration, seed)
@@ -190,7 +208,7 @@ def _chains(calls: list[_Call]) -> tuple[Mapping[str, _Neuron], list[_Call], _Ca
             )
             continue
         names = tuple(step.name for step in chain)
-        neurons[call.name] = _Neuron(names, _SLOPES[type(end.module)], end.received)
+        neurons[call.name] = _Neuron(call.received, names, _SLOPES[type(end.module)], end.received)
         used += chain
     last = max((i for i, call in enumerate(calls) if any(call is other for other in used)), default=0)
     front, behind = calls[: products[0]], calls[last + 1 : products[-1]]
@@ -283,13 +301,15 @@ def _mark_binary_inputs(net: nn.Module, batch: Tensor, seed: int) -> None:
 def _match_classifier(net: nn.Module, original: _Call, batch: Tensor, seed: int) -> None:
     head = net.get_submodule(original.name)
     assert isinstance(head, _PRODUCTS)
+    receives, gives = _sampled(head, net, batch, seed)
+    wanted = original.gave.repeat_interleave(len(gives) // len(original.gave), dim=0)
+    fit_weights(head, receives, wanted)
     if head.bias is None:
         return
-    _, gives = _sampled(head, net, batch, seed)
-    channel = original.gave.dim() - 1 if isinstance(head, nn.Linear) else 1
-    others = [dim for dim in range(original.gave.dim()) if dim != channel]
+    channel = wanted.dim() - 1 if isinstance(head, nn.Linear) else 1
+    others = [dim for dim in range(wanted.dim()) if dim != channel]
     with torch.no_grad():
-        head.bias += original.gave.mean(others) - gives.mean(others)
+        head.bias += (wanted - head(receives)).mean(others)
 
 
 def _renormalize(module: nn.Module, net: nn.Module, batch: Tensor, seed: int) -> None:

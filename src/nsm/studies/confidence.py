@@ -50,14 +50,14 @@ def configuration(kind: str, *, seed: int, epochs: int | None) -> Config:
 
 def jobs(folder: Path, *, seeds: int, epochs: int | None = None) -> list[runs.Job]:
     """Every run that the study needs. With centered weights: network and twin with dropout for each seed, as
-    many twins as an ensemble has members for each. As published: network and twin for each seed.
+    many twins as an ensemble has members for each. As published: network and twin of one seed.
     """
     counts = {
         f"bnsm{_CENTERED}": seeds,
         f"twin-dropout{_CENTERED}": seeds,
         f"twin{_CENTERED}": MEMBERS + seeds - 1,
-        "bnsm": seeds,
-        "twin": seeds,
+        "bnsm": 1,
+        "twin": 1,
     }
     return [
         runs.Job(
@@ -82,13 +82,13 @@ class Trained(NamedTuple):
         nsm: Neural Sampling Machine with centered weights, as all but the published two.
         dropout: twin with dropout.
         twins: the ensemble's members; the first is the deterministic network.
-        published: Neural Sampling Machine as published, and its twin.
+        published: Neural Sampling Machine as published, and its twin, where there are any.
     """
 
     nsm: nn.Module
     dropout: nn.Module
     twins: Sequence[nn.Sequential]
-    published: tuple[nn.Module, nn.Module]
+    published: tuple[nn.Module, nn.Module] | None
 
 
 def trained(wanted: Sequence[runs.Job], seed: int) -> Trained:
@@ -100,7 +100,8 @@ def trained(wanted: Sequence[runs.Job], seed: int) -> Trained:
 
     twins = [load(f"twin{_CENTERED}", seed + number) for number in range(MEMBERS)]
     centered = load(f"bnsm{_CENTERED}"), load(f"twin-dropout{_CENTERED}")
-    return Trained(*centered, twins, (load("bnsm"), load("twin")))
+    published = (load("bnsm"), load("twin")) if ("bnsm", seed) in folders else None
+    return Trained(*centered, twins, published)
 
 
 def methods(nets: Trained, learned: ImageSet, held_out: ImageSet) -> list[Method]:
@@ -116,7 +117,6 @@ def methods(nets: Trained, learned: ImageSet, held_out: ImageSet) -> list[Method
     x, _ = learned.batch(torch.arange(min(_LEARNED, len(learned))))
     laplace = rivals.last_layer_laplace(nets.twins[0], x, precision=_PRECISION)
     until = {**UNTIL_SETTLED, "noise": fitted_noise(nets.nsm, learned)}
-    nsm, twin = nets.published
     compared = [
         Method(f"NSM, {FIXED} samples", nets.nsm, fixed),
         Method("NSM, until settled", nets.nsm, until),
@@ -124,9 +124,13 @@ def methods(nets: Trained, learned: ImageSet, held_out: ImageSet) -> list[Method
         Method(f"MC dropout, {FIXED} samples", rivals.mc_dropout(nets.dropout), fixed),
         Method(f"ensemble of {MEMBERS}", rivals.Ensemble(nets.twins), {"samples": MEMBERS}),
         Method(f"last-layer Laplace, {FIXED} samples", laplace, fixed),
-        Method(f"NSM, not centered, {FIXED} samples", nsm, fixed),
-        Method("deterministic, not centered", twin, {"samples": 1}),
     ]
+    if nets.published:
+        nsm, twin = nets.published
+        compared += [
+            Method(f"NSM, not centered, {FIXED} samples", nsm, fixed),
+            Method("deterministic, not centered", twin, {"samples": 1}),
+        ]
     return [method.at_temperature(held_out) for method in compared]
 
 
