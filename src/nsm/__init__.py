@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nsm import measures, models, nn, rivals
+    from nsm import data, engine, functional, measures, models, nn, rivals, streams, training
     from nsm.engine import Program, compile  # noqa: A004
     from nsm.inference.evaluate import Evaluation, evaluate
     from nsm.inference.fit import fit_margin_noise
@@ -30,9 +30,12 @@ __all__ = [
     "Reason",
     "compile",
     "convert",
+    "data",
+    "engine",
     "evaluate",
     "fidelity",
     "fit_margin_noise",
+    "functional",
     "load",
     "measures",
     "models",
@@ -41,6 +44,8 @@ __all__ = [
     "predictions",
     "rivals",
     "save",
+    "streams",
+    "training",
 ]
 
 # Loaded at first use: torch takes seconds, and the command line must answer without it.
@@ -56,9 +61,12 @@ _PLACES = {
     "Reason": "nsm.inference",
     "compile": "nsm.engine",
     "convert": "nsm.nn",
+    "data": "nsm",
+    "engine": "nsm",
     "evaluate": "nsm.inference",
     "fidelity": "nsm.nn",
     "fit_margin_noise": "nsm.inference",
+    "functional": "nsm",
     "load": "nsm.models",
     "measures": "nsm",
     "models": "nsm",
@@ -67,6 +75,8 @@ _PLACES = {
     "predictions": "nsm.inference",
     "rivals": "nsm",
     "save": "nsm.models",
+    "streams": "nsm",
+    "training": "nsm",
 }
 
 

@@ -246,3 +246,11 @@ def test_damaged_files_end_in_a_clear_error(tmp_path: Path, what: str, message: 
     damaged(tmp_path, what)
     with pytest.raises(ModelFileError, match=message):
         nsm.load(tmp_path)
+
+
+def test_a_network_that_cannot_be_built_by_name_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(
+        TypeError, match=r"net must be a network from nsm.models.build.*, got Sequential; keep"
+    ):
+        nsm.save(torch.nn.Sequential(torch.nn.Linear(2, 2)), tmp_path / "net")
+    assert not (tmp_path / "net").exists()

@@ -27,7 +27,16 @@ def save(net: Network, folder: str | Path) -> None:
     into ``folder``.
 
     Both are written to a temporary name and renamed, so that a reader never meets half a file.
+
+    Raises:
+        TypeError: if ``net`` is not one of the networks that :func:`nsm.models.build` makes: of any other,
+            keep the ``state_dict``, or a compiled program.
     """
+    if not isinstance(net, Network):
+        raise TypeError(
+            f"net must be a network from nsm.models.build, which can be built again by name, got "
+            f"{type(net).__name__}; keep its state_dict(), or nsm.compile(net).save(...)"
+        )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / CONFIG_FILE
