@@ -90,9 +90,13 @@ def _panel(axes: Axes, rows: Sequence[Row], limit: float) -> None:
             label=kind.title,
         )
         # Side by side above the cap: what did not get there.
-        failed = [rate * 1.35 ** (number - 1) for rate, epochs in met if epochs is None]
+        failed = [
+            row["lr"] * 1.35 ** (number - 1)
+            for row, (_, epochs) in zip(mine, met, strict=True)
+            if epochs is None and row["end"] != "impossible"
+        ]
         axes.plot(failed, [1.5 * cap] * len(failed), "x", color=_COLOURS[name], markersize=5)
-    axes.plot([], [], "x", color=SOFT, markersize=5, label="not met before the cap (dotted)")
+    axes.plot([], [], "x", color=SOFT, markersize=5, label="not met before the cap (dotted), or given up")
     rates = sorted({float(row["lr"]) for row in rows})
     axes.set_xlim(rates[0] / 2, rates[-1] * 2)
     axes.set_xticks(rates, [f"{rate:g}" for rate in rates])

@@ -104,7 +104,7 @@ def draw(rows: Sequence[Row], *, kind: Literal["svg", "png"] = "png") -> bytes:
         above, below = (figure.add_subfigure(halves[i]) for i in range(2))
         title = "Preactivations of the last hidden layer: 15, 50 and 85 % over neurons and images"
         above.suptitle(title, x=0.012, ha="left", fontsize=9.5, fontweight="bold")
-        for axes, row in zip(above.subplots(1, len(rows)), rows, strict=True):
+        for axes, row in zip(above.subplots(1, len(rows), sharey=True), rows, strict=True):
             _preactivations(axes, row)
         weights, common, each = below.subplots(1, 3)
         _weights(weights, rows)
@@ -133,7 +133,7 @@ def _weights(axes: Axes, rows: Sequence[Row]) -> None:
         for place, label in ((_HIGH, KINDS[row["model"]].title), (_LOW, None)):
             values = [entry[place] for entry in course]
             axes.plot(range(len(course)), values, color=_COLOURS[row["model"]], linewidth=1.4, label=label)
-    axes.set_title("Weights, last hidden layer, 15 and 85 %")
+    axes.set_title("Weights (15 and 85 %)")
     axes.set_xlabel("epoch")
     axes.grid(axis="y")
 
@@ -148,6 +148,7 @@ def _changes(axes: Axes, rows: Sequence[Row], change: str, title: str, label: st
         if change == "neurons":
             _line(axes, _errors(row, "kept"), "weights", colour, "--")
     if change == "neurons":
+        axes.plot([], [], "-", color=SOFT, label="weights and biases")
         axes.plot([], [], "--", color=SOFT, label="weights alone")
     axes.plot([], [], ":", color=SOFT, label="batch norm, statistics anew")
     axes.set_yscale("log")
