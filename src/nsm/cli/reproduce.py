@@ -118,7 +118,8 @@ def confidence(
     train_missing(wanted, study.score, processes, data_dir, quiet=quiet)
     measured: list[Row] = []
     with progress(study.STUDY, quiet=quiet) as show:
-        for measured in study.run(wanted, seeds=seeds, images=images, root=data_dir, progress=show):
+        question = study.Question(tuple(wanted), images, data_dir)
+        for measured in study.run(question, seeds=seeds, processes=processes, progress=show):
             write(path, study.STUDY, measured)
     if picture is not None:
         draw(picture, shift_picture(curves(measured)))

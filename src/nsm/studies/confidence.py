@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import product, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +13,7 @@ from torch import nn
 
 from nsm import data, measures, models, rivals
 from nsm.data import ImageSet, Splits
-from nsm.inference import Prediction, tempered
+from nsm.inference import tempered
 from nsm.nn import stochastic_layers
 from nsm.studies import mnist, runs, shifts
 from nsm.studies.cost import cost
@@ -104,14 +106,13 @@ def trained(wanted: Sequence[runs.Job], seed: int) -> Trained:
     return Trained(*centered, twins, published)
 
 
-def methods(nets: Trained, learned: ImageSet, held_out: ImageSet) -> list[Method]:
-    """The Neural Sampling Machine and its rivals, each with a temperature of its own.
+def methods(nets: Trained, learned: ImageSet) -> list[Method]:
+    """The Neural Sampling Machine and its rivals.
 
     Args:
         nets: the networks.
         learned: their training images, for Laplace's approximation and for the noise of the machine's
             margins.
-        held_out: images that no network learned, which the temperatures are fitted to.
     """
     fixed = {"samples": FIXED}
     x, _ = learned.batch(torch.arange(min(_LEARNED, len(learned))))
@@ -131,53 +132,98 @@ def methods(nets: Trained, learned: ImageSet, held_out: ImageSet) -> list[Method
             Method(f"NSM, not centered, {FIXED} samples", nsm, fixed),
             Method("deterministic, not centered", twin, {"samples": 1}),
         ]
-    return [method.at_temperature(held_out) for method in compared]
+    return compared
+
+
+class Question(NamedTuple):
+    """What is asked of every network, the same in every process.
+
+    Attributes:
+        wanted: jobs that are trained, from :func:`jobs`.
+        images: images of each shifted set; of the test set as it is, twenty times as many.
+        root: data folder, see :func:`nsm.data.load`.
+    """
+
+    wanted: tuple[runs.Job, ...]
+    images: int
+    root: Path | None
 
 
 def run(
-    wanted: Sequence[runs.Job],
-    *,
-    seeds: int,
-    images: int,
-    root: Path | None,
-    progress: Callable[[int, int], object],
+    question: Question, *, seeds: int, processes: int, progress: Callable[[int, int], object]
 ) -> Iterator[list[Row]]:
-    """All rows known so far, after every measured set.
+    """All rows known so far, after every measured set, in the order of seeds and sets.
 
     Args:
-        wanted: jobs that are trained, from :func:`jobs`.
+        question: what is measured.
         seeds: seeds 0 .. seeds - 1.
-        images: images of each shifted set; of the test set as it is, twenty times as many.
-        root: data folder, see :func:`nsm.data.load`.
+        processes: sets that are measured at a time, each by one process.
         progress: called with the number of sets measured and of all.
     """
-    splits = data.load(wanted[0].config.data.set, root, validation=_HELD_OUT)
-    some = splits.test.subset(torch.arange(min(images, len(splits.test))))
+    numbers, sets = range(seeds), len(_exhibits(question).shifted)
+    fitted = list(runs.mapped(_fitted, repeat(question), numbers, processes=processes))
+    tasks = list(product(numbers, range(sets)))
+    arguments = (
+        [seed for seed, _ in tasks],
+        [place for _, place in tasks],
+        [fitted[seed] for seed, _ in tasks],
+    )
+    rows = list[Row]()
+    for number, found in enumerate(
+        runs.mapped(_measured, repeat(question), *arguments, processes=processes), 1
+    ):
+        rows += found
+        progress(number, len(tasks))
+        yield rows
+
+
+class _Exhibits(NamedTuple):
+    learned: ImageSet
+    held_out: ImageSet
+    plain: ImageSet
+    shifted: Sequence[shifts.Shifted]
+
+
+@lru_cache(maxsize=1)
+def _exhibits(question: Question) -> _Exhibits:
+    splits = data.load(question.wanted[0].config.data.set, question.root, validation=_HELD_OUT)
+    some = splits.test.subset(torch.arange(min(question.images, len(splits.test))))
     size = (some.images.shape[2], some.images.shape[3])
-    strange = list(shifts.unknown(len(some), size, root))
-    more = splits.test.subset(torch.arange(min(_UNSHIFTED * images, len(splits.test))))
-    changed = [shifts.Shifted("none", "none", 0, more), *shifts.known(some)]
-    total, rows = seeds * (len(changed) + len(strange)), list[Row]()
-    for seed in range(seeds):
-        compared = methods(trained(wanted, seed), splits.train, splits.validation)
-        known = {method.name: method.predict(some)[0] for method in compared}
-        for shift in (*changed, *strange):
-            rows += [_under_shift(seed, method, shift, known[method.name], some) for method in compared]
-            progress(len({_measured(row) for row in rows}), total)
-            yield rows
+    more = splits.test.subset(torch.arange(min(_UNSHIFTED * question.images, len(splits.test))))
+    shifted = [shifts.Shifted("none", "none", 0, more), *shifts.known(some)]
+    shifted += shifts.unknown(len(some), size, question.root)
+    return _Exhibits(splits.train, splits.validation, some, shifted)
 
 
-def _measured(row: Row) -> tuple[Any, ...]:
-    return tuple(row[key] for key in ("seed", "set", "name", "strength"))
+@lru_cache(maxsize=1)
+def _compared(question: Question, seed: int) -> list[Method]:
+    return methods(trained(question.wanted, seed), _exhibits(question).learned)
+
+
+def _fitted(question: Question, seed: int) -> list[float]:
+    """The temperature of each method, fitted to images that no network learned."""
+    held_out = _exhibits(question).held_out
+    return [method.fitted_temperature(held_out) for method in _compared(question, seed)]
+
+
+def _measured(question: Question, seed: int, place: int, temperatures: Sequence[float]) -> list[Row]:
+    """The rows of all methods on one set."""
+    exhibits = _exhibits(question)
+    return [
+        _under_shift(seed, method, temperature, exhibits.shifted[place], exhibits.plain)
+        for method, temperature in zip(_compared(question, seed), temperatures, strict=True)
+    ]
 
 
 def _under_shift(
-    seed: int, method: Method, shift: shifts.Shifted, known: Prediction, images: ImageSet
+    seed: int, method: Method, temperature: float, shift: shifts.Shifted, plain: ImageSet
 ) -> dict[str, Any]:
-    """How good a method's predictions are, and whether their uncertainty tells unknown images from known."""
+    """How good a method's predictions are, as they are and at a temperature, and whether their uncertainty
+    tells unknown images from known ones.
+    """
     said, milliseconds = method.predict(shift.images)
     used = float(said.samples_used.double().mean())
-    spent = cost(method.net, images.batch(torch.arange(1))[0], max(1, round(used)))
+    spent = cost(method.net, plain.batch(torch.arange(1))[0], max(1, round(used)))
     row: dict[str, Any] = {
         "seed": seed,
         "method": method.name,
@@ -197,10 +243,11 @@ def _under_shift(
         targets = shift.images.targets
         wrong = said.probabilities.argmax(1) != targets
         row |= {"error_percent": 100.0 * float(wrong.double().mean()), **_scores(said.probabilities, targets)}
-        cooled = _scores(tempered(said.probabilities, method.temperature), targets)
-        row["temperature"] = method.temperature
+        cooled = _scores(tempered(said.probabilities, temperature), targets)
+        row["temperature"] = temperature
         row |= {f"tempered_{name}": value for name, value in cooled.items() if name != "aurc"}
         return row
+    known, _ = method.predict(plain)
     target = torch.cat((torch.zeros(len(known.entropy)), torch.ones(len(said.entropy))))
     for name in ("entropy", "mutual_information"):
         values = torch.cat((getattr(known, name), getattr(said, name)))

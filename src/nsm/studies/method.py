@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -30,13 +30,11 @@ class Method:
         name: what it is called.
         net: the network that is sampled.
         arguments: of :func:`nsm.predict`.
-        temperature: of :func:`nsm.inference.tempered`; 1 leaves predictions as they are.
     """
 
     name: str
     net: nn.Module
     arguments: Mapping[str, Any]
-    temperature: float = 1.0
 
     def predict(self, images: ImageSet) -> tuple[Prediction, float]:
         """Predictions of all images, and milliseconds for each."""
@@ -48,10 +46,9 @@ class Method:
             seconds += time.perf_counter() - started
         return joined(parts, parts[0].probabilities.device), 1000.0 * seconds / len(images)
 
-    def at_temperature(self, held_out: ImageSet) -> Method:
-        """With the temperature fitted to its predictions of images that its network did not learn."""
-        probs = self.predict(held_out)[0].probabilities
-        return replace(self, temperature=fit_temperature(probs, held_out.targets))
+    def fitted_temperature(self, held_out: ImageSet) -> float:
+        """The temperature that fits its predictions of images that its network did not learn."""
+        return fit_temperature(self.predict(held_out)[0].probabilities, held_out.targets)
 
 
 def fitted_noise(net: nn.Module, learned: ImageSet) -> MarginNoise:

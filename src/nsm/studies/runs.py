@@ -7,12 +7,13 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nsm.data import Splits
 from nsm.files import write_atomically
@@ -22,6 +23,7 @@ from nsm.studies.results import Row
 from nsm.training import Config, Watch, read_recipe
 
 SCORES_FILE = "scores.json"
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -72,15 +74,39 @@ def rows(jobs: Sequence[Job], score: Score, *, processes: int, root: Path | None
             yield known
     if not begun:
         return
+    with _workers(processes) as pool:
+        futures = [pool.submit(_run_unless_ended, job, score, root) for job in begun]
+        for future in as_completed(futures):
+            yield future.result()
+
+
+def mapped(task: Callable[..., _Found], *arguments: Iterable[Any], processes: int) -> Iterator[_Found]:
+    """What ``task``, a function of a module, finds for each of the arguments, in their order.
+
+    Args:
+        task: called as by ``map``.
+        arguments: an iterable for each parameter of the task.
+        processes: tasks at a time, >= 1; a single one in this process.
+    """
+    if processes == 1:
+        yield from map(task, *arguments)
+        return
+    with _workers(processes) as pool:
+        yield from pool.map(task, *arguments)
+
+
+@contextmanager
+def _workers(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of processes that share the processor's cores, or ``OMP_NUM_THREADS`` of them, for the tasks of
+    a study. After an error in the block what is running is finished, and no new task is begun.
+    """
     cores = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     threads = max(1, cores // processes)
     context = multiprocessing.get_context("spawn")
     ended = context.Event()
     with ProcessPoolExecutor(processes, context, _prepare_process, (threads, ended)) as pool:
-        futures = [pool.submit(_run_unless_ended, job, score, root) for job in begun]
         try:
-            for future in as_completed(futures):
-                yield future.result()
+            yield pool
         except BaseException:
             ended.set()
             pool.shutdown(wait=True, cancel_futures=True)
