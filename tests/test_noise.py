@@ -4,6 +4,7 @@ statistical/."""
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -102,3 +103,24 @@ def test_draws_follow_their_generator(law: NoiseLaw) -> None:
     assert torch.equal(first, law.draw((20,)))
     assert law.draw((), generator=1).shape == ()
     assert law.draw((2, 0), generator=1).shape == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nsm.Gaussian(1e-200), "std must give a variance within float32's range"),
+        (lambda: nsm.Gaussian(1e200), "std must give a variance within float32's range"),
+        (lambda: nsm.Measured([1e308, -1e308]), r"samples must lie within \+-1e\+18"),
+        (lambda: nsm.Measured([0.0, 1e-30]), "samples must give a variance within float32's range"),
+        (lambda: nsm.Bernoulli(1e-12), "p must be strictly between 0 and 1, and further than"),
+        (lambda: nsm.Bernoulli(1.0 - 1e-12), "p must be strictly between 0 and 1, and further than"),
+    ],
+)
+def test_numbers_that_give_no_law_are_refused(make: Callable[[], NoiseLaw], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_what_is_no_table_is_refused() -> None:
+    with pytest.raises(TypeError, match="samples must be a table of numbers, got int"):
+        nsm.Measured(5)  # type: ignore[arg-type]

@@ -4,7 +4,19 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nsm import data, engine, functional, measures, models, nn, rivals, streams, training
+    from nsm import (
+        data,
+        engine,
+        functional,
+        inference,
+        measures,
+        models,
+        nn,
+        noise,
+        rivals,
+        streams,
+        training,
+    )
     from nsm.engine import Program, compile  # noqa: A004
     from nsm.inference.evaluate import Evaluation, evaluate
     from nsm.inference.fit import fit_margin_noise
@@ -36,10 +48,12 @@ __all__ = [
     "fidelity",
     "fit_margin_noise",
     "functional",
+    "inference",
     "load",
     "measures",
     "models",
     "nn",
+    "noise",
     "predict",
     "predictions",
     "rivals",
@@ -67,10 +81,12 @@ _PLACES = {
     "fidelity": "nsm.nn",
     "fit_margin_noise": "nsm.inference",
     "functional": "nsm",
+    "inference": "nsm",
     "load": "nsm.models",
     "measures": "nsm",
     "models": "nsm",
     "nn": "nsm",
+    "noise": "nsm",
     "predict": "nsm.inference",
     "predictions": "nsm.inference",
     "rivals": "nsm",

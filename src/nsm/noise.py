@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -80,7 +80,8 @@ class Bernoulli(NoiseLaw):
     """A synapse that transmits with probability ``p``: xi in {0, 1}, mean p, variance p (1 - p) [N19].
 
     Raises:
-        ValueError: if ``p`` is not strictly between 0 and 1; at either end there is no noise.
+        ValueError: if ``p`` is not strictly between 0 and 1; at either end, and within 2^-33 of it, there is
+            no noise.
     """
 
     p: float
@@ -88,8 +89,11 @@ class Bernoulli(NoiseLaw):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "p", _real("p", self.p))
-        if not 0.0 < self.p < 1.0:
-            raise ValueError(f"p must be strictly between 0 and 1, got {self.p}: a sure synapse has no noise")
+        if not (0.0 < self.p < 1.0 and 0 < self.limit < 2**32):
+            raise ValueError(
+                f"p must be strictly between 0 and 1, and further than 2^-33 from both, got {self.p}: "
+                "a sure synapse has no noise"
+            )
 
     @property
     def mean(self) -> float:
@@ -120,7 +124,7 @@ class Gaussian(NoiseLaw):
     """A synapse of fluctuating strength: xi ~ N(1, std^2) [N19].
 
     Raises:
-        ValueError: if ``std`` is not positive and finite.
+        ValueError: if ``std`` is not positive and finite, or its square is none of float32.
     """
 
     std: float
@@ -130,6 +134,7 @@ class Gaussian(NoiseLaw):
         object.__setattr__(self, "std", _real("std", self.std))
         if not self.std > 0.0:
             raise ValueError(f"std must be positive, got {self.std}: without spread there is no noise")
+        _check_variance("std", self.std * self.std)
 
     @property
     def mean(self) -> float:
@@ -160,13 +165,19 @@ class Measured(NoiseLaw):
             laws.
 
     Raises:
-        ValueError: if the table is empty, holds a non-finite value, or does not vary.
+        ValueError: if the table is empty, holds a non-finite value, or does not vary, or if its variance is
+            none of float32.
+        TypeError: if it is no table.
     """
 
     samples: tuple[float, ...]
+    _mean: float = field(init=False, compare=False)
+    _variance: float = field(init=False, compare=False)
     kind: ClassVar[str] = "measured"
 
     def __init__(self, samples: Iterable[float] | Tensor) -> None:
+        if not isinstance(samples, Iterable):
+            raise TypeError(f"samples must be a table of numbers, got {type(samples).__name__}")
         values = samples.flatten().tolist() if isinstance(samples, Tensor) else list(samples)
         table = tuple(sorted(_real(f"samples[{i}]", value) for i, value in enumerate(values)))
         if not table:
@@ -175,22 +186,28 @@ class Measured(NoiseLaw):
             raise ValueError(
                 f"samples must vary, got {len(table)} times the factor {table[0]}: there is no noise"
             )
-        object.__setattr__(self, "samples", table)
+        if max(abs(table[0]), abs(table[-1])) > _LARGEST:
+            raise ValueError(f"samples must lie within +-{_LARGEST:g}, got {table[0]:g} to {table[-1]:g}")
+        mean = math.fsum(table) / len(table)
+        variance = math.fsum((value - mean) ** 2 for value in table) / len(table)
+        _check_variance("samples", variance)
+        # Layers ask for both in every pass, and tables are long.
+        for name, value in (("samples", table), ("_mean", mean), ("_variance", variance)):
+            object.__setattr__(self, name, value)
 
     @property
     def mean(self) -> float:
         """The table's mean."""
-        return math.fsum(self.samples) / len(self.samples)
+        return self._mean
 
     @property
     def variance(self) -> float:
         """The table's variance (divided by its length: the table is the whole law)."""
-        mean = self.mean
-        return math.fsum((value - mean) ** 2 for value in self.samples) / len(self.samples)
+        return self._variance
 
     def from_words(self, words: Tensor) -> Tensor:
         """Entry number floor(U * length)."""
-        table = torch.tensor(self.samples, device=words.device)
+        table = torch.tensor(self.samples, dtype=torch.float32, device=words.device)
         return table[words * len(self.samples) >> 32]
 
     def to_dict(self) -> dict[str, Any]:
@@ -228,6 +245,16 @@ def from_dict(description: object) -> NoiseLaw:
     if law is Measured and not isinstance(value, (list, tuple)):
         raise ValueError(f"samples must be a list of numbers, got {type(value).__name__}")
     return law(value)  # type: ignore[call-arg]
+
+
+# A variance is computed with in float32, and a factor's square must not overflow there.
+_LARGEST = 1e18
+_SMALLEST_VARIANCE = 2.0**-126
+
+
+def _check_variance(name: str, variance: float) -> None:
+    if not _SMALLEST_VARIANCE <= variance <= _LARGEST * _LARGEST:
+        raise ValueError(f"{name} must give a variance within float32's range, got {variance:g}")
 
 
 def _real(name: str, value: Any) -> float:

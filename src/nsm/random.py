@@ -252,7 +252,7 @@ def normal(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:
         where: a value of :func:`place`.
     """
     generator = torch.Generator()
-    drawn = torch.empty(len(rows), count)
+    drawn = torch.empty(len(rows), count, dtype=torch.float32)
     for row, word in zip(drawn, words(seed, rows, 1, where)[:, 0].tolist(), strict=True):
         row.normal_(generator=generator.manual_seed(word))
     return drawn

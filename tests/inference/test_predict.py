@@ -1,6 +1,8 @@
 """Prediction against an obvious loop, its measures against closed forms, and what must not change it."""
 
+import copy
 import math
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -356,3 +358,21 @@ class _Returns(nn.Module):
 def test_outputs_that_are_no_logits_are_refused(value: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         nsm.predict(_Returns(value), torch.ones(1, 1))
+
+
+def test_threads_leave_a_network_that_learns_as_it_was() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.BatchNorm1d(8), nsm.nn.Linear(8, 16), nn.Linear(16, 3)).train()
+    x, seen = torch.rand(64, 8), []
+    net[0].register_forward_hook(lambda module, _inputs, _output: seen.append(module.training))
+    before = copy.deepcopy(net.state_dict())
+    workers = [
+        threading.Thread(target=lambda: [nsm.predict(net, x, samples=3) for _ in range(30)]) for _ in range(4)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not any(seen)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert all(module.training for module in net.modules())

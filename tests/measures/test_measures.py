@@ -12,7 +12,7 @@ import sklearn.calibration
 import sklearn.metrics
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+from torchmetrics import Metric, MetricCollection
 
 from nsm import measures
 from nsm.measures import bins
@@ -274,3 +274,27 @@ def test_impossible_numbers_of_bins_are_refused(count: object) -> None:
     for kind in (measures.CalibrationError, measures.AdaptiveCalibrationError):
         with pytest.raises(ValueError, match="num_bins must be a whole number >= 1"):
             kind(count)
+
+
+def test_a_collection_keeps_its_measures_apart() -> None:
+    # The first batch gives all of them the same sums.
+    probs, targets = torch.eye(3).repeat(2, 1), torch.tensor([0, 1, 2, 0, 1, 2])
+    more, classes = draw(1.0, n=50)
+    kinds = (measures.CategoricalNLL, measures.BrierScore)
+    together = MetricCollection([kind() for kind in kinds])
+    for batch in ((probs, targets), (more[:, :3] / more[:, :3].sum(1, keepdim=True), classes % 3)):
+        together.update(batch[0].double(), batch[1])
+    for kind in kinds:
+        alone = kind()
+        alone.update(probs.double(), targets)
+        alone.update(more[:, :3] / more[:, :3].sum(1, keepdim=True), classes % 3)
+        assert together.compute()[kind.__name__] == alone.compute()
+    samples = MetricCollection([measures.MutualInformation(), measures.Disagreement()])
+    samples.update(torch.eye(2)[None].expand(4, 2, 2)[:, :1].expand(4, 3, 2))
+    samples.update(torch.tensor([[[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]]))
+    assert samples.compute()["Disagreement"] == pytest.approx(2 / 3 / 5)
+
+
+def test_probabilities_that_do_not_sum_to_one_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"probs must sum to 1 over the classes, got sums from 2.0 to 2.0"):
+        measures.CategoricalNLL().update(torch.ones(3, 2), torch.zeros(3, dtype=torch.int64))

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -254,3 +255,29 @@ def test_a_network_that_cannot_be_built_by_name_is_not_saved(tmp_path: Path) -> 
     ):
         nsm.save(torch.nn.Sequential(torch.nn.Linear(2, 2)), tmp_path / "net")
     assert not (tmp_path / "net").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda net: setattr(net.get_submodule("1"), "fidelity", "synapse"), "in place of"),
+        (lambda net: net.double(), "net must have 1.bias in torch.float32, got torch.float64"),
+        (lambda net: net.get_submodule("1").bias.data.fill_(torch.nan), "1.bias holds infinity or NaN"),
+        (lambda net: net.set_submodule("3", torch.nn.Linear(128, 5)), "in place of"),
+    ],
+)
+def test_a_network_that_would_load_as_another_is_not_saved(
+    tmp_path: Path, change: Callable[[nsm.models.Network], object], message: str
+) -> None:
+    net = nsm.models.build("digits-mlp")
+    change(net)
+    with pytest.raises(ValueError, match=message):
+        nsm.save(net, tmp_path / "net")
+    assert not (tmp_path / "net").exists()
+
+
+def test_a_converted_network_of_the_library_is_not_saved_as_its_twin(tmp_path: Path) -> None:
+    twin = nsm.models.build("digits-mlp", model="twin")
+    converted = nsm.convert(twin, noise=nsm.Bernoulli(0.5), calibration=torch.rand(20, 1, 8, 8))
+    with pytest.raises(ValueError, match=r"net must be as nsm\.models\.build made it"):
+        nsm.save(converted, tmp_path / "net")

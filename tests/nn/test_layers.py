@@ -5,7 +5,7 @@ import io
 import itertools
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -450,3 +450,78 @@ def test_an_unknown_fidelity_of_a_block_is_refused() -> None:
 def test_a_broken_network_does_not_pass_for_a_working_one() -> None:
     layer = nsm.nn.Linear(2, 2)
     assert layer(torch.tensor([[math.nan, 1.0]])).isnan().all()
+
+
+@pytest.fixture
+def default_dtype() -> Iterator[None]:
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+@pytest.mark.parametrize(
+    "law", [nsm.Gaussian(0.5), nsm.Measured([0.5, 1.0, 1.7])], ids=["gaussian", "measured"]
+)
+@pytest.mark.usefixtures("default_dtype")
+def test_torchs_default_dtype_changes_no_draw(
+    dtype: torch.dtype, fidelity: Fidelity, law: nsm.NoiseLaw
+) -> None:
+    layer = nsm.nn.Linear(64, 30, noise=law, fidelity=fidelity, eta=0.1)
+    x = torch.randn(5, 64)
+    with nsm.nn.draws(layer, seed=1, samples=0, inputs=torch.arange(5)):
+        before = layer(x)
+    torch.set_default_dtype(dtype)
+    with nsm.nn.draws(layer, seed=1, samples=0, inputs=torch.arange(5)):
+        assert torch.equal(layer(x), before)
+
+
+@pytest.mark.parametrize("pooled", range(2, 129))
+def test_every_average_has_its_number_of_positive_signs(pooled: int) -> None:
+    layer = nsm.nn.Linear(3, 2, binary_input=True, pooled=pooled)
+    positive = torch.arange(pooled + 1)
+    averages = torch.where(torch.arange(pooled) < positive[:, None], 1.0, -1.0).mean(1)
+    assert torch.equal((layer._signs(averages) > 0).sum(1), positive)
+
+
+@pytest.mark.parametrize("binary_input", [False, True])
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+def test_float16_draws_as_float32_does(fidelity: Fidelity, binary_input: bool) -> None:
+    layer = nsm.nn.Linear(16, 8, fidelity=fidelity, binary_input=binary_input).half()
+    x = torch.sign(torch.randn(40, 16)).half()
+    z = layer(x)
+    assert z.dtype == torch.float16
+    assert z.abs().max() <= 1.0
+    with torch.autocast("cpu", dtype=torch.float16):
+        assert layer.float()(x.float()).abs().max() <= 1.0
+
+
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+@pytest.mark.parametrize("kind", LAYERS)
+def test_no_inputs_give_no_outputs(kind: str, fidelity: Fidelity) -> None:
+    make, shape, plain = LAYERS[kind]
+    x = torch.empty(0, *shape[1:])
+    assert make(fidelity=fidelity)(x).shape == plain(x).shape
+    assert make(fidelity=fidelity, binary_input=True)(x).shape == plain(x).shape
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"binary_input": "no"}, "binary_input must be True or False, got 'no'"),
+        ({"eta": True}, "eta must be a finite standard deviation"),
+        ({"binary_input": True, "pooled": True}, "pooled must be a whole number"),
+        ({"max_pool": True}, "max_pool must be a size"),
+    ],
+)
+def test_what_is_no_option_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        nsm.nn.Conv1d(1, 2, 3, **options)
+
+
+def test_binarize_keeps_nan_and_takes_no_integers() -> None:
+    signs = nsm.nn.Binarize()(torch.tensor([0.2, 0.5, math.nan]))
+    assert signs[:2].tolist() == [-1.0, 1.0]
+    assert signs[2].isnan()
+    with pytest.raises(TypeError, match=r"x must be floating point, in \[0, 1\], got torch.uint8"):
+        nsm.nn.Binarize()(torch.tensor([0, 255], dtype=torch.uint8))

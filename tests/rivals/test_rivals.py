@@ -144,3 +144,26 @@ def test_networks_of_another_form_are_refused():
     for p in (0.0, 1.0):
         with pytest.raises(ValueError, match=r"p must be in \(0, 1\)"):
             SampledDropout(p)
+
+
+def test_dropout_that_stands_in_two_places_is_on_in_both():
+    shared = nn.Dropout(0.5)
+    net = nn.Sequential(nn.Linear(4, 8), shared, nn.ReLU(), nn.Linear(8, 8), shared, nn.Linear(8, 2))
+    sampled = mc_dropout(net)
+    assert [type(sampled[place]) for place in (1, 4)] == [SampledDropout, SampledDropout]
+    with pytest.raises(ValueError, match=r"net must have no dropout but nn\.Dropout, got Dropout2d at 1"):
+        mc_dropout(nn.Sequential(nn.Dropout(0.5), nn.Dropout2d(0.5)))
+
+
+def test_an_ensemble_is_asked_for_a_confidence():
+    answer = nsm.predict(Ensemble([twin(seed=seed) for seed in range(3)]), X, confidence=0.999)
+    assert answer.samples_used.max() <= 3
+    assert set(answer.reasons.tolist()) <= {nsm.Reason.SETTLED, nsm.Reason.LIMIT, nsm.Reason.FUTILE}
+    loud = [nn.Linear(2, 2) for _ in range(40)]
+    for seed, member in enumerate(loud):
+        nn.init.constant_(member.weight, 0.0)
+        member.bias.data = torch.tensor([0.3, 0.0]) + torch.randn(
+            2, generator=torch.Generator().manual_seed(seed)
+        )
+    used = nsm.predict(Ensemble(loud), torch.zeros(1, 2), confidence=0.6)
+    assert 1 <= used.samples_used.max() <= 40

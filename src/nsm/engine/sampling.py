@@ -31,6 +31,7 @@ class ProgramSource:
     ) -> None:
         self.classes = shapes(steps[-1])[1][0]
         self.device, self.draws, self.together = x.device, True, _QUAD
+        self.most: int | None = None
         self._steps, self._kernels, self._x, self._inputs, self._seed = steps, kernels, x, inputs, seed
 
     def logits(self, places: Tensor, samples: range) -> Tensor:

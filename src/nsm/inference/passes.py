@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -65,14 +66,32 @@ class PassSize:
 
 @contextmanager
 def evaluation_mode(net: nn.Module) -> Iterator[None]:
-    """Every module of ``net`` in evaluation mode inside the block, and as it was after it."""
-    training = [module for module in net.modules() if module.training]
-    net.eval()
+    """Every module of ``net`` in evaluation mode inside the block, and as it was after it; where several
+    threads are inside at once, after the last of them.
+    """
+    with _lock:
+        inside, training = _evaluating.get(net, (0, ()))
+        if not inside:
+            training = tuple(module for module in net.modules() if module.training)
+            net.eval()
+        _evaluating[net] = (inside + 1, training)
     try:
         yield
     finally:
-        for module in training:
-            module.training = True
+        with _lock:
+            inside, training = _evaluating.pop(net)
+            if inside > 1:
+                _evaluating[net] = (inside - 1, training)
+            else:
+                for module in training:
+                    module.training = True
+
+
+_lock = threading.Lock()
+# How many blocks each network is in, and its modules that were in training mode before the first.
+_evaluating: weakref.WeakKeyDictionary[nn.Module, tuple[int, tuple[nn.Module, ...]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def _uncompiled() -> AbstractContextManager[object]:

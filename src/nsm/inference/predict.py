@@ -75,7 +75,8 @@ def predict(
             and the result come on top, and so does the workspace inside torch's operators. What a pass needs
             is found out by one over two samples of two inputs, whatever the bound; a bound too small for one
             sample of one input means that one. On a CPU more than 32 MiB is not used: larger passes are
-            slower.
+            slower. The test for a confidence keeps 8 C^2 bytes for each input on top, and takes about five
+            times that while it counts a sample.
 
     Returns:
         Prediction; floating-point fields have the dtype of the logits, at least float32. Logits that are not

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nsm.inference.passes import PassSize, evaluation_mode
 from nsm.inference.prediction import logits_of
 from nsm.nn import is_stochastic
+from nsm.nn.draws import most_samples
 
 
 class Source(Protocol):
@@ -19,12 +20,14 @@ class Source(Protocol):
         classes: C.
         device: where the logits are.
         draws: whether samples differ; one says all where they do not.
+        most: samples of an input that there are; None for any number.
         together: samples of an input that take no more time than one; requests begin at a multiple of it.
     """
 
     classes: int
     device: torch.device
     draws: bool
+    most: int | None
     together: int
 
     def logits(self, places: Tensor, samples: range) -> Tensor:
@@ -61,7 +64,7 @@ class NetworkSource:
         self, net: nn.Module, x: Tensor, *, inputs: Tensor, seed: int, size: PassSize, classes: int
     ) -> None:
         self.classes, self.device = classes, x.device
-        self.draws, self.together = is_stochastic(net), 1
+        self.draws, self.most, self.together = is_stochastic(net), most_samples(net), 1
         self._net, self._x, self._inputs = net, x, inputs.to(x.device)
         self._seed, self._size = seed, size
 

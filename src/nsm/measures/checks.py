@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+# Of bfloat16 probabilities, rounded one by one.
+_SUM_ERROR = 0.02
+
 
 def check_probabilities(probs: object, shape: str) -> Tensor:
     """``probs`` itself, a floating-point tensor whose shape has as many letters as ``shape``, such as
@@ -12,7 +15,8 @@ def check_probabilities(probs: object, shape: str) -> Tensor:
 
     Raises:
         TypeError: if it is no floating-point tensor.
-        ValueError: if it has another number of dimensions, or holds values outside [0, 1] or NaN.
+        ValueError: if it has another number of dimensions, holds values outside [0, 1] or NaN, or does not
+            sum to 1 over the last one.
     """
     if not isinstance(probs, Tensor) or not probs.is_floating_point():
         got = probs.dtype if isinstance(probs, Tensor) else type(probs).__name__
@@ -23,6 +27,11 @@ def check_probabilities(probs: object, shape: str) -> Tensor:
     if probs.numel() and not (probs.amin() >= 0.0 and probs.amax() <= 1.0 + 1e-3):
         raise ValueError(
             f"probs must lie in [0, 1], got values from {float(probs.amin())} to {float(probs.amax())}"
+        )
+    sums = probs.sum(-1, dtype=torch.float64)
+    if probs.numel() and not (sums - 1.0).abs().max() <= _SUM_ERROR:
+        raise ValueError(
+            f"probs must sum to 1 over the classes, got sums from {float(sums.min())} to {float(sums.max())}"
         )
     return probs
 

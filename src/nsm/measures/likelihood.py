@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import Metric
 
+from nsm.measures.average import Average
 from nsm.measures.checks import check_probabilities, check_targets
 from nsm.measures.surprise import surprise
 
 
-class _MeanScore(Metric):
-    """Mean over examples of a score in float64."""
+class _MeanScore(Average):
+    """Mean over examples of a score of their probabilities."""
 
-    is_differentiable = False
     higher_is_better = False
-    full_state_update = False
-
-    total: Tensor
-    count: Tensor
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     @abstractmethod
     def _score(self, probs: Tensor, targets: Tensor) -> Tensor: ...
@@ -44,12 +32,7 @@ class _MeanScore(Metric):
             ValueError: if an argument has a wrong shape or value.
         """
         probs = check_probabilities(probs, "(N, C)")
-        self.total += self._score(probs.double(), check_targets(targets, probs)).sum()
-        self.count += len(probs)
-
-    def compute(self) -> Tensor:
-        """The mean; NaN of no examples."""
-        return self.total / self.count
+        self._add(self._score(probs.double(), check_targets(targets, probs)))
 
 
 class CategoricalNLL(_MeanScore):

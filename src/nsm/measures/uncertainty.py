@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import Metric
 
+from nsm.measures.average import Average
 from nsm.measures.checks import check_probabilities
 
 
-class _MeanUncertainty(Metric):
-    """Mean over inputs of a function of their samples, in float64."""
+class _MeanUncertainty(Average):
+    """Mean over inputs of a function of their samples."""
 
-    is_differentiable = False
     higher_is_better = None
-    full_state_update = False
-
-    total: Tensor
-    count: Tensor
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-
-    def _add(self, values: Tensor) -> None:
-        self.total += values.sum()
-        self.count += len(values)
-
-    def compute(self) -> Tensor:
-        """The mean; NaN of no inputs."""
-        return self.total / self.count
 
 
 class Entropy(_MeanUncertainty):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from nsm.files import write_atomically
@@ -31,12 +33,15 @@ def save(net: Network, folder: str | Path) -> None:
     Raises:
         TypeError: if ``net`` is not one of the networks that :func:`nsm.models.build` makes: of any other,
             keep the ``state_dict``, or a compiled program.
+        ValueError: if it has been changed since, so that :func:`load` would give another network, or holds
+            infinity or NaN; nothing is written.
     """
     if not isinstance(net, Network):
         raise TypeError(
             f"net must be a network from nsm.models.build, which can be built again by name, got "
             f"{type(net).__name__}; keep its state_dict(), or nsm.compile(net).save(...)"
         )
+    _check_as_built(net)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / CONFIG_FILE
@@ -44,6 +49,23 @@ def save(net: Network, folder: str | Path) -> None:
     write_atomically(path, (json.dumps({**config, "network": net.config}, indent=2) + "\n").encode())
     tensors = {name: value.detach().contiguous() for name, value in net.state_dict().items()}
     write_atomically(folder / WEIGHTS_FILE, safetensors.torch.save(tensors))
+
+
+def _check_as_built(net: Network) -> None:
+    with torch.device("meta"):
+        built = from_config(net.config)
+    for mine, other in zip_longest(repr(net).splitlines(), repr(built).splitlines()):
+        if mine != other:
+            raise ValueError(
+                f"net must be as nsm.models.build made it, but has {str(mine).strip()!r} in place of "
+                f"{str(other).strip()!r}; keep its state_dict(), or nsm.compile(net).save(...)"
+            )
+    expected = built.state_dict()
+    for name, value in net.state_dict().items():
+        if value.dtype != expected[name].dtype:
+            raise ValueError(f"net must have {name} in {expected[name].dtype}, got {value.dtype}")
+        if not value.isfinite().all():
+            raise ValueError(f"net must be finite, but {name} holds infinity or NaN")
 
 
 def load(folder: str | Path) -> Network:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -21,9 +23,9 @@ class NoisyRectifier(Drawing):
         """A sample of the shape (N, ...) and dtype of ``u``; inside :func:`nsm.nn.draws` N may grow."""
         draw = next_draw(self.index, len(u), u.device)
         if len(draw.rows) > len(u):
-            u = u.repeat_interleave(len(draw.rows) // len(u), dim=0)
+            u = u.repeat_interleave(draw.samples(u), dim=0)
         place = draw.place(random.Purpose.ACTIVATION)
-        noise = random.normal(draw.seed, draw.rows, u[0].numel(), place).view(u.shape).to(u)
+        noise = random.normal(draw.seed, draw.rows, math.prod(u.shape[1:]), place).view(u.shape).to(u)
         # In float64: torch's float32 sigmoid differs in the last bit between the elements of one vector and
         # those left over, and a sample must not depend on its batch.
         deviation = torch.sigmoid(u.detach().double()).sqrt().to(u.dtype)

@@ -83,7 +83,7 @@ def _synapse(fields: Tensor, weight: Tensor, law: str, seed: Tensor, rows: Tenso
     _check_fields(fields, weight)
     check_draw(len(fields), seed, rows, place)
     count, positions, groups, fan_in = fields.shape
-    u = torch.empty(len(rows), positions, len(weight), device=fields.device)
+    u = torch.empty(len(rows), positions, len(weight), dtype=torch.float32, device=fields.device)
     if u.numel() == 0 or fan_in == 0:
         return u.zero_()
     draws, told = _law(law)

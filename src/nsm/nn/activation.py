@@ -12,8 +12,14 @@ class Binarize(nn.Module):
     """Real inputs in [0, 1] to sgn(2 x - 1) in {-1, +1}, the released protocol's input encoding."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """+1 where ``x`` is at least 1/2, else -1; shape and dtype of ``x``, no gradient."""
-        return torch.where(x >= 0.5, 1.0, -1.0).to(x.dtype)
+        """+1 where ``x`` is at least 1/2, else -1, and NaN stays; shape and dtype of ``x``, no gradient.
+
+        Raises:
+            TypeError: if ``x`` is not floating point.
+        """
+        if not x.is_floating_point():
+            raise TypeError(f"x must be floating point, in [0, 1], got {x.dtype}")
+        return torch.where(x.isnan(), x, torch.where(x >= 0.5, 1.0, -1.0)).to(x.dtype)
 
 
 class Sign(nn.Module):

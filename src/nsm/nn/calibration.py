@@ -32,7 +32,7 @@ def calibrate(net: nn.Module, batch: Tensor, *, spread: float = 1.0, seed: int =
 
     Layers are set in the order in which data meets them, each on samples of the layers before it, so that no
     layer starts saturated or undecided however deep the network is. Neurons whose preactivation does not vary
-    keep their gain and bias.
+    keep their gain and bias. Batch normalizations that learn see the batch once, as in a step of training.
 
     Args:
         net: a network with stochastic layers.

@@ -75,6 +75,10 @@ class Draw(NamedTuple):
     layer: int
     use: int
 
+    def samples(self, x: Tensor) -> int:
+        """How many samples of each input of a batch (N, ...) the pass asks for."""
+        return len(self.rows) // max(1, len(x))
+
     def place(self, purpose: random.Purpose = random.Purpose.FIRE) -> int:
         """The fourth counter word for numbers of this purpose."""
         return random.place(self.layer, self.use, purpose)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal
 
 import torch
@@ -71,7 +72,7 @@ class _Conv(StochasticLayer):
             pooled=pooled,
         )
         window = max_pool if isinstance(max_pool, tuple) else (max_pool,) * self._dims
-        if len(window) != self._dims or not all(isinstance(size, int) and size >= 1 for size in window):  # type: ignore[redundant-expr]
+        if len(window) != self._dims or not all(type(size) is int and size >= 1 for size in window):
             raise ValueError(
                 f"max_pool must be a size >= 1 or one for each of {self._dims} dimensions, got {max_pool}"
             )
@@ -107,7 +108,7 @@ class _Conv(StochasticLayer):
             raise ValueError(
                 f"max_pool {self._window} is larger than the product's {tuple(like.shape[2:])} positions"
             )
-        if x.shape[1] == 1 and like[0, 0].numel() > 1:
+        if x.shape[1] == 1 and math.prod(like.shape[2:]) > 1:
             return x.view(len(x), *(1,) * (2 * self._dims), x.shape[2])
         x = torch.unflatten(x, 1, like.shape[2:])
         for dim, (count, width) in enumerate(zip(counts, self._window, strict=True)):
@@ -116,7 +117,7 @@ class _Conv(StochasticLayer):
         return x.permute(0, *dims[::2], *dims[1::2], -1)
 
     def _sample(self, x: Tensor) -> Tensor:
-        if x.dim() != self.weight.dim() or not self._senses(x):
+        if x.dim() != self.weight.dim() or not len(x) or not self._senses(x):
             return super()._sample(x)
         padded, where = (
             self._pad(x).contiguous(),

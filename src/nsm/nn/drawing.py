@@ -13,7 +13,10 @@ class Drawing(nn.Module):
 
     Attributes:
         index: number of the module among those of its network that draw.
+        most_samples: of each input, where there are no more; None for any number.
     """
+
+    most_samples: int | None = None
 
     def __init__(self) -> None:
         super().__init__()

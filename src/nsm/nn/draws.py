@@ -25,6 +25,11 @@ def is_stochastic(net: nn.Module) -> bool:
     return any(module.is_drawing() for module in _drawing_modules(net))
 
 
+def most_samples(net: nn.Module) -> int | None:
+    """How many samples of an input ``net`` has; None for any number."""
+    return min((m.most_samples for m in _drawing_modules(net) if m.most_samples is not None), default=None)
+
+
 def _drawing_modules(net: nn.Module) -> list[Drawing]:
     return [module for module in net.modules() if isinstance(module, Drawing)]
 
@@ -38,6 +43,10 @@ def draws(net: nn.Module, *, seed: int | Tensor, samples: int | Tensor, inputs: 
     pass draws afresh each time. When the tensor that reaches a layer has N rows and the pass covers R = k N,
     the layer draws k samples of each row: row r of its output belongs to row r // k of its input. A network
     that is a chain of modules can therefore be given each input once and asked for k samples of it.
+
+    The block is one pass. What computes a part of it again, as activation checkpointing does in the backward
+    pass, would draw other numbers there: checkpoint outside of such a block, where every use draws its own
+    seed from torch's generator, which checkpointing restores.
 
     Args:
         net: the network that the block calls once.

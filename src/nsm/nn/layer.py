@@ -51,9 +51,11 @@ class StochasticLayer(Drawing, ABC):
             raise TypeError(f"noise must be a noise law such as nsm.Bernoulli(0.5), got {noise!r:.80}")
         if estimator not in ESTIMATORS:
             raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}, got {estimator!r}")
-        if not (isinstance(eta, int | float) and math.isfinite(eta) and eta >= 0.0):  # type: ignore[redundant-expr]
+        if isinstance(eta, bool) or not (isinstance(eta, int | float) and math.isfinite(eta) and eta >= 0.0):  # type: ignore[redundant-expr]
             raise ValueError(f"eta must be a finite standard deviation >= 0, got {eta!r}")
-        if not (isinstance(pooled, int) and pooled >= 1):  # type: ignore[redundant-expr]
+        if not isinstance(binary_input, bool):
+            raise ValueError(f"binary_input must be True or False, got {binary_input!r}")
+        if isinstance(pooled, bool) or not (isinstance(pooled, int) and pooled >= 1):  # type: ignore[redundant-expr]
             raise ValueError(f"pooled must be a whole number of signs >= 1, got {pooled!r}")
         if pooled > 1 and not binary_input:
             raise ValueError(
@@ -191,14 +193,17 @@ class StochasticLayer(Drawing, ABC):
         return self._sample(x)
 
     def _sample(self, x: Tensor) -> Tensor:
+        output = self.product(x)
+        if not len(x):
+            return self._restore(self._pool(self.flatten(output), output), output)
         mode = active_fidelity(self.fidelity)
         draw = next_draw(self.index, len(x), x.device)
-        output = self.product(x)
         u, scale, shift = self._argument(x, self.flatten(output))
+        u = u.float() if u.dtype == torch.float16 else u
         if mode == "moment":
             z = self._fire(u, scale, shift, draw, output)
             return self._restore(z.to(output.dtype), output)
-        repeat = len(draw.rows) // len(x)
+        repeat = draw.samples(x)
         s = u * scale + shift
         expected = self._expected(s, output).repeat_interleave(repeat, dim=0)
         if mode == "mean":
@@ -264,7 +269,7 @@ class StochasticLayer(Drawing, ABC):
         where = draw.place(random.Purpose.SYNAPSE)
         noisy = native.synapse(signs.flatten(-2), weight, self.noise, draw.seed, draw.rows, where)
         sure = self.a * common + (0.0 if self.bias is None else self.bias)
-        return noisy + sure.repeat_interleave(len(draw.rows) // len(x), dim=0)
+        return noisy + sure.repeat_interleave(draw.samples(x), dim=0)
 
     def _signs(self, x: Tensor) -> Tensor:
         """The presynaptic values behind ``x``, (*x.shape, K): K signs of that average, or ``x`` itself where
@@ -272,16 +277,18 @@ class StochasticLayer(Drawing, ABC):
         """
         if self.pooled == 1:
             return x[..., None]
-        positive = torch.arange(self.pooled, device=x.device) < (x[..., None] + 1.0) * (0.5 * self.pooled)
+        # An average is rounded: the number of positive signs is the whole number nearest to what it says.
+        count = torch.round((x.double() + 1.0) * (0.5 * self.pooled))
+        positive = torch.arange(self.pooled, device=x.device) < count[..., None]
         return torch.where(positive, 1.0, -1.0).to(x.dtype)
 
     def _unit(self, x: Tensor, draw: Draw) -> Tensor:
         """u with one xi_j per presynaptic unit, shared by all neurons (and positions) that it feeds: (R, P,
         C).
         """
-        repeated = x.repeat_interleave(len(draw.rows) // len(x), dim=0)
+        repeated = x.repeat_interleave(draw.samples(x), dim=0)
         drawn = random.words(
-            draw.seed, draw.rows, x[0].numel() * self.pooled, draw.place(random.Purpose.UNIT)
+            draw.seed, draw.rows, math.prod(x.shape[1:]) * self.pooled, draw.place(random.Purpose.UNIT)
         )
         xi = self.noise.from_words(drawn).to(x.dtype).view(*repeated.shape, self.pooled)
         received = (xi * self._signs(repeated)).mean(-1)
@@ -291,12 +298,14 @@ class StochasticLayer(Drawing, ABC):
     def _add_eta(self, u: Tensor, draw: Draw) -> Tensor:
         if self.eta == 0.0:
             return u
-        drawn = random.words(draw.seed, draw.rows, u[0].numel(), draw.place(random.Purpose.ADDITIVE))
+        drawn = random.words(
+            draw.seed, draw.rows, math.prod(u.shape[1:]), draw.place(random.Purpose.ADDITIVE)
+        )
         return u + (Gaussian(self.eta).from_words(drawn) - 1.0).view_as(u)
 
     def extra_repr(self) -> str:
-        """Noise law, fidelity, and whatever differs from the default."""
-        parts = [f"noise={self.noise!r}", f"fidelity={self.fidelity!r}"]
+        """Bias, noise law, fidelity, and whatever differs from the default."""
+        parts = [f"bias={self.bias is not None}", f"noise={self.noise!r}", f"fidelity={self.fidelity!r}"]
         if self.estimator != "probability":
             parts.append(f"estimator={self.estimator!r}")
         if self.eta:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ class SampledDropout(Drawing):
     def forward(self, x: Tensor) -> Tensor:
         """A sample of the shape (N, ...) and dtype of ``x``; inside :func:`nsm.nn.draws` N may grow."""
         draw = next_draw(self.index, len(x), x.device)
-        units = x[0].numel()
+        units = math.prod(x.shape[1:])
         # A neuron that fires with probability 1 - p whatever it receives.
         argument = torch.erfinv(torch.tensor(1.0 - 2.0 * self.p, dtype=torch.float64))
         shift = argument.float().expand(1, units).to(x.device)
@@ -41,7 +42,7 @@ class SampledDropout(Drawing):
         place = draw.place(random.Purpose.ACTIVATION)
         fired = native.fire(u, torch.zeros_like(shift), shift, draw.seed, draw.rows, place)
         if len(draw.rows) > len(x):
-            x = x.repeat_interleave(len(draw.rows) // len(x), dim=0)
+            x = x.repeat_interleave(draw.samples(x), dim=0)
         return x * (fired.view(x.shape) > 0) / (1.0 - self.p)
 
     def extra_repr(self) -> str:
@@ -56,7 +57,7 @@ def mc_dropout(net: nn.Module) -> nn.Module:
         net: a network with ``nn.Dropout`` layers, such as the model ``"twin-dropout"``.
 
     Raises:
-        ValueError: if it has none with p > 0.
+        ValueError: if it has none with p > 0, or dropout of another kind, which would stay off.
 
     >>> import nsm, torch
     >>> net = mc_dropout(nsm.models.build("digits-mlp", model="twin-dropout"))
@@ -64,14 +65,18 @@ def mc_dropout(net: nn.Module) -> nn.Module:
     tensor([20, 20])
     """
     sampled = copy.deepcopy(net)
-    found = [
-        (parent, name, child.p)
-        for parent in sampled.modules()
-        for name, child in parent.named_children()
-        if isinstance(child, nn.Dropout) and child.p > 0.0
-    ]
+    # One module may stand in several places.
+    everywhere = list(sampled.named_modules(remove_duplicate=False))
+    others = [(name, type(child).__name__) for name, child in everywhere if isinstance(child, _OTHERS)]
+    if others:
+        name, kind = others[0]
+        raise ValueError(f"net must have no dropout but nn.Dropout, got {kind} at {name}")
+    found = [(name, child.p) for name, child in everywhere if isinstance(child, nn.Dropout) and child.p > 0.0]
     if not found:
         raise ValueError("net must have nn.Dropout layers with p > 0, but it has none")
-    for parent, name, p in found:
-        setattr(parent, name, SampledDropout(p))
+    for name, p in found:
+        sampled.set_submodule(name, SampledDropout(p))
     return sampled
+
+
+_OTHERS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)

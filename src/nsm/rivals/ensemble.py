@@ -31,6 +31,7 @@ class Ensemble(Drawing):
             if is_stochastic(member):
                 raise ValueError(f"members[{number}] draws, but members must draw nothing themselves")
         self.members = nn.ModuleList(members)
+        self.most_samples = len(members)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, C) of the members that the pass asks for; outside :func:`nsm.nn.draws`, of the first.
@@ -39,7 +40,7 @@ class Ensemble(Drawing):
             ValueError: if more samples are asked for than there are members.
         """
         draw = next_draw(self.index, len(x), x.device)
-        repeat = len(draw.rows) // max(1, len(x))
+        repeat = draw.samples(x)
         chosen = draw.rows[:, 0]
         if len(chosen) and int(chosen.max()) >= len(self.members):
             raise ValueError(f"samples must be at most {len(self.members)}, the number of members")

@@ -58,7 +58,7 @@ class LaplaceHead(Drawing):
         draw = next_draw(self.index, len(features), features.device)
         mean: Tensor = self.linear(features)
         spread = self.spread(features)
-        repeat = len(draw.rows) // max(1, len(features))
+        repeat = draw.samples(features)
         place = draw.place(random.Purpose.ACTIVATION)
         normal = random.normal(draw.seed, draw.rows, mean.shape[1], place).to(spread)
         along = spread.sqrt().repeat_interleave(repeat, dim=0) * normal

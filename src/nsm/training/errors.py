@@ -32,3 +32,6 @@ class TrainingInterrupted(KeyboardInterrupt):
             "repeat with --resume (in Python: resume=True) to continue"
         )
         self.folder, self.step, self.signal = folder, step, signal
+
+    def __reduce__(self) -> tuple[type[TrainingInterrupted], tuple[Path, int, int]]:
+        return type(self), (self.folder, self.step, self.signal)  # the message alone would not make it again

@@ -48,13 +48,13 @@ def write_metrics(folder: Path, rows: Sequence[EpochMetrics]) -> None:
     write_atomically(folder / METRICS_FILE, text.getvalue().encode())
 
 
-def read_metrics(folder: Path) -> tuple[EpochMetrics, ...]:
+def read_metrics(folder: str | Path) -> tuple[EpochMetrics, ...]:
     """The rows of ``metrics.csv``.
 
     Raises:
         RunFolderError: if it cannot be read or holds something else.
     """
-    path = folder / METRICS_FILE
+    path = Path(folder) / METRICS_FILE
     try:
         with path.open(newline="", encoding="utf-8") as file:
             table = csv.DictReader(file)
