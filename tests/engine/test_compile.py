@@ -1,10 +1,14 @@
 """What can be compiled, what cannot, and what is said about it."""
 
 import itertools
+import pickle
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 import nsm
 from nsm.engine import CompileError
@@ -252,3 +256,94 @@ def test_fewer_bits_make_smaller_files(tmp_path):
         compiled("published", weights=weights).save(tmp_path / weights)
         sizes.append((tmp_path / weights).stat().st_size)
     assert all(fewer < 0.6 * more for more, fewer in itertools.pairwise(sizes))
+
+
+def test_a_module_that_stands_in_two_places_is_compiled_in_both():
+    torch.manual_seed(0)
+    relu = nn.ReLU()
+    shared = [nn.Linear(10, 16), relu, nn.Linear(16, 16), relu, nsm.nn.Linear(16, 32), nn.Linear(32, 4)]
+    single = [nn.ReLU() if module is relu else module for module in shared]
+    x = torch.randn(5, 10)
+    both = [nsm.compile(nn.Sequential(*modules)).predict(x, samples=8) for modules in (shared, single)]
+    assert torch.equal(both[0].probabilities, both[1].probabilities)
+    hidden = nsm.nn.Linear(8, 8, binary_input=True)
+    with pytest.raises(CompileError, match=r"2 \(Linear\) .* more than one place"):
+        nsm.compile(nn.Sequential(nsm.nn.Linear(4, 8), hidden, hidden, nn.Linear(8, 2)))
+
+
+class Scaled(nn.Linear):
+    def forward(self, x):
+        return 3.0 * super().forward(x)
+
+
+class Turned(nsm.nn.Linear):
+    def forward(self, x):
+        return super().forward(-x)
+
+
+def hooked(module, part=None):
+    (part or module).register_forward_hook(lambda _module, _inputs, output: 3.0 * output)
+    return module
+
+
+def test_what_is_not_as_its_class_is_named():
+    first, top = nsm.nn.Linear(4, 8), nn.Linear(8, 2)
+    for modules, message in (
+        ((first, Scaled(8, 2)), r"1 \(Scaled\) .* Scaled has a forward of its own"),
+        ((Turned(4, 8), top), r"0 \(Turned\) .* Turned has a forward of its own"),
+        ((first, hooked(nn.Linear(8, 2))), r"1 \(Linear\) .* it has a hook"),
+    ):
+        with pytest.raises(CompileError, match=message):
+            nsm.compile(nn.Sequential(*modules))
+    layer = nsm.nn.Linear(4, 8)
+    with pytest.raises(CompileError, match=r"0 \(Linear\) .* it has a hook"):
+        nsm.compile(nn.Sequential(hooked(layer, layer.product), top))
+
+
+def test_pruned_layers_are_compiled_as_they_are():
+    torch.manual_seed(1)
+    layer, top = nsm.nn.Linear(4, 8), nn.Linear(8, 2)
+    prune.l1_unstructured(layer.product, "weight", amount=0.5)
+    pruned = nsm.compile(nn.Sequential(layer, top))
+    prune.remove(layer.product, "weight")
+    x = torch.randn(3, 4)
+    plain = nsm.compile(nn.Sequential(layer, top)).predict(x, samples=8)
+    assert torch.equal(pruned.predict(x, samples=8).probabilities, plain.probabilities)
+
+
+@pytest.fixture
+def defaults():
+    yield
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+
+
+@pytest.mark.usefixtures("defaults")
+@pytest.mark.parametrize("kernels", ["native", "off"])
+def test_torchs_defaults_change_no_prediction(kernels, monkeypatch):
+    if kernels == "off":
+        monkeypatch.setenv("NSM_KERNELS", "off")
+    program, x = compiled("averaged"), images("averaged", 3)
+    before = program.predict(x, samples=20, votes=True)
+    for dtype in (torch.float64, torch.bfloat16):
+        torch.set_default_dtype(dtype)
+        for mine, expected in zip(program.predict(x, samples=20, votes=True), before, strict=True):
+            assert expected is None or torch.equal(mine, expected)
+    if kernels == "native":
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device("meta")
+        assert torch.equal(program.predict(x, samples=20).probabilities, before.probabilities)
+
+
+def test_a_program_that_was_used_can_be_sent_to_another_process():
+    program, x = compiled("averaged"), images("averaged", 2)
+    before = program.predict(x, samples=8)
+    again = pickle.loads(pickle.dumps(program))
+    assert torch.equal(again.predict(x, samples=8).probabilities, before.probabilities)
+
+
+def test_a_classifier_whose_logits_overflow_is_refused():
+    program = nsm.compile(nn.Sequential(nsm.nn.Linear(4, 8), nn.Linear(8, 2)))
+    *steps, top = program.steps
+    with pytest.raises(ValueError, match="logits must be finite in float32, got scales up to 3e\\+38"):
+        nsm.Program((*steps, replace(top, scale=np.full_like(top.scale, 3e38))), vector=True)

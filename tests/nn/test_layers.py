@@ -494,6 +494,7 @@ def test_float16_draws_as_float32_does(fidelity: Fidelity, binary_input: bool) -
     assert z.abs().max() <= 1.0
     with torch.autocast("cpu", dtype=torch.float16):
         assert layer.float()(x.float()).abs().max() <= 1.0
+        assert nsm.nn.Conv2d(1, 8, 3, fidelity=fidelity)(torch.rand(2, 1, 6, 6)).abs().max() <= 1.0
 
 
 @pytest.mark.parametrize("fidelity", FIDELITIES)

@@ -184,4 +184,5 @@ def _inverse_root(variance: _Wide, zero: float = 1.0) -> _Wide:
 def _rounded(values: _Wide) -> Floats:
     """To float32, what is finite to what is finite: infinity times a sum of 0 would be no number."""
     largest = np.finfo(np.float32).max
-    return np.where(np.isinf(values), values, values.clip(-largest, largest)).astype(np.float32)
+    finite = np.where(np.isinf(values), values, values.clip(-largest, largest)).astype(np.float32)
+    return finite + np.float32(0)  # -0 to +0: some kernels ask for an argument's sign bit

@@ -92,6 +92,10 @@ def _check_step(step: Step, area: int) -> None:
         raise ValueError(f"scale must be positive, got {step.scale.min()}")
     if step.geometry.fan_in * 2 * area * 127 > LARGEST_SUM:
         raise ValueError(f"sums must stay below 2^31, got a fan-in of {step.geometry.fan_in}")
+    if isinstance(step, Classifier):
+        logits = step.scale.astype(np.float64) * (step.geometry.fan_in * 2 * area * 127) + np.abs(step.bias)
+        if not (logits <= np.finfo(np.float32).max).all():
+            raise ValueError(f"logits must be finite in float32, got scales up to {step.scale.max():g}")
     if isinstance(step, Sampled):
         _check_variance(step, area)
         _check_residual(step, area)

@@ -103,8 +103,8 @@ class Kernels:
             InputError: if an input is not finite, or so large that the first layer overflows.
         """
         count = x.shape[0]
-        probabilities, entropies = torch.empty(count, self._classes), torch.empty(3, count)
-        logits = torch.empty(count, len(samples), self._classes) if keep else None
+        probabilities, entropies = _empty(count, self._classes), _empty(3, count)
+        logits = _empty(count, len(samples), self._classes) if keep else None
         outcome, failed = self._program.run(
             x.data_ptr(),
             0 if inputs is None else inputs.data_ptr(),
@@ -306,3 +306,8 @@ def _pool(step: Pool, area: int) -> _Fields:
         "offset": area,
         "spacing": spacing(area),
     }
+
+
+def _empty(*shape: int) -> Tensor:
+    """What the kernels write to, whatever torch's default dtype and device are."""
+    return torch.empty(shape, dtype=torch.float32, device="cpu")

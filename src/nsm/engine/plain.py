@@ -93,7 +93,9 @@ def silent(argument: Tensor) -> Tensor:
     """P(z = -1) in float32 for arguments UNITS x, within 7e-6 of 1 - Phi(x); 0 or 1 from |x| = 4.37 on."""
     y = argument.abs().clamp(max=_LARGEST).round()
     segment = y.long() >> 11
-    level, fall, bend = (torch.tensor(table)[segment] for table in (_LEVEL, _FALL, _BEND))
+    level, fall, bend = (
+        torch.tensor(table, dtype=torch.float32)[segment] for table in (_LEVEL, _FALL, _BEND)
+    )
     f = (y.long() & 0x7FF).float()
     tail = torch.where(y < _LARGEST, (bend * f + fall) * f + level, 0.0)
     return torch.where(argument >= 0, tail, 1.0 - tail)

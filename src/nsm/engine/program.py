@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,6 +52,9 @@ class Program:
         self.classes: int = shapes(steps[-1])[1][0]
         self.shape = self.image[:1] if vector else self.image
         self._kernels: Kernels | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_kernels": None}  # addresses of this process; made again when they are needed
 
     @classmethod
     def load(cls, path: str | Path) -> Program:

@@ -139,7 +139,7 @@ def _fire_backward(
     grad_u = layout.empty_rows(u, len(u))
     grad_scale, grad_shift = torch.empty_like(scale), torch.empty_like(shift)
     if grad.numel() == 0:
-        return grad_u, grad_scale.zero_(), grad_shift.zero_()
+        return grad_u.zero_(), grad_scale.zero_(), grad_shift.zero_()
     kernels = kernels_for(grad, u=u, scale=scale, shift=shift)
     if kernels is None:
         results = functional.fire_backward(grad, u, scale, shift, cast("Estimator", estimator))

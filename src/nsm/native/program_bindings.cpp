@@ -1,4 +1,4 @@
-// Python face of compiled networks: sizes and addresses, laid out and kept alive by nsm.engine.kernels.
+// Python face of compiled networks: sizes and addresses, laid out and kept alive by nsm.engine.layout.
 #include "program_bindings.hpp"
 
 #include <nanobind/stl/string.h>

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from nsm import functional, native
 from nsm.fields import Fields, counts
 from nsm.functional import Estimator
+from nsm.native.checks import KERNEL_DTYPES
 from nsm.nn.context import Draw, Fidelity, active_fidelity, next_draw
 from nsm.nn.layer import StochasticLayer
 from nsm.nn.memory import channels_last
@@ -153,6 +154,7 @@ class _Conv(StochasticLayer):
             plain
             and not self.binary_input
             and active_fidelity(self.fidelity) == "moment"
+            and (not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") in KERNEL_DTYPES)
             and conv.groups == 1
             and self.weight[0].numel() <= _SMALL_FIELD
             and x.device.type == "cpu"
