@@ -39,6 +39,7 @@ class CategoricalNLL(_MeanScore):
     """Mean negative log-likelihood -ln p_t of the true class t, in nats; :mod:`nsm.measures.surprise` has the
     least p_t.
 
+    >>> import torch
     >>> nll = CategoricalNLL()
     >>> nll.update(torch.tensor([[0.5, 0.5]]), torch.tensor([1]))
     >>> f"{nll.compute():.4f}"
@@ -52,6 +53,7 @@ class CategoricalNLL(_MeanScore):
 class BrierScore(_MeanScore):
     """Mean of sum_c (p_c - [c = t])^2, in [0, 2] (Brier, Monthly Weather Review 78, 1950).
 
+    >>> import torch
     >>> brier = BrierScore()
     >>> brier.update(torch.tensor([[0.8, 0.2]]), torch.tensor([0]))
     >>> f"{brier.compute():.2f}"
