@@ -9,7 +9,7 @@ import torch
 import nsm
 from nsm import data, engine, training
 from nsm.engine import plain
-from nsm.engine.compiler import _chain
+from nsm.engine.chain import chain
 from nsm.engine.steps import Classifier, First, Pool, Real, Sampled, stages
 from tests.engine.nets import images, made
 from tests.statistical.budget import assert_frequencies
@@ -47,7 +47,7 @@ def receives(net, image, samples):
     rows = torch.stack((torch.arange(samples), torch.zeros(samples, dtype=torch.int64)), dim=-1)
     codes, found = image.view(1, *program.image), []
     in_front = image[None].double()
-    for _, module in _chain(exact, ""):
+    for _, module in chain(exact):
         if isinstance(module, nsm.nn.StochasticLayer):
             break
         in_front = module(in_front)

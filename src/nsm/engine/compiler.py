@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.prune import BasePruningMethod
 
+from nsm.engine.chain import CompileError, chain, check_plain
 from nsm.engine.normalization import Affine, BatchNorm, affine, alone, behind, in_front
 from nsm.engine.program import Program
 from nsm.engine.quantization import PRECISIONS, Precision, quantized
@@ -35,10 +34,6 @@ from nsm.noise import Bernoulli
 Law = Literal["moment", "synapse"]
 LAWS: tuple[Law, ...] = get_args(Law)
 _IGNORED = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)
-
-
-class CompileError(ValueError):
-    """A network that has no integer program: the message names the module and the reason."""
 
 
 def compile(  # noqa: A001 (as in torch.compile)
@@ -88,14 +83,14 @@ def compile(  # noqa: A001 (as in torch.compile)
         raise ValueError(f"weights must be one of {', '.join(PRECISIONS)}, got {weights!r}")
     if fidelity is not None and fidelity not in LAWS:
         raise ValueError(f"fidelity must be one of {', '.join(LAWS)} or None, got {fidelity!r}")
-    modules = list(_chain(net, ""))
+    modules = list(chain(net))
     shape, flat = _input_shape(net, modules, image)
     drawing = [module for module in net.modules() if isinstance(module, Drawing)]
     numbers = {module: index for index, module in enumerate(drawing)}
     walk = _Walk(shape, flat, weights, numbers, fidelity)
     for number, (name, module) in enumerate(modules):
         try:
-            _check_plain(module, modules[:number])
+            check_plain(module, modules[:number])
             walk.add(module)
         except CompileError as error:
             raise CompileError(f"{name} ({type(module).__name__}) cannot be compiled: {error}") from None
@@ -103,30 +98,6 @@ def compile(  # noqa: A001 (as in torch.compile)
         return Program(tuple(walk.steps), vector=flat)
     except ValueError as error:
         raise CompileError(f"the network cannot be compiled: {error}") from error
-
-
-def _chain(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
-    if type(module).forward is nn.Sequential.forward:
-        for key, child in module._modules.items():  # noqa: SLF001 (named_children leaves out repeated ones)
-            if child is not None:
-                yield from _chain(child, f"{name}.{key}" if name else key)
-    else:
-        yield name or "net", module
-
-
-def _check_plain(module: nn.Module, before: Sequence[tuple[str, nn.Module]]) -> None:
-    """Refuse what does something else than its class, by a forward of its own or by hooks, and neurons that
-    came before.
-    """
-    if isinstance(module, Drawing) and any(module is other for _, other in before):
-        raise CompileError("it stands in more than one place, and would draw the same numbers in each")
-    for part in module.modules():
-        owner = next(kind for kind in type(part).__mro__ if "forward" in vars(kind))
-        if not owner.__module__.startswith(("torch.nn.", "nsm.nn.")):
-            raise CompileError(f"{owner.__name__} has a forward of its own")
-        hooks = [*part._forward_hooks.values(), *part._forward_pre_hooks.values()]  # noqa: SLF001
-        if not all(isinstance(hook, BasePruningMethod) for hook in hooks):
-            raise CompileError("it has a hook, which could change what it receives or gives")
 
 
 def _input_shape(
