@@ -164,6 +164,28 @@ def test_inputs_that_overflow_in_front_are_refused(monkeypatch, kernels):
         nsm.compile(net).predict(torch.tensor([[0.0, 0.0], [2.0, 2.0]]))
 
 
+@pytest.mark.parametrize("kernels", ["native", "off"])
+@pytest.mark.parametrize("name", ["averaged", "pooled", "vectors"])
+def test_inputs_whose_squares_overflow_are_refused(monkeypatch, kernels, name):
+    if kernels == "off":
+        monkeypatch.setenv("NSM_KERNELS", "off")
+    program, x = compiled(name), images(name, 2)
+    x[1] = 1e20
+    with pytest.raises(ValueError, match="input 1 is too large: the first layer overflows"):
+        program.predict(x, samples=4)
+    program.predict(x.clamp(max=1e15), samples=4)
+
+
+def test_programs_that_would_take_gigabytes_to_run_are_refused():
+    net = nn.Sequential(nsm.nn.Conv2d(1, 1, 1), nn.MaxPool2d(1024), nn.Flatten(), nn.Linear(1, 2))
+    with pytest.raises(ValueError, match="at most 16777216 neurons, in panels of 32, got 33554432"):
+        nsm.compile(net, image=(1, 1024, 1024))
+    layers = [nsm.nn.Conv2d(8, 8, 1) for _ in range(40)]
+    deep = nn.Sequential(*layers, nn.MaxPool2d(256), nn.Flatten(), nn.Linear(8, 2))
+    with pytest.raises(ValueError, match="all steps together must receive at most 16777216 values"):
+        nsm.compile(deep, image=(8, 256, 256))
+
+
 def test_arguments_of_compile():
     with pytest.raises(TypeError, match=r"net must be a torch\.nn\.Module, got int"):
         nsm.compile(3)

@@ -2,11 +2,17 @@
 
 import functools
 import multiprocessing
+import os
+import resource
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+import nsm
 from nsm import native
 from tests.engine.nets import compiled, images
 from tests.native.cases import inputs
@@ -52,3 +58,41 @@ def test_a_child_process_has_helpers_of_its_own():
         for found in waiting:
             assert_same(found.get(timeout=60), expected)
     assert_same(everything(), expected)
+
+
+def without_memory(results):
+    """Put what becomes of a call for whose helpers there is no memory."""
+    program = nsm.compile(wide(), image=(8, 192, 192))
+    x = torch.rand(2, 8, 192, 192)
+    torch.set_num_threads(1)
+    program.predict(x[:1], samples=4)  # keeps the 140 MB that one thread needs
+    torch.set_num_threads(THREADS)
+    everything()  # helpers are there
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    room = pages * os.sysconf("SC_PAGE_SIZE") + 2**21
+    resource.setrlimit(resource.RLIMIT_AS, (room, room))
+    try:
+        program.predict(x, samples=8)
+    except MemoryError:
+        results.put("MemoryError")
+    else:
+        results.put("no error")
+
+
+def wide():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nsm.nn.Conv2d(8, 64, 3), nsm.nn.Conv2d(64, 64, 3), nn.MaxPool2d(188), nn.Flatten(), nn.Linear(64, 2)
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
+def test_a_thread_without_memory_fails_as_its_caller():
+    # In a helper an exception would end the process.
+    context = multiprocessing.get_context("spawn")
+    results = context.SimpleQueue()
+    process = context.Process(target=without_memory, args=(results,))
+    process.start()
+    process.join(timeout=120)
+    assert process.exitcode == 0
+    assert results.get() == "MemoryError"

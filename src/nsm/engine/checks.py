@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsm.engine.steps import (
+    LARGEST_IMAGE,
     PANEL,
     Classifier,
     First,
@@ -54,6 +55,22 @@ def check(steps: Sequence[Step]) -> None:
         except ValueError as error:
             raise ValueError(f"step {number}: {error}") from error
         before = shapes(step)[1]
+    _check_space(steps)
+
+
+def _check_space(steps: Sequence[Step]) -> None:
+    """Refuse what would take gigabytes to run, however few its weights."""
+    together = sum(
+        math.prod(step.inputs) if isinstance(step, Pool) else step.geometry.received for step in steps
+    )
+    if together > LARGEST_IMAGE:
+        raise ValueError(f"all steps together must receive at most {LARGEST_IMAGE} values, got {together}")
+    for step in steps:
+        if isinstance(step, First) and step.geometry.in_panels > LARGEST_IMAGE:
+            raise ValueError(
+                f"a first layer must have at most {LARGEST_IMAGE} neurons, in panels of {PANEL}, got "
+                f"{step.geometry.in_panels}"
+            )
 
 
 def _check_place(step: Step, before: Shape | None, wanted: type[Real | First] | None, *, last: bool) -> None:
@@ -150,9 +167,7 @@ def _check_synapses(step: First | Sampled, area: int) -> None:
         raise ValueError(f"additive must be 0 where every synapse is drawn, got {noise.additive}")
     if isinstance(step, Sampled) and step.pooled != (area == 1):
         raise ValueError("synapses on single signs of an average cannot be drawn: pooled must be 0")
-    _, height, width = geometry.outputs
-    panels = geometry.groups * -(-geometry.neurons // geometry.groups // PANEL)
-    drawn = height * width * panels * geometry.fan_in
+    drawn = geometry.in_panels // PANEL * geometry.fan_in
     if drawn > LARGEST_DRAWN:
         raise ValueError(f"at most {LARGEST_DRAWN} groups of 32 synapses can be drawn, got {drawn}")
 

@@ -148,8 +148,6 @@ def logits(steps: Sequence[Step], x: Tensor, *, samples: Tensor, inputs: Tensor,
             continue
         if isinstance(step, First):
             argument = _first(step, codes).repeat_interleave(len(samples), dim=0)
-            if argument.isnan().any():
-                raise FloatingPointError("the first layer overflows")
         else:
             argument = _argument(step, codes, area)
         fired = _fired(argument, step.noise, step.geometry.groups, rows, seed, window)
@@ -171,7 +169,10 @@ def _first(step: First, x: Tensor) -> Tensor:
     fields = _real_fields(step, x)
     mean = _in_order(step, numbers.weights, fields)
     variance = _in_order(step, numbers.squares, fields * fields)
-    return _quotient(mean, variance, numbers)
+    argument, known = _quotient(mean, variance, numbers)
+    if argument.isnan().any() or not known.isfinite().all():
+        raise FloatingPointError("the first layer overflows")
+    return argument
 
 
 def _real_fields(step: Real | First, x: Tensor) -> Tensor:
@@ -214,7 +215,7 @@ def _argument(step: Sampled, codes: Tensor, area: int) -> Tensor:
     distance = (codes - area) // spacing(area)
     weights = torch.from_numpy(numbers.squares.astype(np.float64))
     squares = arguments.correlate((distance * distance).double(), weights, step.geometry)
-    return _quotient(sums, squares.float(), numbers)
+    return _quotient(sums, squares.float(), numbers)[0]
 
 
 def _sums(codes: Tensor, weights: np.ndarray, step: Sampled | Classifier, area: int) -> Tensor:
@@ -223,14 +224,15 @@ def _sums(codes: Tensor, weights: np.ndarray, step: Sampled | Classifier, area: 
     return arguments.correlate(codes.double(), wide, step.geometry, padding=area).float()
 
 
-def _quotient(sums: Tensor, squares: Tensor, numbers: arguments.Varying) -> Tensor:
+def _quotient(sums: Tensor, squares: Tensor, numbers: arguments.Varying) -> tuple[Tensor, Tensor]:
+    """UNITS x, and the variance that it was made with."""
     scale, shift, power, floor = (
         torch.from_numpy(values)[:, None, None]
         for values in (numbers.scale, numbers.shift, numbers.power, numbers.floor)
     )
     mean, variance = sums * scale + shift, squares * power + floor
     sure = torch.where(mean >= 0, torch.inf, -torch.inf)
-    return torch.where(variance > 0, mean / variance.sqrt(), sure)
+    return torch.where(variance > 0, mean / variance.sqrt(), sure), variance
 
 
 def _fired(

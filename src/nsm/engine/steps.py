@@ -23,7 +23,7 @@ Weights = NDArray[np.int8]
 
 PANEL = 32  # neurons of a group are numbered up to a multiple of it
 LARGEST_SIDE = 2**15
-LARGEST_IMAGE = 2**24  # activations of one layer, margins included
+LARGEST_IMAGE = 2**24  # activations of one layer, or of all together, margins included
 LARGEST_WEIGHTS = 2**27  # of one layer
 _LARGEST_PAIR = 2**15 - 1  # two products of squares, which the kernels for AVX2 add up in 16 bits
 LARGEST_WINDOW = 6  # neurons that one number decides: errors of their probabilities add up
@@ -71,6 +71,19 @@ class Geometry:
         return self.neurons, self.inputs[0] // self.groups, *self.kernel
 
     @property
+    def received(self) -> int:
+        """Units of the presynaptic image, margins included."""
+        top, left, bottom, right = self.padding
+        channels, height, width = self.inputs
+        return channels * (top + height + bottom) * (left + width + right)
+
+    @property
+    def in_panels(self) -> int:
+        """Neurons at all positions, where those of a group fill whole panels."""
+        _, height, width = self.outputs
+        return height * width * self.groups * -(-self.neurons // self.groups // PANEL) * PANEL
+
+    @property
     def fan_in(self) -> int:
         """Units in a neuron's field."""
         return math.prod(self.weight_shape[1:])
@@ -90,10 +103,8 @@ class Geometry:
             raise ValueError(f"groups must divide {self.inputs[0]} and {self.neurons}, got {self.groups}")
         if any(side < 1 for side in self.outputs[1:]):
             raise ValueError(f"the kernel {self.kernel} must fit the padded image, got {self}")
-        top, left, bottom, right = self.padding
-        padded = self.inputs[0] * (top + self.inputs[1] + bottom) * (left + self.inputs[2] + right)
         for what, count, largest in (
-            ("activations", max(padded, math.prod(self.outputs)), LARGEST_IMAGE),
+            ("activations", max(self.received, math.prod(self.outputs)), LARGEST_IMAGE),
             ("weights", math.prod(self.weight_shape), LARGEST_WEIGHTS),
         ):
             if count > largest:

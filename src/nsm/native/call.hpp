@@ -52,7 +52,7 @@ struct Compiled::Plan {
         const i64 rows = kernels.tiles ? self.tall_ : bits && self.may_be_bits(0) ? self.rows_ : self.piece_;
         // One thread makes the thresholds of all inputs then: more of them would wait longer for it than they gain.
         const bool few = count == 1 || (4 * count <= threads && count <= self.inputs_);
-        if (threads > 1 && few && all < kShares * threads) {
+        if (threads > 1 && few && all < std::min(kShares * threads, kWave)) {
             const i64 share = all * length / kQuad / (2 * threads), tile = kTileRows / kQuad;
             together = 0;
             // Whole lines and tiles; products alone take two quads.

@@ -44,6 +44,7 @@ using i64 = std::int64_t;
 constexpr i64 kCache = 512 * 1024;  // bytes of activations that stay near the core
 constexpr i64 kLongest = 128;       // samples in a piece
 constexpr i64 kRows = 1024;         // samples in a chunk: more gain nothing
+constexpr i64 kSpace = 64 << 20;    // bytes of thresholds that a thread may have
 
 const ProgramKernels& named(const std::string& name) {
 #if defined(NSM_X86)
@@ -98,17 +99,25 @@ Compiled::Compiled(const std::vector<Layer>& layers, i64 classes) : classes_(cla
     rows_ = std::max(piece_, fitting(fewest, kRows));
     tall_ = std::max({piece_, fitting(codes, kRows), kTileRows});
     const i64 thresholds = layers_.front().product.elements() * 2 * (i64)sizeof(std::uint16_t);
-    inputs_ = std::clamp(kCache / thresholds, std::max(rows_, tall_) / piece_, std::max(rows_, tall_) / kQuad);
+    const i64 tallest = std::max(rows_, tall_), least = std::min(tallest / piece_, std::max<i64>(1, kSpace / thresholds));
+    inputs_ = std::clamp(kCache / thresholds, least, tallest / kQuad);
 }
 
 Compiled::~Compiled() = default;
 
 std::unique_ptr<Compiled::Scratch> Compiled::borrow() const {
+    {
+        const std::lock_guard<std::mutex> lock(guard_);
+        if (!idle_.empty()) {
+            std::unique_ptr<Scratch> scratch = std::move(idle_.back());
+            idle_.pop_back();
+            scratch->input = -1;
+            return scratch;
+        }
+    }
+    auto scratch = std::make_unique<Scratch>(*this);
     const std::lock_guard<std::mutex> lock(guard_);
-    if (idle_.empty()) return std::make_unique<Scratch>(*this);
-    std::unique_ptr<Scratch> scratch = std::move(idle_.back());
-    idle_.pop_back();
-    scratch->input = -1;
+    idle_.reserve(++scratches_);
     return scratch;
 }
 

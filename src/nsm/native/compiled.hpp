@@ -60,7 +60,8 @@ private:
     std::int64_t inputs_;        // inputs that it has at most
     // Kept from one call to the next: fresh memory costs more than the work on it.
     mutable std::mutex guard_;
-    mutable std::vector<std::unique_ptr<Scratch>> idle_;
+    mutable std::vector<std::unique_ptr<Scratch>> idle_;  // has room for all that there are
+    mutable std::size_t scratches_ = 0;
 };
 
 // The thresholds that ProgramKernels::limits makes of arguments.

@@ -6,8 +6,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -96,7 +98,8 @@ private:
 // Those that nobody has work for. It outlives all threads, which may look at it while the process ends.
 struct Bench {
     std::mutex guard;
-    std::vector<Helper*> waiting;
+    std::vector<Helper*> waiting;  // has room for all helpers that there are
+    std::size_t helpers = 0;
     bool in_child = false;
 
     static Bench*& instance() {
@@ -127,6 +130,8 @@ public:
             while ((std::int64_t)helpers_.size() < count) helpers_.push_back(borrow());
         } catch (const std::system_error&) {
             // No more threads are to be had; fewer do the same.
+        } catch (const std::bad_alloc&) {
+            // Nor memory for them.
         }
         for (Helper* helper : helpers_) helper->offer(work);
     }
@@ -140,35 +145,69 @@ public:
 
 private:
     Helper* borrow() {
-        {
-            const std::lock_guard lock(bench_.guard);
-            if (!bench_.waiting.empty()) {
-                Helper* helper = bench_.waiting.back();
-                bench_.waiting.pop_back();
-                return helper;
-            }
+        const std::lock_guard lock(bench_.guard);
+        if (bench_.waiting.empty()) {
+            bench_.waiting.reserve(bench_.helpers + 1);
+            Helper* helper = std::make_unique<Helper>().release();
+            ++bench_.helpers;
+            return helper;
         }
-        return std::make_unique<Helper>().release();
+        Helper* helper = bench_.waiting.back();
+        bench_.waiting.pop_back();
+        return helper;
     }
 
     Bench& bench_;
     std::vector<Helper*> helpers_;
 };
 
+// Work that may fail on any thread, for threads that nothing may be thrown on.
+class Attempt {
+public:
+    explicit Attempt(const std::function<void()>& work) : work_(work) {}
+    Attempt(const Attempt&) = delete;
+    Attempt& operator=(const Attempt&) = delete;
+
+    void operator()() noexcept {
+        try {
+            work_();
+        } catch (...) {
+            const std::lock_guard lock(guard_);
+            if (!failure_) failure_ = std::current_exception();
+        }
+    }
+
+    // The first failure, where the work was asked for.
+    void conclude() const {
+        if (failure_) std::rethrow_exception(failure_);
+    }
+
+private:
+    const std::function<void()>& work_;
+    std::mutex guard_;
+    std::exception_ptr failure_;
+};
+
 }  // namespace
 
 void with_helpers(std::int64_t others, const std::function<void()>& work) {
     if (others <= 0) return work();
-    const Help help(others, work);
-    work();
+    Attempt attempt(work);
+    const std::function<void()> guarded = std::ref(attempt);
+    {
+        const Help help(others, guarded);
+        attempt();
+    }
+    attempt.conclude();
 }
 
 void with_threads_of_torch(std::int64_t others, const std::function<void()>& work) {
     const Parallel parallel = gnu_openmp();
     // In a child process OpenMP waits for the threads of its parent.
     if (others <= 0 || !parallel || Bench::instance()->in_child) return with_helpers(others, work);
-    const auto call = [](void* given) { (*static_cast<const std::function<void()>*>(given))(); };
-    parallel(call, const_cast<std::function<void()>*>(&work), (unsigned)others + 1, 0);
+    Attempt attempt(work);
+    parallel([](void* given) { (*static_cast<Attempt*>(given))(); }, &attempt, (unsigned)others + 1, 0);
+    attempt.conclude();
 }
 
 }  // namespace nsm

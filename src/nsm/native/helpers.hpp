@@ -7,7 +7,8 @@
 
 namespace nsm {
 
-// Calls work() on this thread and on up to `others` more, and returns when none of them is in it any longer. A helper that
+// Calls work() on this thread and on up to `others` more, and returns when none of them is in it any longer. What it throws,
+// on whichever thread, is thrown from here: the first of it. A helper that
 // has not woken up by the time this thread is done is not waited for: to ask for one that is there costs a system
 // call at most. May be called on several threads at a time, and in a child process.
 void with_helpers(std::int64_t others, const std::function<void()>& work);

@@ -63,14 +63,16 @@ struct Sums {
     }
 };
 
-// Arguments of a panel's neurons at one position. Returns whether all are numbers.
+// Arguments of a panel's neurons at one position. Returns whether all are numbers: a variance that overflows would make
+// them 0.
 inline bool arguments_of(const Product& product, i64 panel, const Sums<true>& sums, float* argument) {
     bool numbers = true;
     for (int c = 0; c < kPanel; ++c) {
         const i64 at = panel * kPanel + c;
         const float m = sums.mean[c] * product.scale[at] + product.shift[at];
-        argument[c] = argument_of(m, sums.variance[c] * product.power[at] + product.floor[at]);
-        numbers &= argument[c] == argument[c];
+        const float variance = sums.variance[c] * product.power[at] + product.floor[at];
+        argument[c] = argument_of(m, variance);
+        numbers &= (argument[c] == argument[c]) & (variance < __builtin_inff());
     }
     return numbers;
 }
