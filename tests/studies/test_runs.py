@@ -57,6 +57,14 @@ def test_scores_are_read_once_and_kept(
     assert again["error_percent"] == -1.0
 
 
+def test_a_run_that_starts_from_another_waits_for_it(tmp_path: Path) -> None:
+    twin = runs.Job("twin", digits(model="twin", epochs=1), tmp_path / "twin")
+    follower = runs.Job("nsm", digits(epochs=1, start=str(twin.folder)), tmp_path / "nsm")
+    found = list(runs.rows([follower, twin], score, processes=2, root=None))
+    assert [row["model"] for row in found] == ["twin", "nsm"]
+    assert found[1]["train_error_percent"] < found[0]["train_error_percent"]
+
+
 def test_a_run_that_fails_ends_the_study(folder: Path, found: list[dict[str, Any]]) -> None:
     other = runs.Job("twin", digits(model="twin", epochs=2), folder / "twin")
     with pytest.raises(ValueError, match="holds another run"):

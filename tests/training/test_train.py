@@ -276,7 +276,7 @@ def test_a_start_from_another_network_is_refused(trained, tmp_path):
     for config, message in (
         (
             digits(model="twin", start=str(trained.folder)),
-            "training.start must be the folder of a network with model 'twin', got .*, which has 'nsm'",
+            r"training\.start must be .* with model 'twin', or of its trained .*, got .*, which has 'nsm'",
         ),
         (digits(start=str(tmp_path / "none")), "is .*none a run folder"),
     ):

@@ -3,6 +3,7 @@
 from nsm.models.blocks import MODELS, Model
 from nsm.models.build import Network, build, from_config
 from nsm.models.files import ModelFileError, load, save
+from nsm.models.following import can_follow, follow
 from nsm.models.networks import ARCHITECTURES, Architecture, Convolution
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "ModelFileError",
     "Network",
     "build",
+    "can_follow",
+    "follow",
     "from_config",
     "load",
     "save",

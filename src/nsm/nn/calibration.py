@@ -58,10 +58,13 @@ def calibrate(net: nn.Module, batch: Tensor, *, spread: float = 1.0, seed: int =
         offset = _balance(layer, s().float(), like)
         return s().add_(offset)
 
-    def part(layer: StochasticLayer, x: Tensor) -> Tensor:
-        return x[: max(2, _ENOUGH // layer.product(x[:1]).numel())]
+    set_in_order(net, batch, lambda layer, x: fit_gain(layer, x[: enough(layer, x)], balanced), seed=seed)
 
-    set_in_order(net, batch, lambda layer, x: fit_gain(layer, part(layer, x), balanced), seed=seed)
+
+def enough(layer: StochasticLayer, x: Tensor) -> int:
+    """So many of a layer's inputs are enough to set it by."""
+    neurons: int = layer.product(x[:1]).numel()
+    return max(2, _ENOUGH // neurons)
 
 
 def _balance(layer: StochasticLayer, s: Tensor, like: Tensor) -> Tensor:

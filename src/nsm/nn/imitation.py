@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from nsm.nn.calibration import fit_gain, set_in_order
+from nsm.nn.calibration import enough, fit_gain, set_in_order
 from nsm.nn.draws import sample_outputs
 from nsm.nn.layer import StochasticLayer
 from nsm.nn.least_squares import fit_weights
@@ -48,11 +48,14 @@ def imitate(
 
     def follow(layer: StochasticLayer, x: Tensor) -> None:
         neurons = targets[layer]
-        if not torch.equal(x, neurons.received):
-            fit_weights(layer.product, x, neurons.preactivation)
+        count = enough(layer, x)
+        known = torch.equal(x, neurons.received)
+        x, preactivation = x[:count], neurons.preactivation[:count]
+        if not known:
+            fit_weights(layer.product, x, preactivation)
 
         def wanted_s(_layer: StochasticLayer, _argument: Tensor, _like: Tensor) -> Tensor:
-            wanted = layer.flatten(neurons.preactivation).double()
+            wanted = layer.flatten(preactivation).double()
             return wanted * (
                 _SPREAD / wanted.std((0, 1), correction=0) if neurons.slope is None else neurons.slope
             )

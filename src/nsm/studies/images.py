@@ -102,7 +102,8 @@ class Comparison:
         epochs: int | None = None,
         images: int | None = None,
     ) -> list[runs.Job]:
-        """Every run of the comparison, seed by seed, so that what finishes first is a whole comparison.
+        """Every run of the comparison, seed by seed, so that what finishes first is a whole comparison; with
+        a kind that starts from another one's run, that other one.
 
         Args:
             folder: where the run folders lie, one for each network, kind and seed.
@@ -116,11 +117,12 @@ class Comparison:
             raise ValueError(f"seeds must be at least 1, got {seeds}")
         for network in networks or ():
             self._check_network(network)
+        wanted = None if kinds is None else self._with_starts(kinds)
         chosen = [
             (seed, network, kind)
             for seed in range(seeds)
             for network in networks or self.networks
-            for kind in (self.networks[network] if kinds is None else kinds)
+            for kind in (self.networks[network] if wanted is None else wanted)
             if kind not in self.kinds or kind in self.networks[network]
         ]
         if not chosen:
@@ -128,14 +130,22 @@ class Comparison:
                 f"kind must be one that is compared, got {', '.join(kinds or ())}; "
                 + "; ".join(f"{network}: {', '.join(known)}" for network, known in self.networks.items())
             )
-        return [
-            runs.Job(
-                kind,
-                self.configuration(network, kind, seed=seed, epochs=epochs, images=images),
-                folder / f"{network}-{kind}-{seed}" / str(epochs or "recipe"),
-            )
-            for seed, network, kind in chosen
-        ]
+
+        def run_folder(network: str, kind: str, seed: int) -> Path:
+            return folder / f"{network}-{kind}-{seed}" / str(epochs or "recipe")
+
+        jobs = []
+        for seed, network, kind in chosen:
+            config = self.configuration(network, kind, seed=seed, epochs=epochs, images=images)
+            start = self.kinds[kind].start
+            if start is not None:
+                config = with_overrides(config, [f"start={run_folder(network, start, seed)}"])
+            jobs.append(runs.Job(kind, config, run_folder(network, kind, seed)))
+        return jobs
+
+    def _with_starts(self, kinds: Sequence[str]) -> list[str]:
+        starts = [self.kinds[kind].start for kind in kinds if kind in self.kinds]
+        return [*kinds, *dict.fromkeys(start for start in starts if start and start not in kinds)]
 
     def table(self, rows: Iterable[Row]) -> list[dict[str, Any]]:
         """Mean and spread over seeds for each network and kind, with the published error."""

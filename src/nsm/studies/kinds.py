@@ -13,8 +13,10 @@ class Kind:
         title: what it is, in words.
         overrides: what makes it of the recipe, see :func:`nsm.training.with_overrides`.
         published: test error in percent in [N19], None where there is none.
+        start: the kind whose run of the same seed and length it starts from; None for fresh weights.
     """
 
     title: str
     overrides: tuple[str, ...]
     published: float | None = None
+    start: str | None = None

@@ -56,7 +56,8 @@ def rows(jobs: Sequence[Job], score: Score, *, processes: int, root: Path | None
     """The result row of each job, in the order in which they finish.
 
     A job whose folder holds its scores is not scored again: the test set is read once for each number. Such
-    rows come first, at once. All other runs end at their next step with a checkpoint on Ctrl-C, or when this
+    rows come first, at once. A job that starts from another one's run (``training.start``) waits until all
+    that do not are over. All other runs end at their next step with a checkpoint on Ctrl-C, or when this
     process is killed; after an error the others are finished, and no new one is begun.
 
     Args:
@@ -72,12 +73,15 @@ def rows(jobs: Sequence[Job], score: Score, *, processes: int, root: Path | None
             begun.append(job)
         else:
             yield known
-    if not begun:
-        return
-    with _workers(processes) as pool:
-        futures = [pool.submit(_run_unless_ended, job, score, root) for job in begun]
-        for future in as_completed(futures):
-            yield future.result()
+    folders = {str(job.folder) for job in jobs}
+    waiting = [job for job in begun if job.config.training.start in folders]
+    for stage in ([job for job in begun if job not in waiting], waiting):
+        if not stage:
+            continue
+        with _workers(processes) as pool:
+            futures = [pool.submit(_run_unless_ended, job, score, root) for job in stage]
+            for future in as_completed(futures):
+                yield future.result()
 
 
 def mapped(task: Callable[..., _Found], *arguments: Iterable[Any], processes: int) -> Iterator[_Found]:

@@ -3,7 +3,8 @@
 from nsm.training.config import AugmentationConfig, Config, DataConfig, NetworkConfig, TrainingConfig
 from nsm.training.errors import CheckpointError, NotFiniteError, RunFolderError, TrainingInterrupted
 from nsm.training.folder import read_recipe
-from nsm.training.loop import Result, Watch, fresh_network, train
+from nsm.training.fresh import fresh_network
+from nsm.training.loop import Result, Watch, train
 from nsm.training.metrics import METRICS_FILE, EpochMetrics, read_metrics
 from nsm.training.recipes import load_recipe, recipe_names, with_overrides
 from nsm.training.splits import load_splits

@@ -155,7 +155,8 @@ class TrainingConfig(Section):
         batch_size: images of one step over all processes together, >= 1; the last step of an epoch takes
             what is left.
         seed: of weights, order, noise and augmentation, in [0, 2^63).
-        start: folder of a run whose weights, gains and biases this one starts with; None for fresh ones.
+        start: folder of a run whose weights, gains and biases this one starts with, or of its trained twin's,
+            whose preactivations its neurons then follow (:func:`nsm.models.follow`); None for fresh ones.
         optimizer: ``"adam"`` (weight decay added to the gradient), ``"adamw"`` (decoupled) or ``"sgd"``.
         lr: learning rate that the schedule scales, > 0.
         betas: decay of the gradient's first and second moment, each in [0, 1); the first is the momentum of

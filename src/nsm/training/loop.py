@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from nsm import models, nn, random
-from nsm.data import ImageSet, Splits
+from nsm import models
+from nsm.data import Splits
 from nsm.models import Network
 from nsm.training import metrics
 from nsm.training.config import Config
@@ -20,7 +20,7 @@ from nsm.training.denormals import flushed_denormals
 from nsm.training.display import Display, log_epoch, tensorboard_writer
 from nsm.training.errors import RunFolderError, TrainingInterrupted
 from nsm.training.folder import prepare_folder
-from nsm.training.memory import give_back_freed_memory
+from nsm.training.fresh import fresh_network
 from nsm.training.metrics import EpochMetrics
 from nsm.training.processes import launch, summed
 from nsm.training.run import Run
@@ -30,9 +30,6 @@ from nsm.training.splits import load_splits
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from torch.utils.tensorboard import SummaryWriter
-
-
-_CALIBRATION = 500  # images from which initial gains and biases are set
 
 
 # From run folder, epoch and network to whatever it keeps.
@@ -151,40 +148,6 @@ def _epoch(run: Run, display: Display, request: StopRequest) -> None:
             run.save()
         if decision.stop:
             raise TrainingInterrupted(run.folder, progress.step, request.signal or signal.SIGTERM)
-
-
-def fresh_network(config: Config, images: ImageSet) -> Network:
-    """The network with which a run of ``config`` on ``images`` starts: that of ``training.start``, or weights
-    drawn by its seed, gains and biases calibrated where ``training.spread`` asks for it.
-
-    Raises:
-        ModelFileError: if ``training.start`` cannot be read.
-        ValueError: if another network lies there.
-    """
-    network, training = config.network, config.training
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(random.derive(training.seed, "weights"))
-        overrides: Any = network.overrides  # checked against the types of build
-        net = models.build(network.name, model=network.model, noise=network.noise, **overrides)
-        if training.start is not None:
-            return _started(training.start, net)
-    if training.spread is not None and nn.stochastic_layers(net):
-        order = random.permutation(random.derive(training.seed, "order"), 0, len(images))
-        batch, _ = images.batch(order[:_CALIBRATION])
-        nn.calibrate(net, batch, spread=training.spread, seed=random.derive(training.seed, "calibration"))
-        give_back_freed_memory()
-    return net
-
-
-def _started(folder: str, fresh: Network) -> Network:
-    net = models.load(folder)
-    for key, value in fresh.config.items():
-        if net.config[key] != value:
-            raise ValueError(
-                f"training.start must be the folder of a network with {key} {value!r}, "
-                f"got {folder!r}, which has {net.config[key]!r}"
-            )
-    return net
 
 
 def _check_fit(splits: Splits, config: Config) -> None:
