@@ -87,7 +87,7 @@ def confidence(
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/confidence"),
     seeds: Seeds = 3,
     images: Annotated[
-        int, typer.Option(min=2, help="Images of each shifted set; of digits as they are 20 times as many.")
+        int, typer.Option(min=2, help="Images of each shifted set; of digits as they are 100 times as many.")
     ] = 1000,
     epochs: Epochs = None,
     processes: Processes = 1,

@@ -34,7 +34,7 @@ _HELD_OUT = 2000
 _CHANGED = 0.75
 _PRECISION = 1.0
 _INSPECTED = 100
-_UNSHIFTED = 20  # times as many images as of a shifted set
+_UNSHIFTED = 100  # times as many images as of a shifted set: of 100, the whole test set
 
 
 def configuration(kind: str, *, seed: int, epochs: int | None) -> Config:
@@ -140,7 +140,7 @@ class Question(NamedTuple):
 
     Attributes:
         wanted: jobs that are trained, from :func:`jobs`.
-        images: images of each shifted set; of the test set as it is, twenty times as many.
+        images: images of each shifted set; of the test set as it is, a hundred times as many.
         root: data folder, see :func:`nsm.data.load`.
     """
 
