@@ -61,11 +61,13 @@ def train(
 def predict(
     network: Annotated[
         list[str] | None,
-        typer.Option(help="mlp, mlp1024 or mnist-cnn; may be repeated.", show_default="all"),
+        typer.Option(help="mlp, mlp1024, mnist-cnn or allconv; may be repeated.", show_default="all"),
     ] = None,
     batch: Annotated[
         list[int] | None,
-        typer.Option(min=1, help="Inputs in a call; may be repeated.", show_default="1, 256"),
+        typer.Option(
+            min=1, help="Inputs in a call, of allconv at most 4; may be repeated.", show_default="1, 256"
+        ),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Monte Carlo samples of each input.")] = 100,
     threads: Annotated[
@@ -85,9 +87,11 @@ def predict(
 ) -> None:
     """Samples per second of a compiled network over its fastest rival's.
 
-    Rivals: the network in plain torch; its twin with dropout in torch, by
-    torch.compile (needs a C++ compiler) and in onnxruntime (needs the extra
-    "bench"), float32 and int8. Beside them the machine's own limits.
+    Rivals: the network in plain torch; its twin with dropout in torch (also in
+    bfloat16, where the processor multiplies it), by torch.compile (needs a C++
+    compiler) and in onnxruntime (needs the extra "bench"), float32 and int8.
+    Beside them the machine's own limits. allconv is the published network for
+    CIFAR-10, which takes minutes.
 
     Examples:
         nsm bench predict --threads 1 --json

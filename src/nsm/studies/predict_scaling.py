@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from nsm.studies.memory import forget_peak, peak_mib, resident_mib
-from nsm.studies.predict_speed import OURS, PREDICTORS, Case, case, measured, rounds
+from nsm.studies.predict_speed import OURS, Case, Shape, case, measured, rounds
 from nsm.studies.timing import counted, row
 
 RIVALS = ("torch, dropout", "onnxruntime int8, first layer once")
@@ -60,12 +60,11 @@ def _sweeps() -> dict[str, _Sweep]:
     """What is changed: its values, the one that others are compared with, and the case of a value."""
 
     def mlp(batch: int = _LARGE, samples: int = _SAMPLES, threads: int = 1) -> Case:
-        widths = PREDICTORS[_NETWORK]
-        return case(_NETWORK, batch, widths=widths, samples=samples, threads=threads, rivals=RIVALS)
+        return case(_NETWORK, batch, samples=samples, threads=threads, rivals=RIVALS)
 
     def wide(width: int) -> Case:
         widths = (_INPUTS, width, width, width, _CLASSES)
-        return case(f"mlp{width}", _LARGE, widths=widths, samples=_SAMPLES, rivals=RIVALS)
+        return case(f"mlp{width}", _LARGE, shape=Shape(widths), samples=_SAMPLES, rivals=RIVALS)
 
     threads = (1, 2) if (os.cpu_count() or 1) > 1 else (1,)
     return {
@@ -92,7 +91,7 @@ def _in_a_process(samples: int) -> float | None:
 
 def _added_memory(samples: int) -> float | None:
     torch.set_num_threads(1)
-    asked = case(_NETWORK, _LARGE, widths=PREDICTORS[_NETWORK], samples=samples, rivals=())
+    asked = case(_NETWORK, _LARGE, samples=samples, rivals=())
     if not forget_peak():
         return None
     before = resident_mib()

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from nsm import models, native, nn, predict
+from nsm import models, native, nn, predict, provenance
 from nsm.engine import Program, compile, count  # noqa: A004
 from nsm.engine.steps import Pool
 from nsm.studies import ceiling, predictors
@@ -24,18 +24,34 @@ from nsm.studies.timing import counted, in_turn, on_threads, row
 
 STUDY = "speed-predict"
 OURS = "program"
-# Name: widths of a fully connected network, or None for the published convolutional one.
-PREDICTORS: dict[str, tuple[int, ...] | None] = {
-    "mlp": (784, 300, 300, 300, 10),
-    "mlp1024": (784, 1024, 1024, 1024, 10),
-    "mnist-cnn": None,
+
+
+class Shape(NamedTuple):
+    """A network that is timed.
+
+    Attributes:
+        widths: of a fully connected one.
+        published: name of a published one, see :func:`nsm.models.build`.
+        most: inputs in a call, at most: more of them take minutes.
+    """
+
+    widths: tuple[int, ...] = ()
+    published: str = ""
+    most: int = 2**20
+
+
+PREDICTORS: dict[str, Shape] = {
+    "mlp": Shape((784, 300, 300, 300, 10)),
+    "mlp1024": Shape((784, 1024, 1024, 1024, 10)),
+    "mnist-cnn": Shape(published="mnist-cnn"),
+    "allconv": Shape(published="cifar10-allconv", most=4),
 }
-_COMPILED = "torch.compile, dropout"
+_COMPILED, _BFLOAT16 = "torch.compile, dropout", "torch bf16, dropout"
 _ONNX = {
     f"onnxruntime {'int8' if int8 else 'fp32'}{', first layer once' if hoisted else ''}": (hoisted, int8)
     for hoisted, int8 in itertools.product((False, True), repeat=2)
 }
-RIVALS = ("nsm.predict", "torch, dropout", _COMPILED, *_ONNX)
+RIVALS = ("nsm.predict", "torch, dropout", _BFLOAT16, _COMPILED, *_ONNX)
 _IMAGE = (1, 28, 28)
 _INK = 0.2  # share of a digit's pixels that are not 0
 _SLOW = 1.5  # a rival so many times slower than the fastest is measured once
@@ -48,7 +64,7 @@ class Case:
     """A question to a program and to its rivals.
 
     Attributes:
-        network: of :data:`PREDICTORS`, or widths.
+        network: its name.
         x: the inputs of a call.
         samples: of each.
         threads: of all sides.
@@ -87,7 +103,7 @@ def case(
     network: str,
     batch: int,
     *,
-    widths: Sequence[int] | None = None,
+    shape: Shape | None = None,
     samples: int = 100,
     threads: int = 1,
     rivals: Iterable[str] = RIVALS,
@@ -96,24 +112,27 @@ def case(
 
     Args:
         network: its name.
-        batch: inputs of a call: noise with as many zeros as a digit.
-        widths: of a fully connected network on 784 pixels; None for the published convolutional one.
+        batch: inputs of a call: noise, for grey images with as many zeros as a digit.
+        shape: None for that in :data:`PREDICTORS`.
         samples: Monte Carlo samples of each input.
         threads: of all sides.
         rivals: of :data:`RIVALS`.
     """
     generator = torch.Generator().manual_seed(0)
-    x = torch.rand(batch, *_IMAGE, generator=generator)
-    x = x * (torch.rand(x.shape, generator=generator) < _INK)
-    net, twin = _pair(network, widths)
-    program = compile(net, image=_IMAGE)
+    shape = shape or PREDICTORS[network]
+    image = models.ARCHITECTURES[shape.published].image if shape.published else _IMAGE
+    x = torch.rand(batch, *image, generator=generator)
+    if image == _IMAGE:
+        x = x * (torch.rand(x.shape, generator=generator) < _INK)
+    net, twin = _pair(shape)
+    program = compile(net, image=image)
     sides: dict[str, predictors.Predictor] = {OURS: lambda x: program.predict(x, samples=samples, seed=0)}
     skipped: dict[str, str] = {}
     with on_threads(threads):
         for name in rivals:
             try:
                 sides[name] = _rival(name, net, twin, x, samples, threads)
-            except predictors.CannotCompileError as error:
+            except predictors.UnavailableError as error:
                 skipped[name] = str(error)
     return Case(network, x, samples, threads, program, sides, skipped)
 
@@ -129,13 +148,14 @@ def rows(
 ) -> list[dict[str, Any]]:
     """Samples per second of a compiled network over those of the fastest of its rivals.
 
-    Rivals are Monte Carlo dropout of the conventional twin in plain torch, by ``torch.compile`` and in
-    onnxruntime (float32 and int8, as exported and with the first layer computed once), and the network itself
-    in :func:`nsm.predict`. Those far behind in a first round are left out of the others.
+    Rivals are Monte Carlo dropout of the conventional twin in plain torch (also in bfloat16, where the
+    processor multiplies it), by ``torch.compile`` and in onnxruntime (float32 and int8, as exported and with
+    the first layer computed once), and the network itself in :func:`nsm.predict`. Those far behind in a first
+    round are left out of the others.
 
     Args:
         networks: of :data:`PREDICTORS`, with fresh weights.
-        batches: numbers of inputs in a call.
+        batches: numbers of inputs in a call; fewer for a network that takes too long.
         threads: numbers of threads, of all sides alike.
         repeats: measurements of each side, >= 1.
         samples: Monte Carlo samples of each input.
@@ -151,10 +171,14 @@ def rows(
         if network not in PREDICTORS:
             raise ValueError(f"network must be one of {', '.join(PREDICTORS)}, got {network!r}")
     found = []
-    asked_for = list(itertools.product(threads, networks, batches))
+    asked_for = [
+        (used, network, batch)
+        for used, network in itertools.product(threads, networks)
+        for batch in dict.fromkeys(min(batch, PREDICTORS[network].most) for batch in batches)
+    ]
     after_round = counted(progress, len(asked_for) * rounds(repeats))
     for used, network, batch in asked_for:
-        asked = case(network, batch, widths=PREDICTORS[network], samples=samples, threads=used)
+        asked = case(network, batch, samples=samples, threads=used)
         found += measured([asked], repeats, after_round)
         if (network, batch) == ("mlp", 1):
             found.append(_decision(asked, found[-1]["rival"], repeats))
@@ -297,13 +321,19 @@ def _rival(
         return predictors.onnx_twin(twin, x, samples, hoisted=hoisted, int8=int8, threads=threads)
     if name == _COMPILED:
         return predictors.compiled_twin(twin, x, samples)
+    if name == _BFLOAT16:
+        if not any("bf16" in name for name in provenance.machine()["instruction_sets"]):
+            raise predictors.UnavailableError("this processor does not multiply bfloat16")
+        return predictors.torch_twin(twin, x, samples, precision=torch.bfloat16)
     return predictors.torch_twin(twin, x, samples)
 
 
-def _pair(network: str, widths: Sequence[int] | None) -> tuple[torch.nn.Sequential, torch.nn.Sequential]:
+def _pair(shape: Shape) -> tuple[torch.nn.Sequential, torch.nn.Sequential]:
     """A sampling network and its conventional twin with dropout."""
-    if widths is None:
-        return models.build(network), torch.nn.Sequential(*models.build(network, model="twin-dropout"))
+    if shape.published:
+        twin = models.build(shape.published, model="twin-dropout")
+        return models.build(shape.published).eval(), torch.nn.Sequential(*twin)
+    widths = shape.widths
     ours: list[torch.nn.Module] = [torch.nn.Flatten()]
     theirs: list[torch.nn.Module] = [torch.nn.Flatten()]
     for i, (before, after) in enumerate(itertools.pairwise(widths[:-1])):

@@ -4,6 +4,7 @@ onnxruntime.
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import tempfile
@@ -25,18 +26,31 @@ _PASS_BYTES = 64 * 2**20  # of the largest activation in one call
 Predictor = Callable[[Tensor], object]
 
 
-def torch_twin(net: nn.Sequential, x: Tensor, samples: int) -> Predictor:
-    """Monte Carlo dropout in plain torch, the first product shared by the samples.
+def torch_twin(
+    net: nn.Sequential, x: Tensor, samples: int, *, precision: torch.dtype | None = None
+) -> Predictor:
+    """Monte Carlo dropout in plain torch, what comes before the first dropout shared by the samples.
 
     Args:
         net: a chain with ``nn.Dropout`` modules, the first of them behind the first product.
         x: an input batch of the size that will be predicted.
         samples: passes that are averaged.
+        precision: of products, under autocast and with channels last; None for float32.
 
     Returns:
         From inputs (B, ...) to mean probabilities (B, C).
     """
-    return _in_passes(net, x, samples, _passes(net, samples))
+    net = copy.deepcopy(net)
+    if precision is None:
+        return _in_passes(net, x, samples, _passes(net, samples))
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    passes = _passes(net, samples)
+
+    def cast(x: Tensor) -> Tensor:
+        with torch.autocast("cpu", precision):
+            return passes(x.contiguous(memory_format=torch.channels_last)).float()
+
+    return _in_passes(net, x, samples, cast)
 
 
 def compiled_twin(net: nn.Sequential, x: Tensor, samples: int) -> Predictor:
@@ -51,8 +65,9 @@ def compiled_twin(net: nn.Sequential, x: Tensor, samples: int) -> Predictor:
         From inputs (B, ...) to mean probabilities (B, C); already compiled for ``x`` and torch's threads.
 
     Raises:
-        CannotCompileError: with the reason, where it cannot compile.
+        UnavailableError: with the reason, where it cannot compile.
     """
+    net = copy.deepcopy(net)
     torch.compiler.reset()  # else another batch or number of threads counts as one recompilation too many
     passes = torch.compile(_passes(net, samples), dynamic=False, fullgraph=True)
     predict = _in_passes(net, x, samples, passes)
@@ -60,20 +75,21 @@ def compiled_twin(net: nn.Sequential, x: Tensor, samples: int) -> Predictor:
         predict(x)
     except RuntimeError as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise CannotCompileError(lines[0]) from error
+        raise UnavailableError(lines[0]) from error
     return predict
 
 
-class CannotCompileError(RuntimeError):
-    """``torch.compile`` does not work here: the message says why."""
+class UnavailableError(RuntimeError):
+    """A rival that cannot run here: the message says why."""
 
 
 def _passes(net: nn.Sequential, samples: int) -> Callable[[Tensor], Tensor]:
-    """Mean probabilities of some inputs, the first product shared by the samples."""
-    modules = list(net)
-    first = next(i for i, module in enumerate(modules) if isinstance(module, nn.Dropout))
-    shared, sampled = nn.Sequential(*modules[:first]), nn.Sequential(*modules[first:])
-    sampled.train()
+    """Mean probabilities of some inputs, what comes before the first dropout shared by the samples."""
+    modules = list(net.eval())
+    dropouts = [i for i, module in enumerate(modules) if isinstance(module, nn.Dropout)]
+    for i in dropouts:
+        modules[i].train()
+    shared, sampled = nn.Sequential(*modules[: dropouts[0]]), nn.Sequential(*modules[dropouts[0] :])
 
     def passes(x: Tensor) -> Tensor:
         z = shared(x).repeat_interleave(samples, dim=0)
@@ -99,7 +115,7 @@ def onnx_twin(
     """Monte Carlo dropout in onnxruntime.
 
     Args:
-        net: a chain of Flatten, Linear, Conv2d, ReLU, Dropout and MaxPool2d.
+        net: a chain of Flatten, Linear, Conv2d, batch normalization, ReLU, Dropout, MaxPool2d and AvgPool2d.
         x: an input batch of the size that will be predicted.
         samples: passes that are averaged.
         hoisted: compute what comes before the first dropout once for all samples; else every sample is an
@@ -136,7 +152,7 @@ def _inputs_at_a_time(net: nn.Sequential, x: Tensor, samples: int) -> int:
     """A divisor of the batch whose samples' activations stay small."""
     largest, z = 0, x[:1]
     with torch.no_grad():
-        for module in net:
+        for module in copy.deepcopy(net).eval():
             z = module(z)
             largest = max(largest, z.numel())
     most = max(1, _PASS_BYTES // (4 * samples * largest))
@@ -172,7 +188,7 @@ def _model(
     graph, value = _Graph(), "x"
     rows, inner = inputs if hoisted else inputs * samples, torch.zeros(1, *shape)
     expanded = not hoisted
-    for module in net:
+    for module in copy.deepcopy(net).eval():
         if isinstance(module, nn.Dropout) and not expanded:
             spread = graph.add("Unsqueeze", value, graph.constant([1]))
             target = graph.constant([inputs, samples, *inner.shape[1:]])
@@ -180,7 +196,7 @@ def _model(
             value = graph.add("Reshape", spread, graph.constant([inputs * samples, *inner.shape[1:]]))
             expanded = True
         value = _node(graph, module, value)
-        inner = module.eval()(inner)
+        inner = module(inner)
     value = graph.add("Softmax", value, axis=-1)
     value = graph.add("Reshape", value, graph.constant([inputs, samples, inner.shape[1]]))
     graph.nodes.append(helper.make_node("ReduceMean", [value, graph.constant([1])], ["y"], keepdims=0))
@@ -197,15 +213,20 @@ def _node(graph: _Graph, module: nn.Module, value: str) -> str:
         product = graph.add("MatMul", value, graph.constant(module.weight.t()))
         return graph.add("Add", product, graph.constant(module.bias))
     if isinstance(module, nn.Conv2d):
-        assert module.bias is not None
-        return graph.add("Conv", value, graph.constant(module.weight), graph.constant(module.bias))
+        biases = [] if module.bias is None else [graph.constant(module.bias)]
+        padding = [*module.padding, *module.padding]
+        return graph.add("Conv", value, graph.constant(module.weight), *biases, pads=padding)
+    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        numbers = (module.weight, module.bias, module.running_mean, module.running_var)
+        return graph.add("BatchNormalization", value, *map(graph.constant, numbers), epsilon=module.eps)
     if isinstance(module, nn.ReLU):
         return graph.add("Relu", value)
     if isinstance(module, nn.Dropout):
         return graph.add("Dropout", value, graph.constant(np.float32(module.p)), graph.constant(True))
-    if isinstance(module, nn.MaxPool2d):
+    if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+        kind = "MaxPool" if isinstance(module, nn.MaxPool2d) else "AveragePool"
         sides = [module.kernel_size] * 2
-        return graph.add("MaxPool", value, kernel_shape=sides, strides=sides)
+        return graph.add(kind, value, kernel_shape=sides, strides=sides)
     assert isinstance(module, nn.Flatten)
     return graph.add("Flatten", value)
 
