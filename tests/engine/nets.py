@@ -82,6 +82,19 @@ def _maximum() -> nn.Module:
     )
 
 
+def _bordered() -> nn.Module:
+    """Zeros around images of neurons, also where fields have gaps and steps, windows a maximum."""
+    return nn.Sequential(
+        nsm.nn.Conv2d(1, 20, 3, padding=1),
+        nsm.nn.Conv2d(20, 40, 3, padding=(2, 1), dilation=(2, 1), binary_input=True, max_pool=(1, 2)),
+        nsm.nn.Conv2d(40, 33, (2, 3), stride=(2, 1), padding=2, binary_input=True, noise=nsm.Bernoulli(0.4)),
+        nsm.nn.Conv2d(33, 12, 1, padding=1, binary_input=True, eta=0.2),
+        nn.Flatten(),
+        nsm.nn.Linear(12 * 8 * 9, 20, binary_input=True),
+        nn.Linear(20, 3),
+    )
+
+
 def _pooled() -> nn.Module:
     return nn.Sequential(
         nsm.nn.Conv2d(1, 8, 3, max_pool=(1, 2)),
@@ -207,6 +220,7 @@ NETS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "averaged": (_averaged, (3, 13, 11)),
     "grouped": (_grouped, (4, 5, 5)),
     "maximum": (_maximum, (2, 7, 10)),
+    "bordered": (_bordered, (1, 9, 10)),
     "pooled": (_pooled, (1, 10, 16)),
     "residual": (_residual, (2, 7, 9)),
     "wide": (_wide, (9,)),

@@ -76,7 +76,7 @@ def test_the_largest_sums_are_the_plain_forms(samples):
 
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("choice", ["avx512", "avx2", "neon"])
-@pytest.mark.parametrize("name", ["vectors", "digits", "maximum", "published", "wide"])
+@pytest.mark.parametrize("name", ["vectors", "digits", "maximum", "bordered", "stem", "published", "wide"])
 def test_tables_give_the_samples_of_products(monkeypatch, name, choice):
     if choice not in SETS:
         pytest.skip(f"this processor has no {choice}")

@@ -98,6 +98,19 @@ def of_signs(step: Sampled, area: int) -> Fixed:
     )
 
 
+def beyond(step: Sampled | Classifier) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Sums of the weights of what lies in the padding: (int32 (kinds, neurons), int32 (positions,)), the
+    second the kind of each position, -1 where nothing does.
+    """
+    weights = torch.from_numpy(_wide(step.weights))
+    ones = torch.ones(1, *step.geometry.inputs, dtype=torch.float64)
+    heard = correlate(ones, weights, step.geometry)[0].flatten(1).t()
+    rows, kinds = np.unique((weights.sum((1, 2, 3)) - heard).numpy(), axis=0, return_inverse=True)
+    nothing = np.logical_not(rows.any(axis=1))
+    kinds = kinds.reshape(-1)
+    return rows.astype(np.int32), np.where(nothing[kinds], -1, kinds).astype(np.int32)
+
+
 def of_synapses(step: First | Sampled, area: int) -> tuple[Floats, Floats]:
     """(scale, shift), float32 (neurons,), of a layer whose every synapse is drawn: it fires where what is
     received + (sum * scale + shift) >= 0, in units of a weight and 1 / area of an input.

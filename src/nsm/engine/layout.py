@@ -38,7 +38,8 @@ _ALIGNMENT = 64
 _DONE, _NOT_FINITE = 0, 1
 _Fields = dict[str, Any]
 _WEIGHTS = ("weights", "squares", "tiles", "square_tiles", "subsets")
-_ADDRESSES = (*_WEIGHTS, "synapses", "unit_offsets", "kinds", "scale", "shift", "power", "floor", "lines")
+_NUMBERS = ("scale", "shift", "power", "floor", "kinds", "lacking", "edges")
+_ADDRESSES = (*_WEIGHTS, *_NUMBERS, "synapses", "unit_offsets", "lines")
 _TILE = 64  # units of a run that are multiplied together where there is AMX
 _BLOCKS = (32, 16)  # words whose sums are made in 16 bits: of 16 they always fit
 
@@ -167,7 +168,7 @@ class Kernels:
         product |= {"narrow": packing.narrow(weights, 2 * area), **self._both(weights, "weights", "tiles")}
         # What a residual layer receives is added to as codes.
         if area == 1 and packing.has_words(step.geometry) and not is_residual(step):
-            product |= self._subsets(step)
+            product |= self._subsets(step, window)
         if isinstance(step, Classifier):
             scale, shift = arguments.of_classifier(step, area)
             return fields | {
@@ -220,10 +221,15 @@ class Kernels:
             "rectified": int(isinstance(step, Real) and step.rectified),
         }
 
-    def _subsets(self, step: Sampled | Classifier) -> _Fields:
+    def _subsets(self, step: Sampled | Classifier, window: Pair) -> _Fields:
         """Weights for activations that are bits, see native/tables.cpp."""
         words = packing.words(step.weights, step.geometry)
-        return {
+        fields: _Fields = {}
+        if any(step.geometry.padding):
+            lacking, edges = arguments.beyond(step)
+            fields["lacking"] = self._address(packing.padded(lacking, step.geometry))
+            fields["edges"] = self._address(packing.by_window(edges, step.geometry, window))
+        return fields | {
             "subsets": self._address(packing.by_group(words, step.geometry)),
             "words": words.shape[1],
             "block": next(block for block in _BLOCKS if packing.fits(words, block)),
@@ -288,6 +294,8 @@ class Kernels:
             "channels": channels,
             "top": top,
             "left": left,
+            "rows": top + height + bottom,
+            "columns": left + width + right,
             "row": row,
             "size": size,
         }

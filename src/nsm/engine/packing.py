@@ -85,7 +85,7 @@ def by_window(kinds: NDArray[np.int32], geometry: Geometry, window: Pair) -> NDA
 
 def has_words(geometry: Geometry) -> bool:
     """Whether sums can be made of words: of fewer channels most of a word would be empty."""
-    return geometry.groups == 1 and not any(geometry.padding) and geometry.inputs[0] >= _WORD // 2
+    return geometry.groups == 1 and geometry.inputs[0] >= _WORD // 2
 
 
 def words(weights: NDArray[np.int8], geometry: Geometry) -> NDArray[np.int8]:
@@ -111,7 +111,8 @@ def lines(geometry: Geometry) -> NDArray[np.int64]:
     (height, width), (down, across) = geometry.kernel, geometry.dilation
     channels = geometry.inputs[0]
     pixel = 2 * -(-channels // PANEL)
-    rows = np.arange(height, dtype=np.int64)[:, None, None] * down * geometry.inputs[2] * pixel
+    row = (geometry.padding[1] + geometry.inputs[2] + geometry.padding[3]) * pixel
+    rows = np.arange(height, dtype=np.int64)[:, None, None] * down * row
     columns = np.arange(width, dtype=np.int64)[:, None] * across * pixel
     words: NDArray[np.int64] = rows + columns + np.arange(-(-channels // _WORD), dtype=np.int64)
     return words.reshape(-1)

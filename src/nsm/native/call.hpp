@@ -60,7 +60,8 @@ struct Compiled::Plan {
             const i64 step = kernels.tiles || as_bits[0] ? tile : 2;
             quads = std::clamp(share / step * step, step, std::max(step, rows / kQuad / step * step));
         } else {
-            const i64 share = std::max<i64>(1, all / (threads * kShares));
+            const i64 line = bits && self.may_be_bits(0) ? (kLanes + length - 1) / length : 1;
+            const i64 share = std::max(line, all / (threads * kShares));
             together = std::min({rows / length, self.inputs_, threads > 1 ? share : all});
             quads = together * length / kQuad;
         }

@@ -96,7 +96,8 @@ Compiled::Compiled(const std::vector<Layer>& layers, i64 classes) : classes_(cla
         return std::clamp(kCache / std::max<i64>(1, bytes) / kQuad * kQuad, kQuad, most);
     };
     piece_ = fitting(codes, kLongest);
-    rows_ = std::max(piece_, fitting(fewest, kRows));
+    // Of a line of bits all lanes take as long as one.
+    rows_ = std::max({piece_, fitting(fewest, kRows), fewest < codes ? kLanes : kQuad});
     tall_ = std::max({piece_, fitting(codes, kRows), kTileRows});
     const i64 thresholds = layers_.front().product.elements() * 2 * (i64)sizeof(std::uint16_t);
     const i64 tallest = std::max(rows_, tall_), least = std::min(tallest / piece_, std::max<i64>(1, kSpace / thresholds));

@@ -39,6 +39,7 @@ struct Panels {
 struct Image {
     std::int64_t height, width, channels;  // without margins
     std::int64_t top, left;                // margins
+    std::int64_t rows, columns;            // with margins
     std::int64_t row, size;                // from one row to the next; of one sample
 
     NSM_INLINE std::int64_t at(std::int64_t y, std::int64_t x) const { return (y + top) * row + (x + left) * channels; }
@@ -64,6 +65,9 @@ struct Product {
     const std::int8_t* subsets;       // weights for bits: (neuron, word, unit), see tables.cpp; or null
     std::int64_t words, block;         // of a field of bits; of those whose sums fit 16 bits
     const std::int64_t* lines;        // where each lies, from the field's first
+    // Sums of the weights of units beyond the image, one row of panels.padded() for each kind of place, and each place's row,
+    // negative where there are none; or null. Among codes a unit of the margins is 1, among bits 0.
+    const std::int32_t *lacking, *edges;
     std::uint32_t place;
     // Where every synapse is drawn: it transmits where its number lies below the limit, else 0. A neuron fires where what it
     // receives + (sum * scale + shift) >= 0.
@@ -76,6 +80,11 @@ struct Product {
     NSM_INLINE std::int64_t members() const { return window_y * window_x; }
     NSM_INLINE std::int64_t kind(std::int64_t position, std::int64_t member) const {
         return kinds ? kinds[position * members() + member] : 0;
+    }
+    // For each neuron of a panel, what its bits lack at a place; null for nothing.
+    NSM_INLINE const std::int32_t* lack(std::int64_t position, std::int64_t member, std::int64_t panel) const {
+        const std::int32_t edge = edges ? edges[position * members() + member] : -1;
+        return edge < 0 ? nullptr : lacking + edge * panels.padded() + panel * kPanel;
     }
     // The pixel of `image` where the field of a window's member begins.
     NSM_INLINE std::int64_t row(std::int64_t position, std::int64_t member) const {
@@ -153,9 +162,13 @@ constexpr std::int64_t kWord = 16;    // neurons in a line of bits
 constexpr std::int64_t kLanes = 32;   // samples in a line of bits
 constexpr std::int64_t kPlaces = 32;  // lines of one word whose products are made before they are used
 
-// Lines of 32 samples and 16 neurons in one image.
+// Lines of 32 samples and 16 neurons in one image, margins included.
 NSM_INLINE std::int64_t lines_of_pixel(const Image& image) { return 2 * ((image.channels + kPanel - 1) / kPanel); }
-NSM_INLINE std::int64_t lines_of(const Image& image) { return image.height * image.width * lines_of_pixel(image); }
+NSM_INLINE std::int64_t lines_of(const Image& image) { return image.rows * image.columns * lines_of_pixel(image); }
+// The first one of a pixel, counted from the margins' corner.
+NSM_INLINE std::int64_t line_at(const Image& image, std::int64_t row, std::int64_t column) {
+    return (row * image.columns + column) * lines_of_pixel(image);
+}
 
 NSM_INLINE std::int64_t bit_scratch(const Product& product) {
     const std::int64_t blocks = (product.words + product.block - 1) / product.block;

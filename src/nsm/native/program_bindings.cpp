@@ -39,7 +39,7 @@ private:
 
 Image image_of(const Fields& f) {
     return {f.number("height"), f.number("width"), f.number("channels"), f.number("top"), f.number("left"),
-            f.number("row"), f.number("size")};
+            f.number("rows"), f.number("columns"), f.number("row"), f.number("size")};
 }
 
 Product product_of(const Fields& f) {
@@ -71,6 +71,8 @@ Product product_of(const Fields& f) {
         .words = f.number("words"),
         .block = f.number("block"),
         .lines = f.address<i64>("lines"),
+        .lacking = f.address<std::int32_t>("lacking"),
+        .edges = f.address<std::int32_t>("edges"),
         .place = (std::uint32_t)f.number("place"),
         .limit = (std::uint32_t)f.number("limit"),
         .units = f.number("units"),

@@ -34,9 +34,8 @@ struct Places {
         for (i64 i = 0; i < kPlaces; ++i) {
             const i64 place = first + (i < count ? i : count - 1), window = place / product.members();
             const i64 position = window % product.positions(), member = place % product.members();
-            const i64 pixel = product.row(position, member) * from.image.width + product.column(position, member);
-            const i64 line = window / product.positions() * lines_of(from.image) + pixel * lines_of_pixel(from.image);
-            rows[i] = from.bits + line * kLanes;
+            const i64 line = line_at(from.image, product.row(position, member), product.column(position, member));
+            rows[i] = from.bits + (window / product.positions() * lines_of(from.image) + line) * kLanes;
         }
     }
 };
@@ -55,10 +54,12 @@ inline void multiply(const Product& product, const Places& places, i64 panel, u1
         }
 }
 
-// Sums of a place, of codes: (sample, neuron).
-inline void collect(const Product& product, i64 place, const u16* sums, i32 (*to)[kPanel]) {
+// Sums of a place, of codes: (sample, neuron). What lies beyond the image adds `lacking`, unless that is null.
+inline void collect(const Product& product, i64 place, const u16* sums, const i32* lacking, i32 (*to)[kPanel]) {
     for (i64 block = 0, first = 0; first < product.words; ++block, first += product.block)
         transpose(sums + block * kBlockSums + place * kLanes, kStride, to, block > 0);
+    for (i64 s = 0; lacking && s < kLanes; ++s)
+        for (int c = 0; c < kPanel; ++c) to[s][c] += lacking[c];
 }
 
 // ---- activations
@@ -68,12 +69,13 @@ struct Line {
     Fired fired[kLanes] = {};
 
     void store(const Product& product, const Chunk& chunk, const Activations& to, i64 group, i64 position, i64 panel) const {
+        const i64 row = position / product.width, column = position % product.width;
         if (to.bits) {
-            u16* line = to.bits + (group * lines_of(to.image) + position * lines_of_pixel(to.image) + 2 * panel) * kLanes;
-            store_bits(fired, line);
+            const i64 line = line_at(to.image, row + to.image.top, column + to.image.left) + 2 * panel;
+            store_bits(fired, to.bits + (group * lines_of(to.image) + line) * kLanes);
             return;
         }
-        const i64 pixel = to.image.at(position / product.width, position % product.width) + product.panels.channel(panel);
+        const i64 pixel = to.image.at(row, column) + product.panels.channel(panel);
         const i64 begin = group * kLanes, end = chunk.quads * kQuad < begin + kLanes ? chunk.quads * kQuad : begin + kLanes;
         for (i64 s = begin; s < end; ++s)
             put(fired[s - begin], product.panels.valid(panel), to.codes + s * to.image.size + pixel);
@@ -120,7 +122,7 @@ void fire(const Product& product, const Chunk& chunk, const Activations& from, c
                 const i64 position = window % product.positions(), group = window / product.positions();
                 Silence silence[kLanes];
                 for (i64 member = 0; member < members; ++member) {
-                    collect(product, place + member, sums, rows);
+                    collect(product, place + member, sums, product.lack(position, member, panel), rows);
                     if (members == 1) break;
                     const Law law(product, product.kind(position, member), panel);
                     for (i64 s = 0; s < kLanes; ++s) silence[s].add(Arguments(rows[s], nullptr, law));
@@ -150,7 +152,7 @@ void classify(const Product& product, const Chunk& chunk, const Activations& fro
         for (i64 panel = 0; panel < product.panels.count(); ++panel) {
             multiply(product, places, panel, sums, table);
             for (i64 place = 0; place < places.count; ++place) {
-                collect(product, place, sums, rows);
+                collect(product, place, sums, product.lack(0, 0, panel), rows);
                 const float *scale = product.scale + panel * kPanel, *shift = product.shift + panel * kPanel;
                 for (i64 lane = 0; lane < kQuad * quads_in(chunk, begin + place); ++lane) {
                     float* to = logits + ((begin + place) * kLanes + lane) * padded + panel * kPanel;
