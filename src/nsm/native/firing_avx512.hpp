@@ -41,7 +41,7 @@ inline Fired negative(__m512i first, __m512i second) { return _mm512_movepi16_ma
 
 inline Fired fired(const Arguments& argument, const u32* words) {
     const __m512i y = _mm512_packus_epi32(argument.size(0), argument.size(1));
-    // An argument of 0 is +0: no sum of products of whole numbers is -0.
+    // An argument of 0 is +0: shifts are never -0, and +0 is added to.
     const Fired below = negative(_mm512_castps_si512(argument.half[0]), _mm512_castps_si512(argument.half[1]));
     const __m512i k = _mm512_srli_epi16(y, 11), f = _mm512_slli_epi16(y, 5);
     const __m512i base = _mm512_permutexvar_epi16(k, _mm512_load_si512(kBase));
