@@ -12,15 +12,21 @@ from nsm.studies.tables import render
 from tests.data.events.recordings import lay_out_nmnist
 
 
+def parted(jobs):
+    """The runs on simulated recordings, which come first, and all others."""
+    simulated = [job for job in jobs if nmnist.regime_of(job.config) == "simulated"]
+    assert jobs[: len(simulated)] == simulated
+    return simulated, jobs[len(simulated) :]
+
+
 @pytest.fixture
 def stages(tmp_path):
     lay_out_nmnist(tmp_path)
-    return nmnist.stages(Path("runs"), seeds=2, root=tmp_path)
+    return parted(nmnist.jobs(Path("runs"), seeds=2, root=tmp_path))
 
 
 def test_simulated_recordings_are_learnt_first_and_every_part_is_held_out_once(stages):
     first, then = stages
-    assert {nmnist.regime_of(job.config) for job in first} == {"simulated"}
     assert all(job.config.data.unrecorded for job in first)
     assert len(first) == 2 * 2
     assert len(then) == 2 * 2 * 2 * (nmnist.Size().folds + 1)
@@ -68,26 +74,26 @@ def test_a_network_and_its_twin_learn_the_same_with_the_same_effort(stages):
 )
 def test_what_is_adapted_needs_what_is_simulated(tmp_path, regimes, counts):
     lay_out_nmnist(tmp_path)
-    assert [len(jobs) for jobs in nmnist.stages(tmp_path, regimes=regimes, root=tmp_path)] == counts
-    (first, then) = nmnist.stages(tmp_path, regimes=regimes, kinds=["twin"], root=tmp_path)
+    assert [len(jobs) for jobs in parted(nmnist.jobs(tmp_path, regimes=regimes, root=tmp_path))] == counts
+    first, then = parted(nmnist.jobs(tmp_path, regimes=regimes, kinds=["twin"], root=tmp_path))
     assert [len(first), len(then)] == [count // 2 for count in counts]
     assert {job.label for job in first + then} == {"twin"}
     for job in first:
         job.folder.mkdir(parents=True)
         (job.folder / "model.safetensors").write_bytes(b"")
-    first, _ = nmnist.stages(tmp_path, regimes=regimes, kinds=["twin"], root=tmp_path)
+    first, _ = parted(nmnist.jobs(tmp_path, regimes=regimes, kinds=["twin"], root=tmp_path))
     assert len(first) == ("simulated" in regimes)
 
 
 def test_impossible_choices_are_refused(tmp_path):
     with pytest.raises(ValueError, match="regime must be one of alone, simulated, adapted, got 'real'"):
-        nmnist.stages(tmp_path, regimes=["real"], root=tmp_path)
+        nmnist.jobs(tmp_path, regimes=["real"], root=tmp_path)
     with pytest.raises(ValueError, match="kind must be one of bnsm, twin, got 'nsm'"):
-        nmnist.stages(tmp_path, kinds=["nsm"], root=tmp_path)
+        nmnist.jobs(tmp_path, kinds=["nsm"], root=tmp_path)
     with pytest.raises(ValueError, match="seeds must be at least 1, got 0"):
-        nmnist.stages(tmp_path, seeds=0, root=tmp_path)
+        nmnist.jobs(tmp_path, seeds=0, root=tmp_path)
     with pytest.raises(data.DataError, match="has to be fetched by hand"):
-        nmnist.stages(tmp_path / "runs", root=tmp_path)
+        nmnist.jobs(tmp_path / "runs", root=tmp_path)
 
 
 def row(regime, model, fold, error, n, **more):

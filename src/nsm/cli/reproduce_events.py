@@ -155,19 +155,20 @@ def nmnist(
     from nsm.studies import nmnist_table as table
     from nsm.studies.nmnist_report import collect
     from nsm.studies.results import write
+    from nsm.studies.runs import rows
 
     size = study.sized(quick=quick, epochs=epochs, simulated=simulated)
     regimes, kinds = regime or list(study.REGIMES), kind or list(study.KINDS)
-    stages = study.stages(runs, regimes=regimes, kinds=kinds, seeds=seeds, size=size, root=data_dir)
-    path, count = results or runs / "results.json", sum(map(len, stages))
+    jobs = study.jobs(runs, regimes=regimes, kinds=kinds, seeds=seeds, size=size, root=data_dir)
+    path, score = results or runs / "results.json", study.scoring(size, data_dir)
     found: list[Row] = []
     with progress(study.STUDY, quiet=quiet) as show:
-        show(0, count)
-        for row in study.rows(stages, size=size, processes=processes, root=data_dir):
+        show(0, len(jobs))
+        for row in rows(jobs, score, processes=processes, root=data_dir):
             found.append(row)
             write(path, study.STUDY, table.ordered(found))
-            show(len(found), count)
-    shown = collect(stages, found, size, data_dir)
+            show(len(found), len(jobs))
+    shown = collect(jobs, found, size, data_dir)
     write_atomically(runs / REPORT_FILE, regimes_report(shown).encode())
     if picture is not None:
         draw(picture, regimes_picture(shown, kind="png"))

@@ -8,7 +8,7 @@ of real ones that are held out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -20,7 +20,6 @@ from nsm.models import Network
 from nsm.models.files import WEIGHTS_FILE
 from nsm.studies import runs
 from nsm.studies.memory import peak_mib
-from nsm.studies.results import Row
 from nsm.training import Config, load_recipe, with_overrides
 
 STUDY = "nmnist"
@@ -127,7 +126,7 @@ def run_folder(
     return folder / f"{regime}{number}-{kind}-{seed}" / f"{part}-{size.epochs[regime]}"
 
 
-def stages(
+def jobs(
     folder: Path,
     *,
     regimes: Sequence[str] = tuple(REGIMES),
@@ -135,8 +134,8 @@ def stages(
     seeds: int = 1,
     size: Size | None = None,
     root: Path | None = None,
-) -> list[list[runs.Job]]:
-    """Every run of the study: the simulated recordings first, then what builds on them.
+) -> list[runs.Job]:
+    """Every run of the study: the simulated recordings first, then the others, some of which start from them.
 
     Where the data folder holds the whole of N-MNIST, nothing is adapted: no image is without its recording.
 
@@ -172,23 +171,15 @@ def stages(
     first = [job("simulated", kind, seed, None) for seed, kind in pairs]
     if "simulated" not in regimes:
         first = [one for one in first if "adapted" in small and not (one.folder / WEIGHTS_FILE).exists()]
-    return [
-        first,
-        [
-            job(regime, kind, seed, fold)
-            for regime in small
-            for seed, kind in pairs
-            for fold in (*range(chosen.folds), None)
-        ],
+    folds = (*range(chosen.folds), None)
+    return first + [
+        job(regime, kind, seed, fold) for regime in small for seed, kind in pairs for fold in folds
     ]
 
 
-def rows(
-    stages: Iterable[Sequence[runs.Job]], *, size: Size, processes: int, root: Path | None
-) -> Iterator[Row]:
-    """The result row of each job of :func:`stages`, as :func:`nsm.studies.runs.rows` gives them."""
-    for jobs in stages:
-        yield from runs.rows(jobs, partial(score, size=size, root=root), processes=processes, root=root)
+def scoring(size: Size, root: Path | None) -> runs.Score:
+    """:func:`score` of this size."""
+    return partial(score, size=size, root=root)
 
 
 def score(job: runs.Job, net: Network, splits: Splits, *, size: Size, root: Path | None) -> dict[str, Any]:

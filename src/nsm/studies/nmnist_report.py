@@ -22,18 +22,16 @@ _ASKED = 12
 _SIDES: Mapping[str, tuple[str, str]] = {"bnsm": ("NSM", NSM), "twin": ("Twin", TWIN)}
 
 
-def collect(
-    stages: Sequence[Sequence[Job]], rows: Sequence[Row], size: nmnist.Size, root: Path | None = None
-) -> Regimes:
+def collect(jobs: Sequence[Job], rows: Sequence[Row], size: nmnist.Size, root: Path | None = None) -> Regimes:
     """What the page shows of the first seed's runs.
 
     Args:
-        stages: the runs, from :func:`nsm.studies.nmnist.stages`; all of them are over.
+        jobs: the runs, from :func:`nsm.studies.nmnist.jobs`; all of them are over.
         rows: their rows.
         size: how much they learnt.
         root: data folder, see :func:`nsm.data.load`.
     """
-    jobs = [job for stage in stages for job in stage if job.config.training.seed == 0]
+    jobs = [job for job in jobs if job.config.training.seed == 0]
     table = nmnist_table.table(row for row in rows if row["seed"] == 0)
     regimes = [
         Regime(
