@@ -251,6 +251,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "speed-predict-avx512": ("speed-predict-avx512", _predictions),
     "speed-predict-vnni": ("speed-predict-vnni", _predictions),
     "speed-predict-avx2": ("speed-predict-avx2", _predictions),
+    "speed-predict-allconv": ("speed-predict-allconv", _predictions),
     "speed-scaling": ("speed-predict", _scaling),
     "speed-draw": ("speed-draw", _speed),
     "speed-draw-avx2": ("speed-draw-avx2", _speed),
