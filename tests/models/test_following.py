@@ -80,3 +80,13 @@ def test_a_run_starts_with_what_the_twin_knows(digits_twin, tmp_path):
 def test_nothing_else_is_followed(options, twin):
     net, other = models.build("digits-mlp", **options), models.build("digits-mlp", **twin)
     assert not models.can_follow(net, other)
+    with pytest.raises(ValueError, match="twin must be the rectified twin of a stochastic net"):
+        models.follow(net, other, torch.rand(4, 1, 8, 8), seed=0)
+
+
+def test_a_batch_of_one_input_or_of_no_numbers_is_refused():
+    net, twin = models.build("digits-mlp"), models.build("digits-mlp", model="twin")
+    with pytest.raises(ValueError, match=r"batch must have shape .* with B >= 2"):
+        models.follow(net, twin, torch.rand(1, 1, 8, 8), seed=0)
+    with pytest.raises(ValueError, match="batch must"):
+        models.follow(net, twin, torch.full((4, 1, 8, 8), torch.nan), seed=0)

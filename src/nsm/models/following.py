@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from nsm.models.blocks import RECTIFIED_MODELS, STOCHASTIC_MODELS
 from nsm.models.build import Network
 from nsm.nn import StochasticLayer, stochastic_layers
+from nsm.nn.checks import check_batch
 from nsm.nn.imitation import imitate
 from nsm.nn.original import NORMALIZATIONS, PRODUCTS, read
 
@@ -40,7 +41,18 @@ def follow(net: Network, twin: Network, batch: Tensor, *, seed: int) -> None:
         twin: its twin.
         batch: inputs (N, channels, height, width) of what the twin learned, N >= 2; some hundreds.
         seed: seed of the draws, in [0, 2^63).
+
+    Raises:
+        ValueError: if ``twin`` is not the network's twin, or ``batch`` holds one input, infinity or
+            NaN.
+        TypeError: if ``batch`` is no floating-point tensor.
     """
+    if not can_follow(net, twin):
+        raise ValueError(
+            "twin must be the rectified twin of a stochastic net without centered weights: net is "
+            f"{net.config}, twin {twin.config}"
+        )
+    check_batch(batch, "batch", least=2)
     original = read(twin, batch)
     layers = [layer for _, layer in stochastic_layers(net)]
     followed = list(original.neurons.items())[-len(layers) :]
