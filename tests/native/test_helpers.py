@@ -72,7 +72,7 @@ def without_memory(results):
     room = pages * os.sysconf("SC_PAGE_SIZE") + 2**21
     resource.setrlimit(resource.RLIMIT_AS, (room, room))
     try:
-        program.predict(x, samples=8)
+        program.predict(x, samples=32)
     except MemoryError:
         results.put("MemoryError")
     else:
