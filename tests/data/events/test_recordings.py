@@ -107,3 +107,10 @@ def test_transforms_of_tonic_are_accepted(tmp_path):
     to_frame = transforms.ToFrame(sensor_size=(34, 34, 2), n_time_bins=10)
     frames, _ = ev.nmnist("train", tmp_path, transform=to_frame)[0]
     assert frames.shape == (10, 2, 34, 34)
+
+
+def test_files_whose_name_is_no_plain_number_are_not_looked_at(tmp_path):
+    path = next(iter(lay_out_nmnist(tmp_path)))
+    before = len(ev.nmnist("train", tmp_path)), len(ev.nmnist("test", tmp_path))
+    (path.parent / "²³.bin").write_bytes(b"")
+    assert before == (len(ev.nmnist("train", tmp_path)), len(ev.nmnist("test", tmp_path)))

@@ -186,3 +186,19 @@ def test_columns_that_fields_cannot_hold_are_refused(columns, message):
     assert ev.make(**sound).tolist() == [(0, 0, 5, True), (1, 1, 6, False)]
     with pytest.raises(ValueError, match=message):
         ev.make(**(sound | columns))
+
+
+@pytest.mark.parametrize("kind", ["u4", "i4", "u8"])
+def test_times_of_other_types_fall_into_the_same_bins(kind):
+    fields = [("x", "u2"), ("y", "u2"), ("t", kind), ("p", "i1")]
+    recording = np.zeros(3, fields)
+    recording["t"] = [0, 30_000_000, 60_000_000]
+    frames = ev.TimeFrames(sensor_size=(34, 34, 2), bins=100, polarity="merged")(recording)
+    assert frames.reshape(100, -1).any(1).nonzero()[0].tolist() == [0, 49, 99]
+
+
+def test_polarities_of_plus_and_minus_one_are_refused():
+    recording = np.zeros(3, [("x", "u2"), ("y", "u2"), ("t", "i8"), ("p", "i1")])
+    recording["p"] = [-1, 1, -1]
+    with pytest.raises(ValueError, match="p must hold values of type bool"):
+        ev.VoxelGrid(sensor_size=(34, 34, 2), bins=2, polarity="merged")(recording)

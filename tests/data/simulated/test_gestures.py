@@ -206,3 +206,11 @@ def test_both_parts_need_a_user(tmp_path):
     with pytest.raises(ValueError, match=r"users must have some of 1 to 23 and some of 24 to 29, got \[1\]"):
         write_gestures(tmp_path / "new", trials([1]), seed=0)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_generator_as_seed_is_asked_once(tmp_path):
+    write_gestures(tmp_path / "new", small_trials(), seed=torch.Generator().manual_seed(0))
+    write_gestures(tmp_path / "new", small_trials(), seed=torch.Generator().manual_seed(0))
+    seed = json.loads((tmp_path / "new" / "simulation.json").read_text())["seed"]
+    header = next((tmp_path / "new").glob("*.aedat")).read_bytes()[:2000]
+    assert f"Seed {seed}".encode() in header

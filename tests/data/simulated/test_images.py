@@ -90,3 +90,15 @@ def test_images_with_a_real_recording_can_be_left_out(tmp_path):
     lay_out_nmnist(tmp_path, per_digit=(1, 1))  # recordings named 0 to 9: of the images 0 to 8
     rest = data.load("nmnist-simulated", tmp_path, validation=0, unrecorded=True).train
     assert torch.equal(rest.images, every.images[9:])
+
+
+def test_the_same_bytes_in_another_shape_are_other_recordings(tmp_path):
+    pixels = torch.randint(
+        0, 256, (2, 1, 16, 36), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    targets = torch.tensor([0, 1])
+    made = [
+        as_recordings(ImageSet(images, targets, ("0", "1"), "strokes"), "strokes-simulated", tmp_path, seed=0)
+        for images in (pixels, pixels.view(2, 1, 24, 24))
+    ]
+    assert not torch.equal(made[0].images, made[1].images)

@@ -246,9 +246,13 @@ def _folders(top: Path) -> list[Path]:
     return sorted(path for path in top.iterdir() if path.is_dir()) if top.is_dir() else []
 
 
+def _is_number(stem: str) -> bool:
+    return stem.isascii() and stem.isdigit() and len(stem) < 10
+
+
 def _numbered(folder: Path, suffix: str) -> list[Path]:
     """Files whose name is a number, by number; others are not looked at."""
     if not folder.is_dir():
         return []
-    paths = [p for p in folder.iterdir() if p.suffix == suffix and p.stem.isdigit() and len(p.stem) < 10]
+    paths = [p for p in folder.iterdir() if p.suffix == suffix and _is_number(p.stem)]
     return sorted(paths, key=lambda path: (int(path.stem), path.name))

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from nsm.data.events.array import Events, SensorSize, make
+from nsm.data.events.array import EVENT, Events, SensorSize, make
 
 Polarity = Literal["both", "merged", "on", "off"]
 POLARITIES: tuple[Polarity, ...] = get_args(Polarity)
@@ -78,6 +78,8 @@ class Representation(ABC):
 
     def _places(self, events: Events) -> tuple[Events, NDArray[np.int64]]:
         """The events that count, and where each falls in a flat frame."""
+        if events.dtype != EVENT:
+            events = make(events["x"], events["y"], events["t"], events["p"])
         if (events["t"][1:] < events["t"][:-1]).any():
             raise ValueError("events must be sorted by time")
         if self.polarity in ("on", "off"):

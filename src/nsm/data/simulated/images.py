@@ -76,7 +76,8 @@ def copies_of(
 def _described(images: ImageSet, seed: int, first: int) -> dict[str, Any]:
     """What the events depend on."""
     digest = hashlib.sha256(images.images.numpy().tobytes()).hexdigest()
-    return {"data": [digest, len(images), seed, first], "simulation": asdict(NMNIST_LIKE)}
+    shape = list(images.images.shape)
+    return {"data": [digest, shape, seed, first], "simulation": asdict(NMNIST_LIKE)}
 
 
 def _recordings(images: ImageSet, seed: int, first: int) -> Iterable[Events]:

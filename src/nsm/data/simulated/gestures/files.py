@@ -92,7 +92,8 @@ def write_gestures(
             f"users must have some of 1 to {_LAST_TRAINING_USER} and some of {_LAST_TRAINING_USER + 1} to "
             f"{USERS[-1]}, got {sorted({trial.user for trial in chosen})}"
         )
-    _begin(folder, random.resolve_seed(seed), [trial.name for trial in chosen])
+    seed = random.resolve_seed(seed)
+    _begin(folder, seed, [trial.name for trial in chosen])
     missing = [trial for trial in chosen if not (folder / f"{trial.name}_labels.csv").is_file()]
     known = len(chosen) - len(missing)
     show = progress or (lambda _done, _total: None)
