@@ -124,6 +124,27 @@ def test_what_the_format_cannot_hold_is_not_written(tmp_path, events, message):
     assert list(tmp_path.iterdir()) == [path]
 
 
+FIELDS = {"x": "i2", "y": "i2", "t": "i8", "p": "?"}
+
+
+@pytest.mark.parametrize("write", [ev.write_nmnist, ev.write_aedat])
+@pytest.mark.parametrize(("name", "kind"), [("x", "f4"), ("y", "f8"), ("t", "f8"), ("p", "f4"), ("t", "c8")])
+def test_numbers_that_need_not_be_whole_are_not_written(tmp_path, write, name, kind):
+    events = np.full(3, 1, list({**FIELDS, name: kind}.items()))
+    with pytest.raises(ValueError, match=rf"events\['{name}'\] must hold whole numbers, got type"):
+        write(tmp_path / "no", events)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("write", "read"), [(ev.write_nmnist, ev.read_nmnist), (ev.write_aedat, ev.read_aedat)]
+)
+def test_integers_of_every_width_are_written(tmp_path, write, read):
+    narrow = np.array([(3, 4, 5, 1), (6, 7, 100, 0)], [(name, "i1") for name in FIELDS])
+    write(tmp_path / "narrow", narrow)
+    assert read(tmp_path / "narrow").tolist() == [(3, 4, 5, True), (6, 7, 100, False)]
+
+
 def test_a_larger_sensor_of_the_same_format(tmp_path):
     events = random_events(sensor_size=(240, 180, 2))
     ev.write_nmnist(tmp_path / "caltech.bin", events)

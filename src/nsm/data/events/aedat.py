@@ -187,8 +187,9 @@ def write_aedat(path: str | Path, events: Events, *, comments: tuple[str, ...] =
     words = np.empty((len(events), 2), "<u4")
     x, y, p = (events[name].astype(np.uint32) for name in ("x", "y", "p"))
     words[:, 0] = x << 17 | y << 2 | p << 1 | 1
-    words[:, 1] = events["t"] & 0x7FFFFFFF
-    overflow = events["t"] >> 31
+    t = events["t"].astype(np.int64)
+    words[:, 1] = t & 0x7FFFFFFF
+    overflow = t >> 31
     # A packet has one count of overflows.
     cuts = {*range(0, len(events), _WRITTEN), *(np.flatnonzero(np.diff(overflow)) + 1).tolist(), len(events)}
     edges = sorted(cuts)

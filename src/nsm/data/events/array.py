@@ -94,11 +94,11 @@ def check_writable(events: Events, limits: dict[str, int]) -> None:
     """Refuse events that a format cannot hold, before anything is written.
 
     Args:
-        events: shape (n,), with the fields of :data:`EVENT`.
+        events: shape (n,), with the fields of :data:`EVENT`, of integers or booleans of any width.
         limits: largest value of each field.
 
     Raises:
-        ValueError: naming the field, its value and its range.
+        ValueError: naming the field, and its type, or its value and its range.
     """
     names = events.dtype.names or ()
     if events.ndim != 1 or not set(EVENT.names or ()) <= set(names):
@@ -107,6 +107,8 @@ def check_writable(events: Events, limits: dict[str, int]) -> None:
         )
     for name, limit in limits.items():
         column = events[name]
+        if column.dtype.kind not in "iub":
+            raise ValueError(f"events[{name!r}] must hold whole numbers, got type {column.dtype}")
         if len(column) and (column.min() < 0 or column.max() > limit):
             wrong = column[(column < 0) | (column > limit)][0]
             raise ValueError(f"events[{name!r}] must be in [0, {limit}] in this format, got {wrong}")
