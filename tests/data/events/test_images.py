@@ -35,16 +35,38 @@ def test_what_was_made_is_found_again(tmp_path):
     assert all(path.suffix == ".safetensors" for path in tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("spoil", [lambda data: data[:-1], lambda data: b"", lambda data: b"\xff" * 20])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: data[:-1],
+        lambda data: b"",
+        lambda data: b"\xff" * 20,
+        lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+        lambda data: data.replace(b'"shape":[2,3]', b'"shape":[3,2]'),
+    ],
+)
 def test_a_damaged_file_is_made_anew(tmp_path, spoil):
     calls = []
     cached(tmp_path, {}, counted(calls))
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
+    assert spoil(whole) != whole
     path.write_bytes(spoil(whole))
     assert cached(tmp_path, {}, counted(calls))["a"].shape == (2, 3)
     assert len(calls) == 2
     assert path.read_bytes() == whole
+
+
+def test_arrays_without_elements_are_found_again(tmp_path):
+    calls = []
+
+    def make():
+        calls.append(1)
+        return {"none": np.empty((0, 3), np.uint8), "one": np.array(4, np.int64)}
+
+    for _ in range(2):
+        assert cached(tmp_path, {}, make)["none"].shape == (0, 3)
+    assert len(calls) == 1
 
 
 def test_a_folder_that_cannot_be_written_is_done_without(tmp_path):

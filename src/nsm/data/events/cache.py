@@ -18,7 +18,7 @@ from nsm.data.events.recordings import Recordings
 from nsm.files import write_atomically
 
 Arrays = dict[str, NDArray[Any]]
-_FORMAT = 1  # of the files and of what is computed; raise it when either changes
+_FORMAT = 2  # of the files and of what is computed; raise it when either changes
 
 
 def fingerprint(recordings: Recordings) -> str:
@@ -37,7 +37,8 @@ def fingerprint(recordings: Recordings) -> str:
 def cached(folder: Path, key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
     """What ``make`` gives, from a file of an earlier call with an equal key where there is one.
 
-    A file that is damaged is made anew. A folder that cannot be written is done without.
+    A file that is damaged, be it in one bit of its arrays, is made anew. A folder that cannot be written is
+    done without.
 
     Args:
         folder: where the files lie; made if it does not exist.
@@ -48,18 +49,30 @@ def cached(folder: Path, key: Mapping[str, Any], make: Callable[[], Arrays]) -> 
     path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            if (file.metadata() or {}).get("key") == text:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            about = (file.metadata() or {}).get("key", "")
+            if about.endswith(text):
+                found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+                if about == _about(found, text):
+                    return found
     except (OSError, safetensors.SafetensorError):
         pass
     arrays = make()
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, safetensors.numpy.save(contiguous, {"key": text}))
+        write_atomically(path, safetensors.numpy.save(contiguous, {"key": _about(contiguous, text)}))
     except OSError:
         pass  # a data folder may be read-only
     return arrays
+
+
+def _about(arrays: Arrays, text: str) -> str:
+    """SHA-256 of named arrays and then ``text``, in one entry: several have no fixed order in the file."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape} ".encode())
+        digest.update(array.data)
+    return f"{digest.hexdigest()} {text}"
 
 
 def packed(images: NDArray[np.uint8]) -> Arrays:
