@@ -48,6 +48,29 @@ def test_a_recording_belongs_to_image_number_and_seed_whatever_the_batch():
     assert not np.array_equal(recordings(pixels[:1], first=1)[0], whole[0])
 
 
+@pytest.mark.parametrize("size", [28, 9, 40])
+def test_light_is_the_same_bits_alone_and_in_a_batch(size):
+    generator = torch.Generator().manual_seed(2)
+    pixels = torch.randint(0, 256, (32, 1, size, size), dtype=torch.uint8, generator=generator)
+    alone = np.concatenate([_light(image[None], NMNIST_LIKE) for image in pixels])
+    assert np.array_equal(_light(pixels, NMNIST_LIKE), alone)
+    if size == 28:  # the last bits of this one's light decide on an event
+        assert np.array_equal(recordings(pixels)[22], recordings(pixels[22:23], first=22)[0])
+
+
+@pytest.mark.parametrize("blur", [0.0, 0.3, 2.0])
+def test_the_blur_is_a_gaussian_that_loses_no_ink(blur):
+    dot = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+    dot[0, 0, 14, 14] = 255
+    light = np.exp(_light(dot, replace(NMNIST_LIKE, blur=blur))[0].astype(np.float64))
+    ink = (1.0 - light) / (1.0 - NMNIST_LIKE.dark)
+    assert ink.sum() == pytest.approx(1.0, abs=1e-4)
+    away = np.abs(np.arange(-6, 7))
+    spread = np.exp(-0.5 * (away / blur) ** 2) if blur else (away == 0).astype(float)
+    spread[away > np.ceil(3 * blur)] = 0.0
+    assert np.allclose(ink[17:30, 17:30], np.outer(spread, spread) / spread.sum() ** 2, atol=1e-5)
+
+
 def plain(image, saccades):
     """Without noise and mismatch, pixel by pixel and step by step: cells, steps, polarities."""
     light = _light(image[None], saccades)[0].astype(np.float64)

@@ -6,6 +6,7 @@ The camera looks at a picture, dark on light, and is moved along a closed path i
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -100,13 +101,23 @@ def _light(images: Tensor, saccades: Saccades) -> Floats:
     edge = (_SIDE - _DIGIT) // 2 + _MARGIN
     ink = F.pad(ink, [edge] * 4)
     if saccades.blur > 0.0:
-        reach = min(edge, math.ceil(3.0 * saccades.blur))
-        kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / saccades.blur) ** 2)
-        kernel /= kernel.sum()
-        ink = F.conv2d(ink, kernel.view(1, 1, 1, -1), padding=(0, reach))
-        ink = F.conv2d(ink, kernel.view(1, 1, -1, 1), padding=(reach, 0))
+        ink = _blurred(ink, min(edge, math.ceil(3.0 * saccades.blur)), saccades.blur)
     light: Floats = torch.log(1.0 - (1.0 - saccades.dark) * ink)[:, 0].numpy()
     return light
+
+
+def _blurred(ink: Tensor, reach: int, deviation: float) -> Tensor:
+    """Images (B, 1, H, W) under a Gaussian of ``2 * reach + 1`` pixels; what is outside is paper.
+
+    Summed pixel by pixel in one order: a convolution's last bits differ with the size of the batch.
+    """
+    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / deviation) ** 2)
+    weights /= weights.sum()
+    for axis, border in ((3, (reach, reach)), (2, (0, 0, reach, reach))):
+        wide, size = F.pad(ink, border), ink.shape[axis]
+        parts = [weight * wide.narrow(axis, i, size) for i, weight in enumerate(weights.tolist())]
+        ink = functools.reduce(torch.add, parts)
+    return ink
 
 
 def _seen(light: Floats, saccades: Saccades) -> Iterator[Floats]:
