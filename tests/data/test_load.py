@@ -96,7 +96,7 @@ def test_the_held_out_images_are_spread_and_nested(small, tmp_path):
     assert places != list(range(9))
 
 
-@pytest.mark.parametrize("validation", [-1, TRAIN + 1, 0.1, 10**9])
+@pytest.mark.parametrize("validation", [-1, TRAIN + 1, 0.1, 5.0, True, 10**9])
 def test_not_that_many_images(small, tmp_path, validation):
     lay_out(small(), small_files())
     with pytest.raises(

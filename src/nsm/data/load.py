@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nsm import random
+from nsm.data.arguments import flag, whole
 from nsm.data.batches import read_batch
 from nsm.data.errors import DataError
 from nsm.data.fetch import fetch
@@ -65,21 +66,22 @@ def load(
         DataError: if a file is damaged, or missing and cannot be downloaded.
     """
     info = describe(name)
-    _check_validation(validation, info.train, name)
-    _check_fold(fold, validation)
-    if unrecorded and name not in _RECORDED:
+    validation = _checked_validation(validation, info.train, name)
+    fold = _checked_fold(fold, validation)
+    if flag("unrecorded", unrecorded) and name not in _RECORDED:
         raise ValueError(f"unrecorded is for {' and '.join(_RECORDED)} alone, not for {name}")
     if changes is not None and not info.recorded:
         raise ValueError(f"changes of events need recordings, but {name} holds images")
-    if simulated is not None and not isinstance(info.source, SimulatedSource):
-        raise ValueError(f"simulated is for nmnist-simulated alone, not for {name}")
-    if simulated is not None and simulated not in range(1, info.train + 1):
-        raise ValueError(f"simulated must be a whole number in [1, {info.train}], got {simulated}")
+    if simulated is not None:
+        if not isinstance(info.source, SimulatedSource):
+            raise ValueError(f"simulated is for nmnist-simulated alone, not for {name}")
+        simulated = whole("simulated", simulated, 1, info.train)
+    copies = whole("copies", copies, 1, random.MAX_INDEX + 1)
     wanted = _Wanted(name, root, changes, copies, simulated)
     learnt, test, groups = _parts(info, wanted)
     if unrecorded:
         learnt = learnt.subset(_unrecorded(len(learnt), root))
-    _check_validation(validation, len(learnt), name)
+    _checked_validation(validation, len(learnt), name)
     if fold is not None:
         return Splits(*_held_out(learnt, _fold(learnt, fold, groups)), test)
     held_out = info.validation * len(learnt) // info.train if validation is None else validation
@@ -99,13 +101,17 @@ def _unrecorded(count: int, root: str | Path | None) -> Tensor:
     return torch.tensor([number for number in range(count) if number not in recorded], dtype=torch.int64)
 
 
-def _check_fold(fold: tuple[int, int] | None, validation: int | None) -> None:
+def _checked_fold(fold: tuple[int, int] | None, validation: int | None) -> tuple[int, int] | None:
     if fold is None:
-        return
+        return None
     if validation is not None:
         raise ValueError(f"validation must be None where a fold is held out, got {validation}")
-    if not 0 <= fold[0] < fold[1] >= 2:
-        raise ValueError(f"fold must be (k, n) with n >= 2 and 0 <= k < n, got {fold}")
+    try:
+        part, parts = fold
+        parts = whole("n", parts, 2)
+        return whole("k", part, 0, parts - 1), parts
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"fold must be (k, n) with n >= 2 and 0 <= k < n, got {fold!r:.80}") from error
 
 
 def _fold(images: ImageSet, fold: tuple[int, int], groups: Tensor | None) -> Tensor:
@@ -123,9 +129,8 @@ def _held_out(images: ImageSet, held: Tensor) -> tuple[ImageSet, ImageSet]:
     return images.subset((~held).nonzero()[:, 0]), images.subset(held.nonzero()[:, 0])
 
 
-def _check_validation(validation: int | None, train: int, name: str) -> None:
-    if validation is not None and validation not in range(train + 1):
-        raise ValueError(f"validation must be a whole number in [0, {train}] for {name}, got {validation}")
+def _checked_validation(validation: int | None, train: int, name: str) -> int | None:
+    return None if validation is None else whole("validation", validation, 0, train, f" for {name}")
 
 
 class _Parts(NamedTuple):

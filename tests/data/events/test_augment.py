@@ -1,5 +1,8 @@
 """Random changes of recordings."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
@@ -80,7 +83,13 @@ def test_times_are_jittered_by_their_spread_and_sorted():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"shift": -1}, "shift must be at least 0"),
+        ({"shift": -1}, "shift must be a whole number of at least 0, got -1"),
+        ({"shift": 1.5}, "shift must be a whole number of at least 0, got 1.5"),
+        ({"shift": True}, "shift must be a whole number of at least 0, got True"),
+        ({"shift": np.array([1, 2])}, "shift must be a whole number"),
+        ({"flip": 1}, "flip must be True or False, got 1"),
+        ({"drop": "0.1"}, "drop must be a number, got '0.1'"),
+        ({"jitter": True}, "jitter must be a number, got True"),
         ({"drop": 1.0}, r"drop must be in \[0, 1\), got 1.0"),
         ({"jitter": float("nan")}, "jitter must be finite and at least 0"),
     ],
@@ -88,3 +97,26 @@ def test_times_are_jittered_by_their_spread_and_sorted():
 def test_impossible_fields_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         ev.EventAugmentation(**fields)
+
+
+@pytest.mark.parametrize("name", ["example", "epoch"])
+@pytest.mark.parametrize("value", [-1, 2**32, 1.0, True, "1", None])
+def test_numbers_that_no_recording_has_are_refused(name, value):
+    with pytest.raises(ValueError, match=rf"{name} must be a whole number in \[0, 4294967295\], got"):
+        ALL(random_events(), SENSOR, **{"seed": 0, "example": 0, name: value})
+
+
+def test_numbers_of_numpy_do_as_well():
+    events, last = random_events(), 2**32 - 1
+    other = ev.EventAugmentation(
+        shift=np.int64(3), flip=np.bool_(True), drop=np.float64(0.2), jitter=np.float32(500.0)
+    )
+    assert other == ALL
+    assert json.dumps(dataclasses.asdict(other)) == json.dumps(dataclasses.asdict(ALL))
+    plain = ALL(events, SENSOR, seed=0, example=last, epoch=last)
+    assert np.array_equal(other(events, SENSOR, seed=0, example=np.int64(last), epoch=np.uint32(last)), plain)
+
+
+def test_a_shift_beyond_the_fields_leaves_nothing():
+    changed = ev.EventAugmentation(shift=10**9)(random_events(), SENSOR, seed=0, example=0)
+    assert len(changed) == 0

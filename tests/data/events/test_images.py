@@ -201,6 +201,9 @@ def test_folds_divide_the_training_set(tmp_path):
     assert [len(part.validation) for part in parts] == [8, 8, 7, 7]
     held = torch.cat([part.validation.images for part in parts]).flatten(1)
     assert {bytes(image.numpy()) for image in held} == {bytes(i.numpy()) for i in every.images.flatten(1)}
+    same = data.load("nmnist", tmp_path, fold=(np.int64(1), np.uint8(4)))
+    assert torch.equal(same.validation.images, parts[1].validation.images)
+    assert len(data.load("nmnist", tmp_path, validation=np.int64(7)).validation) == 7
     for part in parts:
         assert len(part.train) + len(part.validation) == 30
         together = torch.cat((part.train.images, part.validation.images)).flatten(1)
@@ -214,6 +217,14 @@ def test_folds_divide_the_training_set(tmp_path):
     ("name", "arguments", "message"),
     [
         ("nmnist", {"fold": (2, 2)}, r"fold must be \(k, n\) with n >= 2 and 0 <= k < n, got \(2, 2\)"),
+        ("nmnist", {"fold": (0, 2.0)}, r"fold must be \(k, n\) .* got \(0, 2.0\)"),
+        ("nmnist", {"fold": (False, 2)}, r"fold must be \(k, n\) .* got \(False, 2\)"),
+        ("nmnist", {"fold": 3}, r"fold must be \(k, n\) .* got 3"),
+        ("nmnist", {"fold": (1, 2, 3)}, r"fold must be \(k, n\) .* got \(1, 2, 3\)"),
+        ("nmnist", {"copies": 0}, "copies must be a whole number .* got 0"),
+        ("nmnist", {"copies": 2.0, "changes": CHANGES}, "copies must be a whole number .* got 2.0"),
+        ("mnist", {"unrecorded": 1}, "unrecorded must be True or False, got 1"),
+        ("nmnist-simulated", {"simulated": True}, "simulated must be a whole number .* got True"),
         ("nmnist", {"fold": (0, 31)}, "fold must have at most 30 parts of nmnist, got 31"),
         (
             "nmnist",

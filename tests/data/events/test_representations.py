@@ -135,22 +135,44 @@ def test_a_representation_is_frozen_describes_itself_and_checks_its_events(repre
 @pytest.mark.parametrize(
     ("kind", "fields", "message"),
     [
-        (ev.TimeFrames, {"bins": 0}, r"bins must be in \[1, inf\], got 0"),
-        (ev.TimeFrames, {"bins": 1, "width": 0}, "width must be in"),
+        (ev.TimeFrames, {"bins": 0}, "bins must be a whole number of at least 1, got 0"),
+        (ev.TimeFrames, {"bins": 2.0}, "bins must be a whole number of at least 1, got 2.0"),
+        (ev.TimeFrames, {"bins": "2"}, "bins must be a whole number of at least 1, got '2'"),
+        (ev.TimeFrames, {"bins": True}, "bins must be a whole number of at least 1, got True"),
+        (ev.TimeFrames, {"bins": 1, "width": 0}, "width must be a whole number of at least 1"),
+        (ev.TimeFrames, {"bins": 1, "width": 0.5}, "width must be a whole number of at least 1"),
+        (ev.TimeFrames, {"bins": 1, "binary": 1}, "binary must be True or False, got 1"),
+        (ev.CountFrames, {"events": 1, "binary": None}, "binary must be True or False, got None"),
+        (ev.TimeFrames, {"bins": 1, "sensor_size": 34}, "sensor_size must be .* got 34"),
+        (ev.TimeFrames, {"bins": 1, "sensor_size": (34, 34)}, r"must be \(width, height, polarities\), got"),
+        (ev.TimeFrames, {"bins": 1, "sensor_size": (34, 34.0, 2)}, r"sensor_size\[1\] must be .* got 34.0"),
+        (ev.TimeFrames, {"bins": 1, "sensor_size": (0, 34, 2)}, r"sensor_size\[0\] must be .* got 0"),
+        (ev.TimeFrames, {"bins": 1, "sensor_size": (34, 34, 3)}, r"sensor_size\[2\] must be .* got 3"),
+        (ev.TimeSurface, {"bins": 1, "tau": "5"}, "tau must be a number, got '5'"),
+        (ev.TimeSurface, {"bins": 1, "tau": float("nan")}, "tau must be positive"),
         (
             ev.TimeFrames,
             {"bins": 1, "polarity": "up"},
             "polarity must be one of both, merged, .*'up'",
         ),
-        (ev.TimeFrames, {"bins": 1, "shrink": 6}, r"shrink must be in \[1, 5\], got 6"),
-        (ev.CountFrames, {"events": 0}, "events must be in"),
-        (ev.VoxelGrid, {"bins": 0}, "bins must be in"),
+        (ev.TimeFrames, {"bins": 1, "shrink": 6}, r"shrink must be a whole number in \[1, 5\], got 6"),
+        (ev.CountFrames, {"events": 0}, "events must be a whole number"),
+        (ev.VoxelGrid, {"bins": 0}, "bins must be a whole number"),
         (ev.TimeSurface, {"bins": 1, "tau": 0.0}, "tau must be positive"),
     ],
 )
 def test_impossible_fields_are_refused(kind, fields, message):
     with pytest.raises(ValueError, match=message):
-        kind(sensor_size=SENSOR, **fields)
+        kind(**{"sensor_size": SENSOR, **fields})
+
+
+def test_numbers_of_numpy_do_as_well():
+    one = ev.TimeSurface(sensor_size=SENSOR, bins=3, tau=5.0, shrink=2)
+    other = ev.TimeSurface(
+        sensor_size=list(np.array(SENSOR)), bins=np.int64(3), tau=np.float32(5.0), shrink=np.uint8(2)
+    )
+    assert other == one
+    assert json.dumps(other.to_dict()) == json.dumps(one.to_dict())
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from nsm.data import ImageSet
 from nsm.data import events as ev
 from nsm.data.simulated import NMNIST_LIKE, simulate
+from nsm.data.simulated.images import as_recordings, copies_of
 from nsm.data.simulated.saccades import _light
 
 QUIET = replace(NMNIST_LIKE, noise=0.0, mismatch=0.0)
@@ -56,6 +58,23 @@ def test_light_is_the_same_bits_alone_and_in_a_batch(size):
     assert np.array_equal(_light(pixels, NMNIST_LIKE), alone)
     if size == 28:  # the last bits of this one's light decide on an event
         assert np.array_equal(recordings(pixels)[22], recordings(pixels[22:23], first=22)[0])
+
+
+@pytest.mark.parametrize("first", [-1, 2**32 - 2, 2.0, True, None])
+def test_numbers_that_no_recording_has_are_refused(first, tmp_path):
+    message = r"first must be a whole number in \[0, 4294967293\] for 3 recordings, got"
+    with pytest.raises(ValueError, match=message):
+        simulate(images(3), seed=0, first=first)
+    seen = ImageSet(images(3), torch.arange(3), ("a", "b", "c"), "strokes")
+    with pytest.raises(ValueError, match=message):
+        as_recordings(seen, "strokes-simulated", tmp_path, first=first)
+    with pytest.raises(ValueError, match=message):
+        copies_of(seen, ev.EventAugmentation(), tmp_path, copies=1, first=first)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_last_numbers_are_recordings_as_well():
+    assert all(map(len, recordings(images(3), first=np.int64(2**32 - 3))))
 
 
 @pytest.mark.parametrize("blur", [0.0, 0.3, 2.0])

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from nsm import random
+from nsm.data.arguments import flag, real, whole
 from nsm.data.events.array import Events, SensorSize
 
 _WHOLE, _DROP, _JITTER = range(3)  # streams of one example
@@ -35,8 +36,14 @@ class EventAugmentation:
     jitter: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.shift < 0:
-            raise ValueError(f"shift must be at least 0 (pixels), got {self.shift}")
+        fields = {
+            "shift": whole("shift", self.shift, 0),
+            "flip": flag("flip", self.flip),
+            "drop": real("drop", self.drop),
+            "jitter": real("jitter", self.jitter),
+        }
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
         if not 0.0 <= self.drop < 1.0:
             raise ValueError(f"drop must be in [0, 1), got {self.drop}")
         if not 0.0 <= self.jitter < float("inf"):
@@ -53,7 +60,12 @@ class EventAugmentation:
             seed: integer in [0, 2^63).
             example: number of the recording in its set, in [0, 2^32).
             epoch: number of the epoch, in [0, 2^32).
+
+        Raises:
+            ValueError: if seed, example or epoch is out of its range.
         """
+        example = whole("example", example, 0, random.MAX_INDEX)
+        epoch = whole("epoch", epoch, 0, random.MAX_INDEX)
         seed, rows = random.resolve_seed(seed), torch.tensor([[epoch, example]])
         key = torch.tensor(seed)
 
@@ -78,7 +90,12 @@ class EventAugmentation:
         width, height, _ = sensor_size
         if self.flip and drawn[2] < 0.5:
             events["x"] = width - 1 - events["x"]
-        for name, share in (("x", drawn[0]), ("y", drawn[1])):
-            events[name] += int(share * (2 * self.shift + 1)) - self.shift
-        x, y = events["x"], events["y"]
-        return events[(x >= 0) & (x < width) & (y >= 0) & (y < height)]
+        # In wide numbers: a shift may lead beyond what the fields hold.
+        x, y = (
+            events[name].astype(np.int64) + int(share * (2 * self.shift + 1)) - self.shift
+            for name, share in (("x", drawn[0]), ("y", drawn[1]))
+        )
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        events = events[inside]
+        events["x"], events["y"] = x[inside], y[inside]
+        return events

@@ -9,10 +9,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from nsm.data.arguments import flag, real, whole
 from nsm.data.events.array import EVENT, Events, SensorSize, make
 
 Polarity = Literal["both", "merged", "on", "off"]
 POLARITIES: tuple[Polarity, ...] = get_args(Polarity)
+_LARGEST_SIDE = 2**15  # pixels that the fields of an event can name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +39,14 @@ class Representation(ABC):
     def __post_init__(self) -> None:
         if self.polarity not in POLARITIES:
             raise ValueError(f"polarity must be one of {', '.join(POLARITIES)}, got {self.polarity!r}")
-        width, height, _ = self.sensor_size
-        self._require("shrink", low=1, high=min(width, height))
+        self._set("sensor_size", _checked_size(self.sensor_size))
+        self._require("shrink", high=min(self.sensor_size[:2]))
 
-    def _require(self, name: str, *, low: int, high: float = float("inf")) -> None:
-        value = getattr(self, name)
-        if not low <= value <= high:
-            raise ValueError(f"{name} must be in [{low}, {high}], got {value}")
+    def _require(self, name: str, *, high: float = float("inf")) -> None:
+        self._set(name, whole(name, getattr(self, name), 1, high))
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
 
     @abstractmethod
     def __call__(self, events: Events) -> NDArray[Any]:
@@ -133,9 +136,10 @@ class TimeFrames(Representation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require("bins", low=1)
+        self._require("bins")
         if self.width is not None:
-            self._require("width", low=1)
+            self._require("width")
+        self._set("binary", flag("binary", self.binary))
 
     def __call__(self, events: Events) -> NDArray[Any]:
         """Frames (bins, P, H, W)."""
@@ -169,7 +173,8 @@ class CountFrames(Representation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require("events", low=1)
+        self._require("events")
+        self._set("binary", flag("binary", self.binary))
 
     def __call__(self, events: Events) -> NDArray[Any]:
         """Frames (n, P, H, W) with n = number of events // ``events``."""
@@ -194,7 +199,7 @@ class VoxelGrid(Representation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require("bins", low=1)
+        self._require("bins")
 
     def __call__(self, events: Events) -> NDArray[Any]:
         """float32 (bins, P, H, W)."""
@@ -229,7 +234,8 @@ class TimeSurface(Representation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require("bins", low=1)
+        self._require("bins")
+        self._set("tau", real("tau", self.tau))
         if not 0.0 < self.tau < float("inf"):
             raise ValueError(f"tau must be positive and finite (us), got {self.tau}")
 
@@ -248,6 +254,15 @@ class TimeSurface(Representation):
         ends = (np.arange(1, self.bins + 1) * length / self.bins)[:, None]
         surface = np.exp((last - ends) / self.tau)
         return surface.astype(np.float32).reshape(self.bins, *self.shape)
+
+
+def _checked_size(sensor_size: object) -> SensorSize:
+    if not isinstance(sensor_size, (tuple, list)) or len(sensor_size) != 3:
+        raise ValueError(f"sensor_size must be (width, height, polarities), got {sensor_size!r:.80}")
+    width, height = (
+        whole(f"sensor_size[{i}]", value, 1, _LARGEST_SIDE) for i, value in enumerate(sensor_size[:2])
+    )
+    return width, height, whole("sensor_size[2]", sensor_size[2], 1, 2)
 
 
 # What the published networks see [N19].

@@ -20,7 +20,7 @@ from nsm.data.events.cache import cached, packed, unpacked
 from nsm.data.events.images import framed_copies, packed_copies
 from nsm.data.events.representations import NMNIST_FRAMES
 from nsm.data.images import ImageSet
-from nsm.data.simulated.saccades import NMNIST_LIKE, simulate
+from nsm.data.simulated.saccades import NMNIST_LIKE, checked_first, simulate
 
 
 def as_recordings(images: ImageSet, name: str, folder: Path, *, seed: int = 0, first: int = 0) -> ImageSet:
@@ -32,11 +32,15 @@ def as_recordings(images: ImageSet, name: str, folder: Path, *, seed: int = 0, f
         folder: where the result is kept, see :func:`nsm.data.events.cache.cached`; made at the first call, at
             some three milliseconds a recording.
         seed: seed of the simulation.
-        first: number of the first recording.
+        first: number of the first recording, in [0, 2^32 - N].
 
     Returns:
         uint8 images (N, 10, 34, 34), 255 where a cell saw an event.
+
+    Raises:
+        ValueError: if there are no such numbers.
     """
+    first = checked_first(first, len(images))
     key = {**_described(images, seed, first), "transform": NMNIST_FRAMES.to_dict()}
 
     def make() -> NDArray[np.uint8]:
@@ -60,11 +64,15 @@ def copies_of(
         folder: where the result is kept; made at the first call, which simulates the recordings once more.
         copies: K, the number of versions of each recording, >= 1.
         seed: seed of the simulation.
-        first: number of the first recording.
+        first: number of the first recording, in [0, 2^32 - N].
 
     Returns:
         uint8, shape (K, N, bytes of an image), see :class:`nsm.data.ImageSet`.
+
+    Raises:
+        ValueError: if there are no such numbers.
     """
+    first = checked_first(first, len(images))
 
     def rows() -> Iterator[NDArray[np.uint8]]:
         for number, events in enumerate(_recordings(images, seed, first), first):

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nsm import random
+from nsm.data.arguments import whole
 from nsm.data.events import Events
 from nsm.data.simulated.sensor import Floats, Pixels, record
 
@@ -67,7 +68,7 @@ def simulate(
     Args:
         images: uint8, shape (N, 1, H, W), 0 paper to 255 ink; other sizes than 28 x 28 are resampled.
         seed: integer in [0, 2^63).
-        first: number of the first image, so that parts of a set can be made apart.
+        first: number of the first image, so that parts of a set can be made apart; in [0, 2^32 - N].
         saccades: how; None for :data:`NMNIST_LIKE`.
 
     Returns:
@@ -75,14 +76,20 @@ def simulate(
         pixels.
 
     Raises:
-        ValueError: if the images have another dtype or shape.
+        ValueError: if the images have another dtype or shape, or there are no such numbers.
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 1:
         raise ValueError(
             f"images must be uint8 of shape (N, 1, H, W), got {images.dtype} of {tuple(images.shape)}"
         )
+    first = checked_first(first, len(images))
     key = torch.tensor(random.derive(random.resolve_seed(seed), "saccades"))
     return _simulated(images, key, first, NMNIST_LIKE if saccades is None else saccades)
+
+
+def checked_first(first: object, count: int) -> int:
+    """The number of the first of ``count`` recordings, if all of them have one."""
+    return whole("first", first, 0, random.MAX_INDEX + 1 - count, f" for {count} recordings")
 
 
 def _simulated(images: Tensor, key: Tensor, first: int, saccades: Saccades) -> Iterator[Events]:
