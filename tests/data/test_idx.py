@@ -48,6 +48,12 @@ def test_the_bytes_of_the_format():
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_pipe_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    refused(tmp_path / name, r"cannot be read \(no regular file\)")
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("length", range(16))
 def test_a_header_cut_off(tmp_path, name, length):
     refused(written(tmp_path, name, WHOLE[:length]), f"ends after {length} bytes, within its header")

@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import zlib
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from PIL import Image, PngImagePlugin
 
-from nsm.data import DataError, read_picture
+from nsm.data import DataError, read_drawing, read_picture
 
 SHAPE = (1, 8, 8)
 
@@ -140,6 +141,21 @@ def test_a_file_too_large_is_not_opened(tmp_path):
         file.truncate(2**26 + 1)
     with pytest.raises(DataError, match="larger than 67108864 bytes"):
         read_picture(path, SHAPE)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for read in (read_drawing, lambda path: read_picture(path, SHAPE)):
+        with pytest.raises(DataError, match=rf"{tmp_path / 'pipe'}: cannot be read \(no regular file\)"):
+            read(tmp_path / "pipe")
+
+
+def test_a_name_will_do_for_a_path(tmp_path):
+    path = saved(tmp_path, drawing())
+    assert torch.equal(read_picture(str(path), SHAPE), read_picture(path, SHAPE))
+    assert np.array_equal(read_drawing(str(path)), drawing())
+    with pytest.raises(DataError, match=r"absent.png: cannot be read \(No such file"):
+        read_picture("absent.png", SHAPE)
 
 
 def test_a_network_for_colours_is_refused(tmp_path):

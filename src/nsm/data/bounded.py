@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,19 @@ from pathlib import Path
 from nsm.data.errors import DataError
 
 _SLACK = 4096  # for headers
+
+
+def open_regular(path: Path) -> io.FileIO:
+    """A file for reading; nothing that would be waited for, as a pipe or a terminal would.
+
+    Raises:
+        OSError: if it cannot be opened, or is no file of that kind.
+    """
+    file = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    return file
 
 
 @contextmanager
@@ -29,7 +44,7 @@ def opened(path: Path, size: int, what: str) -> Iterator[io.BufferedIOBase]:
             block as well.
     """
     try:
-        with path.open("rb") as file:
+        with io.BufferedReader(open_regular(path)) as file:
             # No gzip file of the right values comes near: deflate adds less than a thousandth at worst.
             found = os.fstat(file.fileno()).st_size
             if found > 2 * size + _SLACK:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import warnings
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from nsm.data.bounded import open_regular
 from nsm.data.errors import DataError
 
 _FORMATS = ("PNG", "JPEG")
@@ -23,7 +25,7 @@ _PIXEL_LIMIT = 2**26
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 
-def read_picture(path: Path, image: tuple[int, int, int], *, invert: bool | None = None) -> Tensor:
+def read_picture(path: str | Path, image: tuple[int, int, int], *, invert: bool | None = None) -> Tensor:
     """A picture at the size of a network's images: in grey, light on dark, or in colour as it is.
 
     Its shape is kept: what is missing to the network's shape is filled with the picture's background, the
@@ -53,7 +55,7 @@ def read_picture(path: Path, image: tuple[int, int, int], *, invert: bool | None
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
-def read_drawing(source: Path | bytes) -> npt.NDArray[np.uint8]:
+def read_drawing(source: str | Path | bytes) -> npt.NDArray[np.uint8]:
     """A picture at its own size, in grey, light on dark: inverted where its border is light.
 
     Args:
@@ -72,17 +74,19 @@ def background(pixels: npt.NDArray[np.uint8]) -> tuple[int, ...]:
     return tuple(int(value) for value in np.median(border, axis=0))
 
 
-def _read(source: Path | bytes, mode: Literal["L", "RGB"]) -> npt.NDArray[np.uint8]:
-    name = source if isinstance(source, Path) else "the picture"
+def _read(source: str | Path | bytes, mode: Literal["L", "RGB"]) -> npt.NDArray[np.uint8]:
+    name = "the picture" if isinstance(source, bytes) else str(source)
     try:
-        _check_size(name, source.stat().st_size if isinstance(source, Path) else len(source))
-        with warnings.catch_warnings():
-            # Pillow's own limit is replaced by a smaller one, checked before anything is decoded.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            file = source if isinstance(source, Path) else io.BytesIO(source)
-            with Image.open(file, formats=_FORMATS) as picture:
-                _check_pixels(name, picture)
-                return _pixels(ImageOps.exif_transpose(picture), mode)
+        with _opened(source) as file:
+            _check_size(name, file.seek(0, os.SEEK_END))
+            file.seek(0)
+            with warnings.catch_warnings():
+                # Pillow's own limit is replaced by a smaller one, checked before anything is decoded; what
+                # it warns of besides is metadata.
+                warnings.simplefilter("ignore")
+                with Image.open(file, formats=_FORMATS) as picture:
+                    _check_pixels(name, picture)
+                    return _pixels(ImageOps.exif_transpose(picture), mode)
     except DataError:
         raise
     except _BROKEN as error:
@@ -90,12 +94,16 @@ def _read(source: Path | bytes, mode: Literal["L", "RGB"]) -> npt.NDArray[np.uin
         raise DataError(f"{name}: cannot be read ({system or 'not a PNG or JPEG picture'})") from error
 
 
-def _check_size(name: Path | str, size: int) -> None:
+def _opened(source: str | Path | bytes) -> io.BytesIO | io.BufferedReader:
+    return io.BytesIO(source) if isinstance(source, bytes) else io.BufferedReader(open_regular(Path(source)))
+
+
+def _check_size(name: str, size: int) -> None:
     if size > _FILE_LIMIT:
         raise DataError(f"{name}: larger than {_FILE_LIMIT} bytes")
 
 
-def _check_pixels(name: Path | str, picture: Image.Image) -> None:
+def _check_pixels(name: str, picture: Image.Image) -> None:
     if picture.width * picture.height > _PIXEL_LIMIT:
         raise DataError(f"{name}: {picture.width} x {picture.height} is more than {_PIXEL_LIMIT} pixels")
 

@@ -1,5 +1,6 @@
 """Recordings as images: the cache, the official sets through nsm.data.load, training on them."""
 
+import os
 import shutil
 import signal
 
@@ -86,6 +87,18 @@ def test_the_fingerprint_is_of_the_content_and_not_of_the_place(tmp_path):
     content[0] ^= 1
     path.write_bytes(content)
     assert fingerprint(one) != fingerprint(two)
+
+
+def test_a_recording_that_is_no_file_is_named(tmp_path):
+    path = next(iter(lay_out_nmnist(tmp_path)))
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DataError, match=rf"{path}: cannot be read \(Is a directory\)"):
+        data.load("nmnist", tmp_path)
+    path.rmdir()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match=rf"{path}: cannot be read \(no regular file\)"):
+        data.load("nmnist", tmp_path)
 
 
 def test_nmnist_becomes_the_published_images(tmp_path):

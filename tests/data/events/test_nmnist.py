@@ -1,5 +1,8 @@
 """N-MNIST's 40-bit format."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -102,6 +105,14 @@ def test_a_missing_or_huge_file(tmp_path):
         file.truncate(2**40)
     with pytest.raises(DataError, match=f"has {2**40} bytes, more than {2**26}"):
         ev.read_nmnist(path)
+
+
+@pytest.mark.parametrize("read", [ev.read_nmnist, ev.read_aedat, ev.read_precut])
+def test_what_would_be_waited_for_is_refused(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(DataError, match=rf"{path}: cannot be read \(no regular file\)"):
+            read(path)
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,17 @@ def test_a_trial_list_is_not_trusted(tmp_path, line, message):
         ev.dvs_gesture("train", tmp_path)
 
 
+def test_a_trial_without_its_recording(tmp_path):
+    path = lay_out_gestures(tmp_path) / "user23_led.aedat"
+    path.unlink()
+    message = rf"{path}: is no file, but line 2 of trials_to_train.txt names it"
+    with pytest.raises(DataError, match=message):
+        ev.dvs_gesture("train", tmp_path)
+    path.mkdir()
+    with pytest.raises(DataError, match=message):
+        ev.dvs_gesture("train", tmp_path)
+
+
 def test_labels_beyond_the_recording(tmp_path):
     folder = lay_out_gestures(tmp_path)
     ev.write_labels(folder / "user01_fluorescent_labels.csv", [ev.Label(0, 10**12, 10**12 + 1)])

@@ -14,6 +14,8 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from nsm.data.bounded import open_regular
+from nsm.data.errors import DataError
 from nsm.data.events.recordings import Recordings
 from nsm.files import write_atomically
 
@@ -22,16 +24,27 @@ _FORMAT = 2  # of the files and of what is computed; raise it when either change
 
 
 def fingerprint(recordings: Recordings) -> str:
-    """SHA-256 of the files of ``recordings``, their targets, users and cuts; not of where they lie."""
+    """SHA-256 of the files of ``recordings``, their targets, users and cuts; not of where they lie.
+
+    Raises:
+        DataError: naming the file that cannot be read.
+    """
     digest = hashlib.sha256(json.dumps([recordings.name, recordings.repair]).encode())
     known: dict[Path, str] = {}
     for item in recordings.items:
         if item.path not in known:
-            with item.path.open("rb") as file:
-                known[item.path] = hashlib.file_digest(file, "sha256").hexdigest()
+            known[item.path] = _of_file(item.path)
         described = (known[item.path], item.target, item.user, item.lighting, item.start, item.end)
         digest.update(json.dumps(described).encode())
     return digest.hexdigest()
+
+
+def _of_file(path: Path) -> str:
+    try:
+        with open_regular(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def cached(folder: Path, key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:

@@ -194,6 +194,8 @@ def dvs_gesture(
         table = top / f"{found[0]}_labels.csv"
         labels = read_labels(table, len(GESTURES))
         path = top / name
+        if not path.is_file():
+            raise DataError(f"{path}: is no file, but line {number} of {trials.name} names it")
         items += [Item(path, label.target, user, found[2], label.start, label.end) for label in labels]
     if not items:
         raise DataError(f"{trials}: names no recording")
