@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -95,6 +97,24 @@ def test_a_heavy_corner_pushes_the_rest_over_the_edge():
     drawing[12:19, 12:19] = 255
     image = framed(drawing, SIZE, MNIST)
     assert image.shape == (1, *SIZE)
+
+
+def test_lines_too_thin_to_be_seen_are_refused():
+    drawing = canvas(3000)
+    drawing[10, 10] = drawing[2900, 2900] = 255
+    with pytest.raises(DataError, match="too thin: nothing is left of them in 20 pixels"):
+        framed(drawing, SIZE, MNIST)
+
+
+def test_a_large_drawing_needs_no_more_than_its_bytes_twice():
+    drawing = canvas(4000)
+    drawing[100:3900, 500:900] = 255
+    tracemalloc.start()
+    try:
+        framed(drawing, SIZE, MNIST)
+        assert tracemalloc.get_traced_memory()[1] < 2 * drawing.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("paper", [0, 90, 255])

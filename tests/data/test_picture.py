@@ -53,6 +53,29 @@ def test_shape_is_kept_and_the_background_goes_on(tmp_path):
     assert (pixels[6:] == 5).all()
 
 
+@pytest.mark.parametrize(("height", "width"), [(2, 3000), (60_000, 1)])
+def test_a_line_stays_a_line(tmp_path, height, width):
+    grey = read_picture(saved(tmp_path, np.full((height, width), 200, np.uint8)), (1, 8, 8), invert=False)
+    assert (grey == 200).all()
+    ink = np.zeros((height, width, 3), np.uint8)
+    ink[: max(1, height // 4), : max(1, width // 4)] = (250, 120, 10)
+    if height < width:
+        ink[1] = ink[0]
+    read = read_picture(saved(tmp_path, ink), (3, 8, 8))
+    expected = torch.zeros(3, 8, 8, dtype=torch.uint8)
+    line = expected[:, 4] if height < width else expected[:, :, 4]
+    line[:, :2] = torch.tensor([[250], [120], [10]])
+    assert torch.equal(read, expected)
+
+
+def test_strips_of_a_large_picture_fit_together(tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 4), np.uint8)
+    path = saved(tmp_path, pixels)
+    whole = read_drawing(path)
+    monkeypatch.setattr("nsm.data.picture._STRIP", 7 * 30)
+    assert np.array_equal(read_drawing(path), whole)
+
+
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "I;16"])
 def test_every_kind_of_png(tmp_path, mode):
     black = Image.fromarray(np.where(drawing() > 0, 255, 0).astype(np.uint8))

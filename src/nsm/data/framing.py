@@ -59,15 +59,19 @@ def framed(drawing: NDArray[np.uint8], size: tuple[int, int], framing: Framing) 
         uint8, (1, H, W).
 
     Raises:
-        DataError: if nothing is drawn.
+        DataError: if nothing is drawn, or nothing of it is left at that size.
     """
-    ink = drawing.astype(np.float64) - background(drawing[:, :, None])[0]
-    strongest = ink.max(initial=0.0)
+    ground = background(drawing[:, :, None])[0]
+    strongest = int(drawing.max(initial=0)) - ground
     if strongest < _BLANK:
         raise DataError("the picture is blank: nothing stands out from its background")
-    ink = np.clip(ink * (255.0 / strongest), 0.0, 255.0).round().astype(np.uint8)
-    rows, columns = (np.flatnonzero((ink >= _FAINT).any(axis)) for axis in (1, 0))
-    scaled = _scaled(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], framing.box)
+    # Of each of the values that a pixel can have; a large drawing is never held in wider numbers.
+    ink = np.clip((np.arange(256) - ground) * (255.0 / strongest), 0.0, 255.0).round().astype(np.uint8)
+    seen = drawing >= np.argmax(ink >= _FAINT)
+    rows, columns = (np.flatnonzero(seen.any(axis)) for axis in (1, 0))
+    scaled = _scaled(drawing[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], ink, framing.box)
+    if not scaled.any():
+        raise DataError(f"the picture's lines are too thin: nothing is left of them in {framing.box} pixels")
     image = np.zeros(size, np.uint8)
     height, width = scaled.shape
     top, left = _corner(scaled, size, framing)
@@ -78,13 +82,15 @@ def framed(drawing: NDArray[np.uint8], size: tuple[int, int], framing: Framing) 
     return torch.from_numpy(image)[None]
 
 
-def _scaled(ink: NDArray[np.uint8], box: int) -> NDArray[np.uint8]:
-    """The ink at the size of the box: averaged where it shrinks, interpolated where it grows."""
-    height, width = ink.shape
+def _scaled(drawing: NDArray[np.uint8], ink: NDArray[np.uint8], box: int) -> NDArray[np.uint8]:
+    """The ink of a drawing, given by value, at the size of the box: averaged where it shrinks, interpolated
+    where it grows.
+    """
+    height, width = drawing.shape
     scale = box / max(height, width)
     shape = max(1, round(width * scale)), max(1, round(height * scale))
     method = Image.Resampling.BOX if scale < 1.0 else Image.Resampling.BILINEAR
-    return np.asarray(Image.fromarray(ink).resize(shape, method))
+    return np.asarray(Image.fromarray(drawing).point(ink.tolist()).resize(shape, method))
 
 
 def _corner(ink: NDArray[np.uint8], size: tuple[int, int], framing: Framing) -> tuple[int, int]:

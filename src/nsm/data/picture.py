@@ -21,6 +21,7 @@ from nsm.data.errors import DataError
 _FORMATS = ("PNG", "JPEG")
 _FILE_LIMIT = 64 * 2**20
 _PIXEL_LIMIT = 2**26
+_STRIP = 2**20  # pixels that are converted at a time
 # What Pillow raises for damaged files.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
@@ -47,9 +48,9 @@ def read_picture(path: str | Path, image: tuple[int, int, int], *, invert: bool 
     channels, height, width = image
     if channels not in (1, 3):
         raise ValueError(f"image must have 1 channel, grey, or 3, red, green and blue, got shape {image}")
-    picture = Image.fromarray(_read(path, "L" if channels == 1 else "RGB"))
-    paper = background(np.atleast_3d(np.asarray(picture)))
-    fitted = ImageOps.pad(picture, (width, height), method=Image.Resampling.BOX, color=paper)
+    read = _read(path, "L" if channels == 1 else "RGB")
+    paper = background(np.atleast_3d(read))
+    fitted = _fitted(Image.fromarray(read), (width, height), paper)
     dark_on_light = (channels == 1 and paper[0] > 127) if invert is None else invert
     pixels = np.atleast_3d(np.array(ImageOps.invert(fitted) if dark_on_light else fitted))
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
@@ -74,6 +75,22 @@ def background(pixels: npt.NDArray[np.uint8]) -> tuple[int, ...]:
     return tuple(int(value) for value in np.median(border, axis=0))
 
 
+def _fitted(picture: Image.Image, size: tuple[int, int], paper: tuple[int, ...]) -> Image.Image:
+    """The picture in the middle of a page of this width and height, as large as fits in its shape.
+
+    Pillow's own function has no pixel left for what is much longer than wide.
+    """
+    width, height = size
+    if picture.width / picture.height > width / height:
+        inner = width, max(1, round(picture.height / picture.width * width))
+    else:
+        inner = max(1, round(picture.width / picture.height * height)), height
+    page = Image.new(picture.mode, size, paper)
+    corner = round((width - inner[0]) / 2), round((height - inner[1]) / 2)
+    page.paste(picture.resize(inner, Image.Resampling.BOX), corner)
+    return page
+
+
 def _read(source: str | Path | bytes, mode: Literal["L", "RGB"]) -> npt.NDArray[np.uint8]:
     name = "the picture" if isinstance(source, bytes) else str(source)
     try:
@@ -86,7 +103,8 @@ def _read(source: str | Path | bytes, mode: Literal["L", "RGB"]) -> npt.NDArray[
                 warnings.simplefilter("ignore")
                 with Image.open(file, formats=_FORMATS) as picture:
                     _check_pixels(name, picture)
-                    return _pixels(ImageOps.exif_transpose(picture), mode)
+                    ImageOps.exif_transpose(picture, in_place=True)
+                    return _pixels(picture, mode)
     except DataError:
         raise
     except _BROKEN as error:
@@ -109,6 +127,17 @@ def _check_pixels(name: str, picture: Image.Image) -> None:
 
 
 def _pixels(picture: Image.Image, mode: Literal["L", "RGB"]) -> npt.NDArray[np.uint8]:
+    """Its pixels (H, W) or (H, W, 3), a few rows at a time: a large picture is in memory once."""
+    width, height = picture.size
+    pixels = np.empty((height, width) if mode == "L" else (height, width, 3), np.uint8)
+    rows = max(1, _STRIP // width)
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        pixels[top:bottom] = _converted(picture.crop((0, top, width, bottom)), mode)
+    return pixels
+
+
+def _converted(picture: Image.Image, mode: Literal["L", "RGB"]) -> npt.NDArray[np.uint8]:
     if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
         picture = Image.fromarray((np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8))
     if picture.has_transparency_data:
