@@ -130,6 +130,18 @@ def test_gestures_become_windows_and_users_stay_together(tmp_path):
     assert len(data.load("dvsgesture", tmp_path, validation=0).validation) == 0
 
 
+def test_a_set_whose_windows_are_all_empty_is_named(tmp_path):
+    folder = lay_out_gestures(tmp_path, classes=range(2), events=50)
+    path = folder / "user01_fluorescent.aedat"
+    for name in ("user01_fluorescent", "user23_led"):
+        events = ev.read_aedat(folder / f"{name}.aedat")
+        events["p"] = False  # networks see ON events
+        ev.write_aedat(folder / f"{name}.aedat", events)
+    for _ in range(2):  # made, then from the cache
+        with pytest.raises(DataError, match=rf"dvsgesture: no window of its 4 recordings, .* {path}, holds"):
+            data.load("dvsgesture", tmp_path)
+
+
 def test_what_cannot_be_downloaded_says_where_to_get_it(tmp_path):
     with pytest.raises(DataError, match=f"N-MNIST has to be fetched by hand, from https://.*into {tmp_path}"):
         data.load("nmnist", tmp_path)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nsm.data.errors import DataError
 from nsm.data.events.array import Events
 from nsm.data.events.augment import EventAugmentation
 from nsm.data.events.cache import Arrays, cached, fingerprint, packed, unpacked
@@ -46,13 +47,18 @@ def as_images(recordings: Recordings, frames: TimeFrames, folder: Path, *, windo
             event is left out.
 
     Raises:
-        DataError: if a recording is damaged.
+        DataError: if a recording is damaged, or all windows are empty.
     """
     assert frames.binary, "images hold bytes"
     assert frames.shape[0] == 1, "frames become channels"
     key = {"data": fingerprint(recordings), "transform": frames.to_dict(), "windows": windows}
     arrays = cached(folder, key, lambda: _made(recordings, frames, windows))
     source = torch.from_numpy(arrays["recordings"])
+    if not len(source):
+        raise DataError(
+            f"{recordings.name}: no window of its {len(recordings)} recordings, of which the first is "
+            f"{recordings.items[0].path}, holds an event that counts"
+        )
     images = ImageSet(
         torch.from_numpy(unpacked(arrays)).mul_(255),
         torch.from_numpy(recordings.targets)[source],
