@@ -4,6 +4,7 @@ import stat
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pooch
 import pytest
@@ -174,6 +175,29 @@ def test_an_archive_that_is_there_is_used_and_kept(known, mirror, tmp_path):
         "t10k-images-idx3-ubyte.gz",
         "t10k-labels-idx1-ubyte.gz",
     }
+
+
+def test_who_comes_while_it_is_fetched_waits(known, mirror, tmp_path):
+    downloads, files = archive_download(small_files())
+    known(downloads, mirror.serve("one", files))
+    asked, send = threading.Event(), threading.Event()
+
+    def slowly(handler):
+        asked.set()
+        assert send.wait(20)
+        in_small_chunks(files["gzip.zip"])(handler)
+
+    mirror.answers["/one/gzip.zip"] = slowly
+    with ThreadPoolExecutor() as pool:
+        calls = [pool.submit(data.fetch, "small", tmp_path)]
+        assert asked.wait(20)
+        calls += [pool.submit(data.fetch, "small", tmp_path) for _ in range(3)]
+        with pytest.raises(TimeoutError):
+            calls[1].result(0.3)
+        send.set()
+        assert {call.result() for call in calls} == {tmp_path / "Small" / "raw"}
+    assert mirror.asked == ["/one/gzip.zip"]
+    assert data.is_present("small", tmp_path)
 
 
 def test_half_an_archive_is_replaced(known, mirror, tmp_path):

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from nsm.data.errors import DataError
 from nsm.data.folder import VARIABLE, data_root, locate
+from nsm.data.locking import alone
 from nsm.data.sets import SetInfo, describe
 from nsm.data.sources import Download, SimulatedEventSource, Source
 
@@ -27,7 +28,8 @@ def fetch(name: str, root: str | Path | None = None) -> Path:
 
     Each comes from the first mirror that has it, under a temporary name until its checksum is right: what was
     broken off leaves nothing in its place and is fetched again by the next call, what was finished is kept.
-    A bar shows the progress on a terminal.
+    Of processes that fetch the same set at a time, one does it and the others wait. A bar shows the progress
+    on a terminal.
 
     Args:
         name: one of :data:`SETS`.
@@ -54,7 +56,9 @@ def fetch(name: str, root: str | Path | None = None) -> Path:
     if missing:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _fetch(info, info.source, folder, missing)
+            with alone(folder):
+                # Another process may have brought them meanwhile.
+                _fetch(info, info.source, folder, locate(info.source, top).missing)
         except OSError as error:
             problem = error.strerror or error
             raise DataError(f"{error.filename or folder}: cannot be written ({problem})") from error

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -173,6 +175,49 @@ def test_what_is_missing_is_made_and_gives_the_same_bytes(small, tmp_path):
         assert (tmp_path / FOLDER / path.name).read_bytes() == path.read_bytes()
 
 
+@pytest.fixture
+def quickly(monkeypatch):
+    """Recordings are made at once, and empty."""
+
+    def write(folder, trial, seed):
+        for name in (f"{trial.name}.aedat", f"{trial.name}_labels.csv"):
+            (folder / name).write_text(str(seed))
+
+    monkeypatch.setattr("nsm.data.simulated.gestures.files._write", write)
+
+
+@pytest.mark.usefixtures("quickly")
+def test_who_comes_while_they_are_made_waits(tmp_path):
+    begun, go_on, seen = threading.Event(), threading.Event(), []
+
+    def slowly(done, total):
+        begun.set()
+        assert go_on.wait(20)
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(write_gestures, tmp_path, small_trials(), seed=0, progress=slowly)
+        assert begun.wait(20)
+        same = pool.submit(
+            write_gestures, tmp_path, small_trials(), seed=0, progress=lambda *done: seen.append(done)
+        )
+        other = pool.submit(write_gestures, tmp_path, small_trials(), seed=1)
+        with pytest.raises(TimeoutError):
+            same.result(0.3)
+        go_on.set()
+        first.result()
+        same.result()
+        with pytest.raises(DataError, match="holds another simulation"):
+            other.result()
+    assert seen == [(2, 2)]
+
+
+@pytest.mark.usefixtures("quickly")
+def test_what_a_killed_process_left_does_not_block(tmp_path):
+    (tmp_path / ".simulation.json.123-456.tmp").write_text("{")
+    write_gestures(tmp_path, small_trials(), seed=0)
+    assert (tmp_path / "trials_to_test.txt").is_file()
+
+
 def test_other_files_are_left_alone(small, tmp_path):
     with pytest.raises(DataError, match=r"holds another simulation, see simulation\.json"):
         write_gestures(small / FOLDER, small_trials(), seed=1)
@@ -200,6 +245,13 @@ def test_the_whole_set_has_the_official_users():
 def test_impossible_choices_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("processes", [0, -1, True, 1.0])
+def test_no_processes_make_nothing(tmp_path, processes):
+    with pytest.raises(ValueError, match="processes must be a whole number of at least 1, got"):
+        write_gestures(tmp_path / "new", small_trials(), seed=0, processes=processes)
+    assert not (tmp_path / "new").exists()
 
 
 def test_both_parts_need_a_user(tmp_path):

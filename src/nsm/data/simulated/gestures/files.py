@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nsm import random
+from nsm.data.arguments import whole
 from nsm.data.errors import DataError
 from nsm.data.events import write_aedat, write_labels
+from nsm.data.locking import alone
 from nsm.data.simulated.gestures.people import LIGHTINGS, USERS
 from nsm.data.simulated.gestures.recording import simulate_gestures
 from nsm.files import write_atomically
@@ -70,7 +72,8 @@ def write_gestures(
     """Simulate recordings into a folder, in the layout that :func:`nsm.data.events.dvs_gesture` reads.
 
     A recording and its label table are made for each trial, and at last the lists of trials: users 1 to 23
-    are for training, 24 to 29 for the test. What an interrupted call has finished is kept.
+    are for training, 24 to 29 for the test. What an interrupted call has finished is kept; a call while
+    another one writes into the folder waits for it.
 
     Args:
         folder: made if it does not exist.
@@ -80,7 +83,7 @@ def write_gestures(
         progress: called with the number of recordings done and of all.
 
     Raises:
-        ValueError: if a part has no trial.
+        ValueError: if a part has no trial, or ``processes`` is less than 1.
         DataError: if the folder holds something else.
     """
     parts = {
@@ -92,11 +95,23 @@ def write_gestures(
             f"users must have some of 1 to {_LAST_TRAINING_USER} and some of {_LAST_TRAINING_USER + 1} to "
             f"{USERS[-1]}, got {sorted({trial.user for trial in chosen})}"
         )
+    processes = whole("processes", processes, 1)
     seed = random.resolve_seed(seed)
-    _begin(folder, seed, [trial.name for trial in chosen])
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder):
+        _begin(folder, seed, [trial.name for trial in chosen])
+        _make(folder, chosen, seed, processes, progress or (lambda _done, _total: None))
+        for part, listed in parts.items():
+            lines = "".join(f"{trial.name}.aedat\n" for trial in listed)
+            write_atomically(folder / f"trials_to_{part}.txt", lines.encode())
+
+
+def _make(
+    folder: Path, chosen: Sequence[Trial], seed: int, processes: int, show: Callable[[int, int], object]
+) -> None:
+    """The recordings that are not in the folder yet."""
     missing = [trial for trial in chosen if not (folder / f"{trial.name}_labels.csv").is_file()]
     known = len(chosen) - len(missing)
-    show = progress or (lambda _done, _total: None)
     show(known, len(chosen))
     if processes == 1:
         for done, trial in enumerate(missing, known + 1):
@@ -109,9 +124,6 @@ def write_gestures(
             for done, future in enumerate(as_completed(made), known + 1):
                 future.result()
                 show(done, len(chosen))
-    for part, listed in parts.items():
-        lines = "".join(f"{trial.name}.aedat\n" for trial in listed)
-        write_atomically(folder / f"trials_to_{part}.txt", lines.encode())
 
 
 def _begin(folder: Path, seed: int, names: list[str]) -> None:
@@ -123,9 +135,9 @@ def _begin(folder: Path, seed: int, names: list[str]) -> None:
         if path.read_bytes() != text:
             raise DataError(f"{folder}: holds another simulation, see {_DESCRIPTION}; remove it first")
         return
-    if folder.is_dir() and any(folder.iterdir()):
+    # A process that was killed may have left the description's temporary file.
+    if not all(found.match(f".{_DESCRIPTION}.*.tmp") for found in folder.iterdir()):
         raise DataError(f"{folder}: holds files that are not simulated; name another folder")
-    folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text)
 
 
