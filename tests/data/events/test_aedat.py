@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from nsm.data import DataError
 from nsm.data import events as ev
+from nsm.data.events.aedat import decode
 from nsm.data.events.labels import Label
 from tests.data.events.recordings import random_events
 
@@ -88,6 +89,44 @@ def test_invalid_events_other_packets_and_spare_room_are_passed_over(tmp_path):
     events = ev.read_aedat(written(tmp_path, data))
     assert events["t"].tolist() == [1, 5, 7]
     assert events.tolist() == plain(data)
+
+
+def short_packets(count, seed=0):
+    """Packets of none to three events, some of them not valid, whose clock overflows now and then."""
+    rng = np.random.default_rng(seed)
+    data, t = [], 0
+    for length in rng.integers(0, 4, count).tolist():
+        places, valid = rng.integers(0, 128, (length, 2)).tolist(), rng.random(length) < 0.9
+        rows = [row(x, y, t % 2**31 + i, v=int(valid[i])) for i, (x, y) in enumerate(places)]
+        data.append(packet(rows, overflow=t >> 31))
+        t += 2**31 if rng.random() < 0.01 else 3
+    return b"".join(data)
+
+
+def test_short_packets_are_decoded_together(tmp_path, monkeypatch):
+    data = TEXT + short_packets(20_000)
+    calls = []
+
+    def counted(words, *others):
+        calls.append(len(words) // 2)
+        decode(words, *others)
+
+    monkeypatch.setattr("nsm.data.events.aedat.decode", counted)
+    assert ev.read_aedat(written(tmp_path, data)).tolist() == plain(data)
+    assert len(calls) == -(-sum(calls) // 8192) > 2
+
+
+@pytest.mark.parametrize("number", [0, 8190, 8191, 8192, 12_345, 29_999])
+def test_an_event_of_short_packets_is_named_by_its_byte(tmp_path, number):
+    one = packet([row(v=0), row()])
+    data = bytearray(TEXT + one * 30_000)
+    byte = len(TEXT) + number * len(one) + 28 + 8
+    data[byte : byte + 4] = struct.pack("<I", 128 << 17 | 1)
+    with pytest.raises(DataError, match=rf"event {number} at byte {byte} lies at \(128, 0\)"):
+        ev.read_aedat(written(tmp_path, data))
+    data[byte] ^= 1
+    with pytest.raises(DataError, match=rf"packet at byte {byte - 36} says 1 valid events, but marks 0"):
+        ev.read_aedat(written(tmp_path, data))
 
 
 @pytest.mark.parametrize(

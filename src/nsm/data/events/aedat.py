@@ -10,8 +10,9 @@ the packet's overflows continue. Packets of other types are passed over.
 from __future__ import annotations
 
 import struct
-from bisect import bisect_right
-from itertools import accumulate, pairwise
+from array import array
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,15 +31,18 @@ FIRST, LAST = b"#!AER-DAT3.1", b"#!END-HEADER"
 PACKET = struct.Struct("<hhiiiiii")
 POLARITY, SIZE, _TIME_OFFSET = 1, 8, 4
 _WRITTEN = 8192  # events of a packet that is written
+_TOGETHER = 8192  # events that are decoded at once, and those of one packet more
 
 
-class _Packet(NamedTuple):
-    """Where the events of a packet are: first byte, number of events, number marked valid, overflows."""
+class _Packets(NamedTuple):
+    """Where the events of packets are, int64 (n,): first byte, number of events, of those marked valid, and
+    overflows.
+    """
 
-    start: int
-    number: int
-    valid: int
-    overflow: int
+    start: NDArray[np.int64]
+    number: NDArray[np.int64]
+    valid: NDArray[np.int64]
+    overflow: NDArray[np.int64]
 
 
 def read_aedat(path: str | Path, sensor_size: SensorSize = DVS128, *, repair: bool = False) -> Events:
@@ -65,34 +69,51 @@ def read_aedat(path: str | Path, sensor_size: SensorSize = DVS128, *, repair: bo
     if not repair:
         _check_valid(path, packets, valid)
     places = None if valid.all() else np.flatnonzero(valid)
-    ends = list(accumulate(packet.number for packet in packets))
 
     def offset(event: int) -> int:
         number = event if places is None else int(places[event])
-        packet = bisect_right(ends, number)
-        return packets[packet].start + SIZE * (number - (ends[packet] - packets[packet].number))
+        ends = np.cumsum(packets.number)
+        packet = np.searchsorted(ends, number, "right")
+        return int(packets.start[packet] + SIZE * (number - (ends[packet] - packets.number[packet])))
 
     return sound(events if places is None else events[places], sensor_size, path, offset, repair=repair)
 
 
-def _decoded(data: bytes, packets: list[_Packet]) -> tuple[Events, NDArray[np.bool_]]:
+def _decoded(data: bytes, packets: _Packets) -> tuple[Events, NDArray[np.bool_]]:
     """All events of the packets, and which of them are marked valid."""
-    total = sum(packet.number for packet in packets)
+    ends = np.cumsum(packets.number)
+    total = int(ends[-1]) if len(ends) else 0
     events, valid = np.empty(total, EVENT), np.empty(total, np.bool_)
+    # Short packets are decoded together, as many as stay in the processor's cache.
+    cuts = np.flatnonzero(np.diff(ends // _TOGETHER)) + 1
     place = 0
-    for packet in packets:
-        words = np.frombuffer(data, "<u4", 2 * packet.number, packet.start)
-        rows = slice(place, place + packet.number)
-        decode(words, packet.overflow, events[rows], valid[rows])
-        place += packet.number
+    for first, last in pairwise((0, *cuts.tolist(), len(ends))):
+        body, overflow = _body(data, packets, slice(first, last))
+        rows = slice(place, place + len(body) // SIZE)
+        decode(np.frombuffer(body, "<u4"), overflow, events[rows], valid[rows])
+        place = rows.stop
     return events, valid
 
 
-def decode(words: NDArray[np.uint32], overflow: int, events: Events, valid: NDArray[np.bool_]) -> None:
+def _body(data: bytes, packets: _Packets, part: slice) -> tuple[memoryview | bytes, NDArray[np.int64]]:
+    """The bytes of the events of some packets, one after the other, and the overflows: of each event, or of
+    all of them.
+    """
+    starts, numbers = packets.start[part], packets.number[part]
+    ends = (starts + SIZE * numbers).tolist()
+    if len(ends) == 1:
+        return memoryview(data)[int(starts[0]) : ends[0]], packets.overflow[part]
+    bodies = [data[start:end] for start, end in zip(starts.tolist(), ends, strict=True)]
+    return b"".join(bodies), np.repeat(packets.overflow[part], numbers)
+
+
+def decode(
+    words: NDArray[np.uint32], overflow: int | NDArray[np.int64], events: Events, valid: NDArray[np.bool_]
+) -> None:
     """Write the events of some words, two for each, and which of them are marked valid."""
     address, t = words[::2], words[1::2]
     events["t"] = t
-    if overflow:
+    if np.any(overflow):
         events["t"] += overflow << 31
     events["x"] = address >> 17
     events["y"] = (address >> 2) & 0x7FFF
@@ -118,28 +139,37 @@ def body_start(path: Path | str, data: bytes) -> int:
     raise DataError(f"{path}: has no line {LAST.decode()} in its first {len(text)} bytes")
 
 
-def _packets(path: Path, data: bytes, start: int, *, repair: bool) -> list[_Packet]:
+def _packets(path: Path, data: bytes, start: int, *, repair: bool) -> _Packets:
     """The packets of polarity events; where ``repair`` is set, up to the first that cannot be."""
-    packets = []
+    found = array("q")
     while start < len(data):
         body = start + PACKET.size
         if body > len(data):
             kept, problem = 0, f"ends within its header: {len(data) - start} of {PACKET.size} bytes"
         else:
-            kind, _, size, time, overflow, capacity, number, valid = PACKET.unpack_from(data, start)
-            found = impossible(kind, size, time, overflow, capacity, number, valid)
-            kept, problem = (0 if found else number), found or ""
+            kind, size, overflow, capacity, number, valid, problem = _header(data[start:body])
+            kept = 0 if problem else number
             if not problem and body + capacity * size > len(data):
                 kept = min(number, (len(data) - body) // size)
                 problem = f"says {capacity} events of {size} bytes, but {len(data) - body} bytes are left"
             if kind == POLARITY and kept:
-                packets.append(_Packet(body, kept, valid, overflow))
+                found.extend((body, kept, valid, overflow))
         if problem:
             if repair:
                 break
             raise DataError(f"{path}: packet at byte {start} {problem}")
         start = body + capacity * size
-    return packets
+    return _Packets(*np.array(found).reshape(-1, 4).T)
+
+
+@lru_cache(maxsize=1024)
+def _header(header: bytes) -> tuple[int, int, int, int, int, int, str]:
+    """Type, size of an event, overflows, capacity, number of events and of valid ones, and what is impossible
+    in them; kept, since the headers of short packets are alike.
+    """
+    kind, _, size, time, overflow, capacity, number, valid = PACKET.unpack(header)
+    problem = impossible(kind, size, time, overflow, capacity, number, valid)
+    return kind, size, overflow, capacity, number, valid, problem or ""
 
 
 def impossible(
@@ -155,17 +185,16 @@ def impossible(
     return None
 
 
-def _check_valid(path: Path, packets: list[_Packet], valid: NDArray[np.bool_]) -> None:
-    if not packets:
+def _check_valid(path: Path, packets: _Packets, valid: NDArray[np.bool_]) -> None:
+    if not len(packets.start):
         return
-    starts = np.cumsum([0, *(packet.number for packet in packets[:-1])])
-    found = np.add.reduceat(valid, starts, dtype=np.int64)
-    wrong = np.flatnonzero(found != [packet.valid for packet in packets])
+    found = np.add.reduceat(valid, np.cumsum(packets.number) - packets.number, dtype=np.int64)
+    wrong = np.flatnonzero(found != packets.valid)
     if len(wrong):
-        packet = packets[wrong[0]]
+        first = wrong[0]
         raise DataError(
-            f"{path}: packet at byte {packet.start - PACKET.size} says {packet.valid} valid events, "
-            f"but marks {found[wrong[0]]}"
+            f"{path}: packet at byte {packets.start[first] - PACKET.size} says {packets.valid[first]} valid "
+            f"events, but marks {found[first]}"
         )
 
 
