@@ -38,6 +38,7 @@ def load(
     simulated: int | None = None,
     changes: EventAugmentation | None = None,
     copies: int = 4,
+    repair: bool = False,
 ) -> Splits:
     """A data set, read from the data folder; files that are missing are downloaded into it first.
 
@@ -59,6 +60,8 @@ def load(
             of the first images, and as many of the test images in proportion; None for all.
         changes: what is done to the events of the training set's copies; None for no copies.
         copies: how many there are of each recording, >= 1.
+        repair: for files of event recordings, repair broken ones, see :mod:`nsm.data.events`, instead of
+            refusing them.
 
     Raises:
         ValueError: if there is no set of this name, not that many images or parts, or the set does not have
@@ -76,8 +79,10 @@ def load(
         if not isinstance(info.source, SimulatedSource):
             raise ValueError(f"simulated is for nmnist-simulated alone, not for {name}")
         simulated = whole("simulated", simulated, 1, info.train)
+    if flag("repair", repair) and not isinstance(info.source, EventSource):
+        raise ValueError(f"repair is for files of event recordings, but {name} holds none")
     copies = whole("copies", copies, 1, random.MAX_INDEX + 1)
-    wanted = _Wanted(name, root, changes, copies, simulated)
+    wanted = _Wanted(name, root, changes, copies, simulated, repair)
     learnt, test, groups = _parts(info, wanted)
     if unrecorded:
         learnt = learnt.subset(_unrecorded(len(learnt), root))
@@ -149,6 +154,7 @@ class _Wanted(NamedTuple):
     changes: EventAugmentation | None
     copies: int
     simulated: int | None
+    repair: bool
 
 
 def _parts(info: SetInfo, wanted: _Wanted) -> _Parts:
@@ -179,7 +185,7 @@ def _divide(
     return _held_out(images, torch.isin(members, chosen))
 
 
-def event_images(name: str, split: Split, root: str | Path | None = None) -> Framed:
+def event_images(name: str, split: Split, root: str | Path | None = None, *, repair: bool = False) -> Framed:
     """Recordings as the published networks see them, and which image is of which recording.
 
     What is made of the files is kept in the data folder.
@@ -188,6 +194,7 @@ def event_images(name: str, split: Split, root: str | Path | None = None) -> Fra
         name: a set of event recordings.
         split: ``"train"``, before validation images are held out, or ``"test"``.
         root: data folder, see :func:`load`.
+        repair: repair broken recordings instead of refusing them.
 
     Raises:
         ValueError: if there is no such set, or no such split of it.
@@ -195,11 +202,13 @@ def event_images(name: str, split: Split, root: str | Path | None = None) -> Fra
     """
     from nsm.data.events.images import as_images
 
-    recordings, frames, windows = _recorded(name, split, root)
+    recordings, frames, windows = _recorded(name, split, root, repair=repair)
     return as_images(recordings, frames, data_root(root) / "cache", windows=windows)
 
 
-def _recorded(name: str, split: Split, root: str | Path | None) -> tuple[Recordings, TimeFrames, int]:
+def _recorded(
+    name: str, split: Split, root: str | Path | None, *, repair: bool
+) -> tuple[Recordings, TimeFrames, int]:
     """Recordings, the frames in which networks see them, and how many windows of them one recording has."""
     from nsm.data import events
     from nsm.data.events.representations import GESTURE_FRAMES, GESTURE_WINDOWS, NMNIST_FRAMES
@@ -214,17 +223,18 @@ def _recorded(name: str, split: Split, root: str | Path | None) -> tuple[Recordi
         "dvsgesture-precut": events.dvs_gesture_precut,
     }
     frames, windows = (NMNIST_FRAMES, 1) if source.layout == "nmnist" else (GESTURE_FRAMES, GESTURE_WINDOWS)
-    return replace(sets[source.layout](split, root, folder=source.folder), name=name), frames, windows
+    recordings = sets[source.layout](split, root, repair=repair, folder=source.folder)
+    return replace(recordings, name=name), frames, windows
 
 
 def _framed(wanted: _Wanted) -> _Parts:
     from nsm.data.events.images import copies_of
 
-    name, root, changes, copies, _ = wanted
-    learnt, test = (event_images(name, split, root) for split in ("train", "test"))
+    name, root, changes, copies, _, repair = wanted
+    learnt, test = (event_images(name, split, root, repair=repair) for split in ("train", "test"))
     images = learnt.images
     if changes is not None:
-        recordings, frames, windows = _recorded(name, "train", root)
+        recordings, frames, windows = _recorded(name, "train", root, repair=repair)
         cache = data_root(root) / "cache"
         changed = copies_of(recordings, frames, changes, cache, windows=windows, copies=copies)
         images = replace(images, copies=changed)
@@ -235,7 +245,7 @@ def _simulated(parts: _Parts, wanted: _Wanted) -> _Parts:
     """A simulated recording of each image, numbered through, test images last."""
     from nsm.data.simulated.images import as_recordings, copies_of
 
-    name, root, changes, copies, count = wanted
+    name, root, changes, copies, count, _ = wanted
     folder, images, seen = data_root(root) / "cache", parts.learnt, parts.test
     if count is not None:
         images = images.subset(torch.arange(count))

@@ -76,6 +76,8 @@ class DataConfig(Section):
             test images in proportion (``"nmnist-simulated"`` alone); None for all.
         images: how many of the training images that are not held out are learnt, a fixed choice; None for
             all.
+        repair: repair broken recordings of events, see :mod:`nsm.data.events`, instead of refusing them (sets
+            of such recordings alone).
     """
 
     section: ClassVar[str] = "data"
@@ -85,6 +87,7 @@ class DataConfig(Section):
     unrecorded: bool = False
     simulated: int | None = None
     images: int | None = None
+    repair: bool = False
 
     def _check(self) -> None:
         self.require(self.validation is None or self.validation >= 0, "validation", "at least 0 or none")

@@ -37,6 +37,7 @@ def load_splits(config: Config, root: str | Path | None = None, *, changed: bool
         simulated=wanted.simulated,
         changes=changes,
         copies=augmentation.copies,
+        repair=wanted.repair,
     )
     return splits if wanted.images is None else splits._replace(train=_part(splits.train, wanted.images))
 

@@ -15,6 +15,7 @@ from nsm.data.events.cache import cached, fingerprint
 from nsm.data.events.representations import GESTURE_FRAMES, NMNIST_FRAMES
 from nsm.training import TrainingInterrupted, augment, load_recipe, read_recipe, train, with_overrides
 from nsm.training.run import Run
+from nsm.training.splits import load_splits
 from tests.data.events.recordings import lay_out_gestures, lay_out_nmnist, random_events
 
 
@@ -158,6 +159,25 @@ def test_a_network_learns_recordings(tmp_path):
     assert result.metrics[0].step == 3
 
 
+def test_broken_recordings_are_repaired_if_asked(tmp_path):
+    path = next(iter(lay_out_nmnist(tmp_path)))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    config = with_overrides(
+        load_recipe("nmnist-cnn"), ["epochs=1", "batch_size=10", "eval_samples=1", "drop=0.1", "validation=0"]
+    )
+    for load in (lambda: data.load("nmnist", tmp_path), lambda: load_splits(config, tmp_path)):
+        with pytest.raises(DataError, match=rf"{path}: ends within an event"):
+            load()
+    repaired = data.load("nmnist", tmp_path, validation=0, repair=True, changes=CHANGES, copies=1).train
+    path.write_bytes(whole[:-5])
+    assert torch.equal(data.load("nmnist", tmp_path, validation=0).train.images, repaired.images)
+    path.write_bytes(whole[:-1])
+    splits = load_splits(with_overrides(config, ["data.repair=true"]), tmp_path, changed=True)
+    assert torch.equal(splits.train.images, repaired.images)
+    assert splits.train.copies.shape[:2] == (4, 30)
+
+
 @pytest.mark.data
 def test_the_real_recordings(data_folder):
     if not data.is_present("nmnist", data_folder):
@@ -248,6 +268,9 @@ def test_folds_divide_the_training_set(tmp_path):
         ("nmnist", {"fold": (1, 2, 3)}, r"fold must be \(k, n\) .* got \(1, 2, 3\)"),
         ("nmnist", {"copies": 0}, "copies must be a whole number .* got 0"),
         ("nmnist", {"copies": 2.0, "changes": CHANGES}, "copies must be a whole number .* got 2.0"),
+        ("mnist", {"repair": True}, "repair is for files of event recordings, but mnist holds none"),
+        ("digits-simulated", {"repair": True}, "repair is for files of event recordings, but digits-sim"),
+        ("nmnist", {"repair": 1}, "repair must be True or False, got 1"),
         ("mnist", {"unrecorded": 1}, "unrecorded must be True or False, got 1"),
         ("nmnist-simulated", {"simulated": True}, "simulated must be a whole number .* got True"),
         ("nmnist", {"fold": (0, 31)}, "fold must have at most 30 parts of nmnist, got 31"),
