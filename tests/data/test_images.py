@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from nsm.data import ImageSet
 
@@ -21,6 +22,33 @@ def test_a_batch_is_scaled_to_the_unit_interval():
     assert targets.tolist() == [2, 0]
     white = ImageSet(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8), torch.tensor([0]), ("a",), "white")
     assert float(white.batch(torch.tensor([0]))[0]) == 1.0
+
+
+def test_an_image_by_its_number():
+    images = image_set()
+    whole, targets = images.batch(torch.arange(4))
+    for index in (0, 3, -4, -1, np.int64(2), torch.tensor(1)):
+        image, target = images[index]
+        assert torch.equal(image, whole[int(index)])
+        assert (image.dtype, type(target), target) == (torch.float32, int, int(targets[int(index)]))
+    pairs = list(images)
+    assert torch.equal(torch.stack([image for image, _ in pairs]), whole)
+    assert [target for _, target in pairs] == targets.tolist()
+    images[0][0].zero_()
+    assert torch.equal(images.images, image_set().images)
+    for index in (4, -5):
+        with pytest.raises(IndexError, match=rf"index must be in \[-4, 3\], got {index}"):
+            images[index]
+    with pytest.raises(TypeError, match="integer"):
+        images[1.0]
+
+
+def test_a_loader_of_torch_takes_it():
+    loader = DataLoader(image_set(), batch_size=3, sampler=[3, 0, 1, 2])
+    for (images, targets), numbers in zip(loader, ([3, 0, 1], [2]), strict=True):
+        expected = image_set().batch(torch.tensor(numbers))
+        assert torch.equal(images, expected[0])
+        assert torch.equal(targets, expected[1])
 
 
 def test_a_subset_keeps_order_and_names():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, SupportsIndex
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images of one size, each with the number of its class.
+    """Images of one size, each with the number of its class; a :class:`torch.utils.data.DataLoader` takes it.
 
     Attributes:
         images: uint8, shape (N, C, H, W), 0 black to 255 white.
@@ -55,6 +57,21 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __getitem__(self, index: SupportsIndex) -> tuple[Tensor, int]:
+        """One image, float32 in [0, 1] of shape (C, H, W), and its target; from the end where ``index`` < 0.
+
+        Raises:
+            IndexError: if ``index`` is not in [-N, N).
+        """
+        place = operator.index(index)
+        if not -len(self) <= place < len(self):
+            raise IndexError(f"index must be in [{-len(self)}, {len(self) - 1}], got {place}")
+        return self.images[place].float().div_(255.0), int(self.targets[place])
+
+    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
+        """All pairs in order."""
+        return (self[place] for place in range(len(self)))
 
     def batch(self, indices: Tensor, copies: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The images and targets at ``indices``.
