@@ -19,6 +19,17 @@ _WHOLE, _DROP, _JITTER = range(3)  # streams of one example
 class EventAugmentation:
     """What may happen to a recording, drawn anew for each example and epoch.
 
+    The transform of a set is a function of the events alone, which says neither whose nor when they are. Go
+    over the set and name both:
+
+    >>> from nsm.data.events import make
+    >>> recordings = [(make(x=[3, 4], y=[8, 9], t=[10, 25], p=[True, False]), 7)]  # or nmnist("train")
+    >>> changes = EventAugmentation(shift=2, jitter=5.0)
+    >>> for number, (events, target) in enumerate(recordings):
+    ...     changed = changes(events, (34, 34, 2), seed=0, example=number, epoch=3)
+    >>> len(changed)
+    2
+
     Attributes:
         shift: largest translation along each axis, whole pixels, >= 0; events that leave the sensor are lost.
         flip: mirror every second recording from left to right (digits and gestures have sides).
