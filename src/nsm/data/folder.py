@@ -35,15 +35,21 @@ def data_root(root: str | Path | None = None) -> Path:
 
 
 def locate(source: Source, root: Path) -> Located:
-    """The files of ``source`` under the data folder ``root``; a plain one goes before its ``.gz`` form."""
+    """The files of ``source`` under the data folder ``root``; a plain one goes before its ``.gz`` form, and a
+    folder of recordings counts if there is a file in it or below.
+    """
     found = {}
     for name in source.names:
         plain = root / source.folder / name
         for path in (plain, plain.with_name(f"{name}.gz")):
-            if path.is_file() or (path.is_dir() and isinstance(source, EventSource)):
+            if path.is_file() or (isinstance(source, EventSource) and _holds_files(path)):
                 found[name] = path
                 break
     return Located(found, tuple(name for name in source.names if name not in found))
+
+
+def _holds_files(folder: Path) -> bool:
+    return any(path.is_file() for path in folder.rglob("*"))
 
 
 def is_present(name: str, root: str | Path | None = None) -> bool:

@@ -199,15 +199,22 @@ def test_label_tables_are_read_as_they_are_written(tmp_path):
     ev.write_labels(path, LABELS)
     assert path.read_text() == f"class,startTime_usec,endTime_usec\n1,5,10\n11,10,{2**40}\n"
     assert ev.read_labels(str(path), 11) == LABELS
+    last = [Label(np.int64(10**15 - 2), np.uint64(10**15 - 3), 10**15 - 2)]
+    ev.write_labels(path, last)
+    assert ev.read_labels(path, 10**15) == last
 
 
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
         ([], "labels must hold at least one gesture, got none"),
-        ([LABELS[0], Label(-1, 5, 10)], r"labels\[1\] must have a target >= 0"),
-        ([Label(0, 10, 5)], r"labels\[0\] must have .* got Label\(target=0, start=10, end=5\)"),
-        ([Label(0, 5, 10**15)], r"labels\[0\] must have"),
+        ([LABELS[0], Label(-1, 5, 10)], r"labels\[1\].target must be a whole number in .* got -1"),
+        ([Label(0, 10, 5)], r"labels\[0\].end must be a whole number in \[11, 9+8\], got 5"),
+        ([Label(0, 5, 10**15)], r"labels\[0\].end must be a whole number in \[6, 9+8\]"),
+        ([Label(0, 5.0, 10)], r"labels\[0\].start must be a whole number in \[0, 9+7\], got 5.0"),
+        ([Label(True, 5, 10)], r"labels\[0\].target must be a whole number in .* got True"),
+        ([Label("0", 5, 10)], r"labels\[0\].target must be a whole number in .* got '0'"),
+        ([Label(10**15 - 1, 5, 10)], r"labels\[0\].target must be a whole number in"),
     ],
 )
 def test_labels_that_would_not_be_read_are_not_written(tmp_path, labels, message):

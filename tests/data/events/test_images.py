@@ -147,6 +147,12 @@ def test_what_cannot_be_downloaded_says_where_to_get_it(tmp_path):
     with pytest.raises(DataError, match=f"N-MNIST has to be fetched by hand, from https://.*into {tmp_path}"):
         data.load("nmnist", tmp_path)
     assert not data.is_present("nmnist", tmp_path)
+    for split in ("Train", "Test"):
+        (tmp_path / "NMNIST" / split / "0").mkdir(parents=True)
+    assert not data.is_present("nmnist", tmp_path)
+    with pytest.raises(DataError, match="N-MNIST has to be fetched by hand"):
+        data.load("nmnist", tmp_path)
+    shutil.rmtree(tmp_path / "NMNIST")
     lay_out_nmnist(tmp_path)
     assert data.is_present("nmnist", tmp_path)
     assert data.fetch("nmnist", tmp_path) == tmp_path / "NMNIST"

@@ -199,6 +199,14 @@ def test_events_out_of_order_are_refused(kind):
         ({"t": [0.0, np.nan]}, "t must hold values of type int64"),
         ({"t": [0, 2**70]}, "t must hold values of type int64"),
         ({"p": [0, 2]}, "p must hold values of type bool"),
+        ({"x": ["1", "2"]}, "x must hold values of type int16, got others, of <U1"),
+        ({"x": np.array(["1", "2"], object)}, "x must hold values of type int16, got others, of object"),
+        ({"t": [None, 3]}, "t must hold values of type int64, got others, of object"),
+        ({"t": [object(), 3]}, "t must hold values of type int64"),
+        ({"t": [1 + 0j, 3]}, "t must hold values of type int64, got others, of complex128"),
+        ({"t": np.array([1, 2], "M8[us]")}, "t must hold values of type int64"),
+        ({"p": ["ON", "OFF"]}, "p must hold values of type bool"),
+        ({"y": [[1], [1, 2]]}, r"y must have shape \(n,\), got \[\[1\], \[1, 2\]\]"),
         ({"x": [1]}, r"x must have shape \(n,\) like t, of shape \(2,\), got \(1,\)"),
         ({"p": [1, 0, 1]}, r"p must have shape \(n,\) like t, of shape \(2,\), got \(3,\)"),
     ],
@@ -208,6 +216,11 @@ def test_columns_that_fields_cannot_hold_are_refused(columns, message):
     assert ev.make(**sound).tolist() == [(0, 0, 5, True), (1, 1, 6, False)]
     with pytest.raises(ValueError, match=message):
         ev.make(**(sound | columns))
+
+
+def test_columns_of_whole_objects_are_taken():
+    columns = [np.array([1, 2], object)] * 3 + [np.array([True, False], object)]
+    assert ev.make(*columns).tolist() == [(1, 1, 1, True), (2, 2, 2, False)]
 
 
 @pytest.mark.parametrize("kind", ["u4", "i4", "u8"])

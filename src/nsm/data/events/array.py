@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,22 +29,34 @@ def make(x: ArrayLike, y: ArrayLike, t: ArrayLike, p: ArrayLike) -> Events:
     Raises:
         ValueError: naming the column that is not of shape (n,), or holds what its field cannot.
     """
-    columns = {"x": np.asarray(x), "y": np.asarray(y), "t": np.asarray(t), "p": np.asarray(p)}
+    columns = {name: _column(name, values) for name, values in (("x", x), ("y", y), ("t", t), ("p", p))}
     shape = columns["t"].shape
     events = np.empty(shape, EVENT)
     for name, values in columns.items():
         if values.ndim != 1 or values.shape != shape:
             raise ValueError(f"{name} must have shape (n,) like t, of shape {shape}, got {values.shape}")
-        with np.errstate(invalid="ignore", over="ignore"):
-            try:
-                events[name] = values
-            except OverflowError:  # an integer beyond 64 bits
-                kept = False
-            else:
-                kept = bool((events[name] == values).all())
-        if not kept:
-            raise ValueError(f"{name} must hold values of type {EVENT[name]}, got others")
+        if not _kept(values, events[name]):
+            raise ValueError(f"{name} must hold values of type {EVENT[name]}, got others, of {values.dtype}")
     return events
+
+
+def _column(name: str, values: ArrayLike) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # lists of several lengths
+        raise ValueError(f"{name} must have shape (n,), got {values!r:.80}") from error
+
+
+def _kept(values: NDArray[Any], field: NDArray[Any]) -> bool:
+    """Whether ``field`` holds ``values``, to which it is set."""
+    if values.dtype.kind not in "biufO":
+        return False
+    with np.errstate(invalid="ignore", over="ignore"):
+        try:
+            field[:] = values
+        except (OverflowError, TypeError, ValueError):  # an integer beyond 64 bits, or any other object
+            return False
+        return bool((field == values).all())
 
 
 def sound(

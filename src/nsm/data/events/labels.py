@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from nsm.data.arguments import whole
 from nsm.data.errors import DataError
 from nsm.data.events.reading import read_all
 from nsm.files import write_atomically
 
 _HEADINGS = "class,startTime_usec,endTime_usec"
 _LIMIT = 2**20
+_DIGITS = 15  # of a number; 10^15 us are thirty years
+_LATEST = 10**_DIGITS - 2
 
 
 class Label(NamedTuple):
@@ -53,8 +56,7 @@ def read_labels(path: str | Path, classes: int) -> list[Label]:
 
 def _row(path: Path, number: int, line: str, classes: int) -> Label:
     cells = [cell.strip() for cell in line.split(",")]
-    # A time of more digits is none: 10^15 us are thirty years.
-    if len(cells) != 3 or not all(cell.isdigit() and len(cell) <= 15 for cell in cells):
+    if len(cells) != 3 or not all(cell.isdigit() and len(cell) <= _DIGITS for cell in cells):
         raise DataError(f"{path}: line {number} must be three whole numbers, got {line!r:.80}")
     label, start, end = (int(cell) for cell in cells)
     if not 1 <= label <= classes:
@@ -73,10 +75,12 @@ def write_labels(path: str | Path, labels: Sequence[Label]) -> None:
     path = Path(path)
     if not labels:
         raise ValueError("labels must hold at least one gesture, got none")
-    for number, label in enumerate(labels):
-        if label.target < 0 or not 0 <= label.start < label.end < 10**15:
-            raise ValueError(
-                f"labels[{number}] must have a target >= 0 and 0 <= start < end < 10^15 us, got {label}"
-            )
-    rows = [f"{label.target + 1},{label.start},{label.end}" for label in labels]
+    rows = [_written(f"labels[{number}]", label) for number, label in enumerate(labels)]
     write_atomically(path, ("\n".join([_HEADINGS, *rows]) + "\n").encode())
+
+
+def _written(name: str, label: Label) -> str:
+    target = whole(f"{name}.target", label.target, 0, _LATEST)
+    start = whole(f"{name}.start", label.start, 0, _LATEST - 1)
+    end = whole(f"{name}.end", label.end, start + 1, _LATEST)
+    return f"{target + 1},{start},{end}"
