@@ -102,6 +102,13 @@ def test_jpeg_turned_by_a_camera(tmp_path):
     assert torch.equal(pixels > 100, torch.from_numpy(np.rot90(drawing(), -1) > 100))
 
 
+def test_damaged_metadata_is_passed_over_in_silence(tmp_path):
+    broken = b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01"  # a directory of 65535 entries, none of them there
+    large = np.kron(drawing(), np.ones((8, 8), np.uint8))
+    path = saved(tmp_path, large, "picture.jpg", exif=broken, quality=95)
+    assert torch.equal(read_picture(path, SHAPE)[0] > 100, torch.from_numpy(drawing() > 100))
+
+
 def chunk(kind, body):
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
