@@ -61,7 +61,7 @@ class StreamPredictor:
     Args:
         net: a network from frames (1, bins, H, W) to logits (1, C), or its compiled program.
         frames: what the network sees, with a width; values become float.
-        every: microseconds from one decision to the next, >= 1.
+        every: microseconds from one decision to the next, in [1, 2^62).
         samples: samples of each decision, in [1, 2^32]; None for 100, unless a confidence is given instead.
         confidence: in (0, 1), to sample each decision until its class is settled, see :func:`nsm.predict`.
         max_samples: most samples of a decision, with a confidence; None for 1000.
@@ -122,8 +122,12 @@ class StreamPredictor:
         """The decisions up to ``time``, in microseconds of the stream's clock, though no event came: for a
         live stream that fell silent. Earlier events that come after all may be late.
 
+        Args:
+            time: below 2^62.
+
         Raises:
             TypeError: if ``time`` is no whole number.
+            ValueError: if it is too large.
         """
         return list(map(self._decided, self._window.advance(time)))
 

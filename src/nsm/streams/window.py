@@ -59,7 +59,7 @@ class SlidingWindow:
 
     Args:
         frames: with a width.
-        every: microseconds from one decision to the next, >= 1.
+        every: microseconds from one decision to the next, in [1, 2^62).
 
     Raises:
         TypeError: if an argument has the wrong type.
@@ -70,16 +70,15 @@ class SlidingWindow:
     def __init__(self, frames: TimeFrames, *, every: int) -> None:
         if not isinstance(frames, TimeFrames):
             raise TypeError(f"frames must be TimeFrames, got {type(frames).__name__}")
-        _check_time("every", every)
+        every = _as_time("every", every)
         if frames.width is None:
             raise ValueError("frames must have a width: without one they divide a whole recording")
-        if every < 1:
-            raise ValueError(f"every must be at least 1 (us), got {every}")
+        if not 1 <= every <= LARGEST_TIME:
+            raise ValueError(f"every must be in [1, 2^62) (us), got {every}")
         self.frames, self.every = frames, every
-        tick = math.gcd(frames.width, every)
-        self._bin_ticks, self._ticks, self._step = (
-            span // tick for span in (frames.width, frames.bins * frames.width, every)
-        )
+        bins, width = int(frames.bins), int(frames.width)
+        tick = math.gcd(width, every)
+        self._bin_ticks, self._ticks, self._step = (span // tick for span in (width, bins * width, every))
         slots, size = max(self._ticks, self._step), math.prod(frames.shape)
         if slots * size * (1 if frames.binary else 4) > _MOST_BYTES:
             raise ValueError(
@@ -119,15 +118,24 @@ class SlidingWindow:
                 events[done:], self._state, origin=self._origin, start=self._start, until=self._until
             )
             if done < len(events):
-                yield from self.advance(int(events["t"][done]))
+                yield from self._advance(int(events["t"][done]))
 
     def advance(self, time: int) -> Iterator[Moment]:
         """The moments up to ``time``, in microseconds of the stream's clock: no event before it will come.
 
+        Args:
+            time: below 2^62.
+
         Raises:
             TypeError: if ``time`` is no whole number.
+            ValueError: if it is too large.
         """
-        _check_time("time", time)
+        time = _as_time("time", time)
+        if time > LARGEST_TIME:
+            raise ValueError(f"time must be below 2^62 (us), got {time}")
+        return self._advance(time)
+
+    def _advance(self, time: int) -> Iterator[Moment]:
         while self._origin is not None and self._until <= time:
             frames = self._frames()
             if frames.any():
@@ -140,7 +148,7 @@ class SlidingWindow:
     def finish(self) -> Iterator[Moment]:
         """The moment that is due next: the stream is over."""
         if self._origin is not None:
-            yield from self.advance(self._until)
+            yield from self._advance(self._until)
 
     @property
     def _until(self) -> int:
@@ -174,9 +182,11 @@ class SlidingWindow:
         return inside & (t >= 0) & (t <= LARGEST_TIME)
 
 
-def _check_time(name: str, value: object) -> None:
+def _as_time(name: str, value: object) -> int:
+    """``value`` as a number of Python's, which no stream is long enough to overflow."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be a whole number (us), got {value!r:.80}")
+    return int(value)
 
 
 def _as_events(events: object) -> Events:
@@ -193,9 +203,11 @@ def _as_events(events: object) -> Events:
     converted = np.empty(len(events), EVENT)
     for name in ("x", "y", "t"):
         column = events[name]
-        if column.dtype.kind not in "iu":
-            raise TypeError(f"events[{name!r}] must hold whole numbers, got {column.dtype}")
+        if column.dtype.kind not in "iu" or column.ndim != 1:
+            raise TypeError(f"events[{name!r}] must hold whole numbers, got {events.dtype[name]}")
         held, wanted = np.iinfo(column.dtype), np.iinfo(EVENT[name])
         converted[name] = np.clip(column, max(-1, held.min), min(wanted.max, held.max))
+    if events["p"].dtype.kind not in "biuf" or events["p"].ndim != 1:
+        raise TypeError(f"events['p'] must hold booleans or numbers, got {events.dtype['p']}")
     converted["p"] = events["p"] != 0
     return converted
