@@ -179,6 +179,15 @@ def test_prediction_as_a_table(nsm, run, seven):
     assert "mutual" in result.stdout
 
 
+def test_a_table_holds_nothing_that_a_terminal_obeys(nsm, run, seven, tmp_path):
+    picture = tmp_path / "\x1b[31m\n.png"
+    picture.write_bytes(seven.read_bytes())
+    result = nsm("predict", run, picture, "--samples", 1)
+    assert result.exit_code == 0, result.output
+    assert r"\x1b[31m\n.png" in result.stdout.replace("\n", "").replace(" ", "")
+    assert all(line.isprintable() for line in result.stdout.splitlines())
+
+
 def test_inversion_can_be_asked_for(nsm, run, seven):
     judged, inverted, plain = (
         one_object(nsm("predict", run, seven, "--samples", 5, "--json", *flag))["predictions"][0]

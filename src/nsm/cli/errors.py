@@ -9,6 +9,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from nsm.cli.plain import plain
+
 # What the library raises on purpose is one of these; anything else is a defect and keeps its traceback.
 _EXPECTED = (ValueError, ArithmeticError, OSError, ModuleNotFoundError)
 
@@ -37,4 +39,4 @@ class Commands(TyperGroup):
 
 
 def _say(message: str) -> None:
-    print("nsm:", " ".join(message.split()), file=sys.stderr)  # noqa: T201
+    print("nsm:", plain(" ".join(message.split())), file=sys.stderr)  # noqa: T201

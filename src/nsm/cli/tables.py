@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nsm.cli.plain import plain
+
 _WORD = 24  # letters of a word that stay together on a narrow terminal
 
 
@@ -28,9 +30,9 @@ def show(
     """
     console = Console(highlight=False)
     if title:
-        console.print(Text(title), soft_wrap=True)
+        console.print(Text(plain(title)), soft_wrap=True)
     table = Table(box=None, pad_edge=False)
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[plain(str(cell)) for cell in row] for row in rows]
     for number, column in enumerate(columns):
         words = [word for text in (column, *(row[number] for row in cells)) for word in text.split()]
         longest = max(map(len, words), default=0)
