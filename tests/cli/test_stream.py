@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 from unittest.mock import ANY
 
 import pytest
@@ -143,6 +144,14 @@ def test_a_wrong_command_line_is_told_so(nsm, arguments):
     result = nsm("stream", *arguments.split())
     assert result.exit_code == 2
     assert "Traceback" not in result.output
+
+
+def test_a_closed_standard_input_is_told(nsm, top, monkeypatch):
+    # What Python has for it after "<&-".
+    monkeypatch.setattr(sys.modules["nsm.cli.stream"], "sys", SimpleNamespace(stdin=None))
+    result = nsm("stream", top / "run", "-")
+    assert result.exit_code == 1
+    assert result.stderr == "nsm: error: standard input: cannot be read (it is closed)\n"
 
 
 def test_control_c_ends_cleanly(top):

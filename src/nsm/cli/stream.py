@@ -103,6 +103,8 @@ def _played(file: str, opened: ExitStack) -> Iterator[Events]:
     from nsm.data import DataError, events
 
     if file == "-":
+        if sys.stdin is None:
+            raise DataError("standard input: cannot be read (it is closed)")
         return events.play(sys.stdin.buffer, "standard input")
     try:
         return events.play(opened.enter_context(Path(file).open("rb")), file)
