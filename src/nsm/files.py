@@ -10,9 +10,19 @@ from pathlib import Path
 def write_atomically(path: Path, data: bytes) -> None:
     """Write ``data`` under a temporary name beside ``path``, flush it to disk and rename; a missing folder is
     made.
+
+    Raises:
+        OSError: if that is not possible; naming ``path``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    temporary = path.parent / f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(temporary, path, data)
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _write(temporary: Path, path: Path, data: bytes) -> None:
     try:
         with temporary.open("wb") as file:
             file.write(data)

@@ -22,6 +22,8 @@ WRONG = [
     ("predict {run} nowhere.png", "nowhere.png: cannot be read (No such file or directory)"),
     ("predict {run} {run}/config.json", "config.json: cannot be read (not a PNG or JPEG picture)"),
     ("predict {run} {run}", "cannot be read"),
+    ("predict {run} no\x1b[31m.png", r"no\x1b[31m.png: cannot be read (No such file or directory)"),
+    ("compile {run} -o {run}/config.json/x.nsm", "config.json/x.nsm: cannot be written (File exists)"),
     ("data fetch minst", "data set must be one of digits, "),
     ("data fetch digits minst", "data set must be one of digits, "),
     ("reproduce digits --runs {run}/config.json", "cannot be used as a run folder"),
@@ -41,6 +43,10 @@ USAGE = [
     "data lists",
     "reproduce digit",
     "reproduce digits --epochs 0",
+    "reproduce mnist --results .",
+    "reproduce mnist --picture .",
+    "bench draw --results .",
+    "compile run --output .",
 ]
 
 
@@ -59,6 +65,7 @@ def test_an_error_is_one_line(nsm, run, damaged, command, answer):
     assert result.stdout == ""
     assert result.stderr.startswith("nsm: error: ")
     assert result.stderr.count("\n") == 1
+    assert result.stderr[:-1].isprintable()
     assert answer in result.stderr
 
 

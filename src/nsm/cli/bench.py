@@ -18,7 +18,9 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Measure s
 
 Repeats = Annotated[int, typer.Option(min=1, help="Measurements of each side, in turn; medians count.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads.", show_default="torch's own choice")]
-Results = Annotated[Path | None, typer.Option(help="Also write a result file.", show_default=False)]
+Results = Annotated[
+    Path | None, typer.Option(help="Also write a result file.", dir_okay=False, show_default=False)
+]
 
 
 @app.command()
@@ -78,7 +80,7 @@ def predict(
         bool, typer.Option(help="Also over batches, samples, widths and threads, and memory.")
     ] = False,
     picture: Annotated[
-        Path | None, typer.Option(help="Draw that into this PNG file.", show_default=False)
+        Path | None, typer.Option(help="Draw that into this PNG file.", dir_okay=False, show_default=False)
     ] = None,
     repeats: Repeats = 7,
     results: Results = None,
@@ -173,7 +175,8 @@ def stream(
     minutes: Annotated[int, typer.Option(min=1, help="Simulated minutes of the stream of few events.")] = 60,
     repeats: Annotated[int, typer.Option(min=1, help="Measurements of each load; medians count.")] = 5,
     picture: Annotated[
-        Path | None, typer.Option(help="Also draw them into this PNG file.", show_default=False)
+        Path | None,
+        typer.Option(help="Also draw them into this PNG file.", dir_okay=False, show_default=False),
     ] = None,
     results: Results = None,
     quiet: Quiet = False,

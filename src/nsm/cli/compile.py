@@ -13,7 +13,8 @@ from nsm.cli.options import RunFolder
 def compile(  # noqa: A001 (the command's name)
     run: RunFolder,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Program file.", show_default="RUN/program.nsm")
+        Path | None,
+        typer.Option("--output", "-o", help="Program file.", dir_okay=False, show_default="RUN/program.nsm"),
     ] = None,
     weights: Annotated[
         Literal["int8", "int4", "ternary", "binary"], typer.Option(help="Precision of the weights.")

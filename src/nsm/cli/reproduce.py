@@ -27,7 +27,10 @@ def digits(
     runs: Annotated[Path, typer.Option(help="Folder of runs, results and report.")] = Path("runs/demo"),
     epochs: Epochs = None,
     picture: Annotated[
-        Path | None, typer.Option(help="Also draw the turned digit into this PNG file.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Also draw the turned digit into this PNG file.", dir_okay=False, show_default=False
+        ),
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -93,7 +96,7 @@ def confidence(
     processes: Processes = 1,
     data_dir: DataDir = None,
     results: Annotated[
-        Path | None, typer.Option(help="Result file.", show_default="RUNS/confidence.json")
+        Path | None, typer.Option(help="Result file.", dir_okay=False, show_default="RUNS/confidence.json")
     ] = None,
     picture: Picture = None,
     quiet: Quiet = False,
@@ -137,7 +140,7 @@ def settling(
     processes: Processes = 1,
     data_dir: DataDir = None,
     results: Annotated[
-        Path | None, typer.Option(help="Result file.", show_default="RUNS/settling.json")
+        Path | None, typer.Option(help="Result file.", dir_okay=False, show_default="RUNS/settling.json")
     ] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -168,7 +171,9 @@ def settling(
 
 @app.command()
 def clt(
-    results: Annotated[Path, typer.Option(help="Result file.")] = Path("runs/clt/results.json"),
+    results: Annotated[Path, typer.Option(help="Result file.", dir_okay=False)] = Path(
+        "runs/clt/results.json"
+    ),
 ) -> None:
     """How far two moments are from the exact law of every synapse.
 
@@ -194,7 +199,9 @@ def generator(
     library: Annotated[
         Path | None, typer.Option(help="TestU01's shared library.", show_default="the installed one")
     ] = None,
-    results: Annotated[Path, typer.Option(help="Result file.")] = Path("runs/generator/results.json"),
+    results: Annotated[Path, typer.Option(help="Result file.", dir_okay=False)] = Path(
+        "runs/generator/results.json"
+    ),
 ) -> None:
     """The generator's numbers in the library's orders, under TestU01's SmallCrush.
 
@@ -216,7 +223,7 @@ def compiled(
     seed: Seed = 0,
     data_dir: DataDir = None,
     results: Annotated[
-        Path | None, typer.Option(help="Result file.", show_default="RUN/compiled.json")
+        Path | None, typer.Option(help="Result file.", dir_okay=False, show_default="RUN/compiled.json")
     ] = None,
     quiet: Quiet = False,
 ) -> None:

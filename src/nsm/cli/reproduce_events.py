@@ -21,9 +21,12 @@ def saccades(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulation.")] = 0,
     data_dir: DataDir = None,
-    results: Annotated[Path, typer.Option(help="Result file.")] = Path("runs/saccades/results.json"),
+    results: Annotated[Path, typer.Option(help="Result file.", dir_okay=False)] = Path(
+        "runs/saccades/results.json"
+    ),
     picture: Annotated[
-        Path | None, typer.Option(help="Also draw both into this PNG file.", show_default=False)
+        Path | None,
+        typer.Option(help="Also draw both into this PNG file.", dir_okay=False, show_default=False),
     ] = None,
 ) -> None:
     """Simulated N-MNIST-like recordings beside real ones of the same digits.
@@ -69,7 +72,10 @@ def dvsgesture(
     data_dir: DataDir = None,
     results: Results = None,
     picture: Annotated[
-        Path | None, typer.Option(help="Also draw gestures of each class into this PNG.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Also draw gestures of each class into this PNG.", dir_okay=False, show_default=False
+        ),
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -190,10 +196,11 @@ def stream(
     ] = None,
     compiled: Annotated[bool, typer.Option("--compiled", help="Let the compiled network decide.")] = False,
     picture: Annotated[
-        Path | None, typer.Option(help="Also draw it into this PNG file.", show_default=False)
+        Path | None, typer.Option(help="Also draw it into this PNG file.", dir_okay=False, show_default=False)
     ] = None,
     results: Annotated[
-        Path | None, typer.Option(help="Result file.", show_default="RUN/stream-accuracy.json")
+        Path | None,
+        typer.Option(help="Result file.", dir_okay=False, show_default="RUN/stream-accuracy.json"),
     ] = None,
     data_dir: DataDir = None,
     quiet: Quiet = False,

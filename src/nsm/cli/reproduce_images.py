@@ -62,7 +62,8 @@ def training_methods(
     processes: Processes = 1,
     data_dir: DataDir = None,
     results: Annotated[
-        Path | None, typer.Option(help="Result file.", show_default="RUNS/training-methods.json")
+        Path | None,
+        typer.Option(help="Result file.", dir_okay=False, show_default="RUNS/training-methods.json"),
     ] = None,
     picture: Picture = None,
     quiet: Quiet = False,

@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from nsm.studies.runs import Job, Score
 
 Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of each run.", show_default="the recipe's")]
-Results = Annotated[Path | None, typer.Option(help="Result file.", show_default="RUNS/results.json")]
+Results = Annotated[
+    Path | None, typer.Option(help="Result file.", dir_okay=False, show_default="RUNS/results.json")
+]
 Picture = Annotated[
-    Path | None, typer.Option(help="Also draw the results into this PNG file.", show_default=False)
+    Path | None,
+    typer.Option(help="Also draw the results into this PNG file.", dir_okay=False, show_default=False),
 ]
 Seeds = Annotated[int, typer.Option(min=1, help="Seeds 0 to SEEDS - 1.")]
 Processes = Annotated[
