@@ -60,10 +60,10 @@ def clear(page):
     page.until(lambda: "Draw something" in page.text("#nsm-answer"), "an empty page")
 
 
-def expected(subject, url, angle=0.0, *, most=200):
+def expected(subject, url, angle=0.0, *, most=200, seed=0):
     """What the library says of a drawing."""
     image = turned(from_pad(url, subject.set_name), torch.tensor([angle]))[0]
-    return list(looks(subject.net, image, confidence=0.99, most=most, seed=0))[-1]
+    return list(looks(subject.net, image, confidence=0.99, most=most, seed=seed))[-1]
 
 
 def assert_shows(page, look):
@@ -122,6 +122,23 @@ def test_it_is_not_sure_where_samples_do_not_settle_the_class(page, subject):
     page.until(lambda: page.text("#nsm-answer .nsm-headline") == "Not sure", "doubt")
     assert "do not settle it" in page.text("#nsm-answer .nsm-sentence")
     assert_shows(page, expected(subject, url, angle, most=10))
+
+
+def test_numbers_may_be_typed(page, subject, folder):
+    page.settled()
+    page.find("#nsm-settings button").click()
+    for name, typed in (("nsm-angle", "300"), ("nsm-least", "7"), ("nsm-most", "20"), ("nsm-seed", "11")):
+        field = page.find(f"#{name} input[type=number]")
+        page.until(field.is_displayed, "the settings")
+        # Each on its way to the server before the next: nothing, and what is too small or too large.
+        for keys in ((Keys.CONTROL, "a"), (Keys.BACKSPACE,), *typed):
+            field.send_keys(*keys)
+            page.settled()
+        field.send_keys(Keys.TAB)
+    look = expected(subject, drawn(page), 180.0, most=20, seed=11)
+    assert_shows(page, look)
+    assert page.text("#nsm-answer .nsm-headline") == answer(look, subject.classes, least=0.99).headline
+    assert "Error" not in (folder / "errors").read_text()
 
 
 def test_the_keyboard_is_enough(page, subject):

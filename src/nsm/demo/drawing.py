@@ -9,7 +9,7 @@ import gradio as gr
 
 from nsm.data.classes import DIGITS
 from nsm.demo import panels
-from nsm.demo.controls import panel, slider
+from nsm.demo.controls import panel, slider, within
 from nsm.demo.latest import Latest
 from nsm.demo.questions import Questions
 from nsm.demo.subject import Subject
@@ -19,6 +19,7 @@ ASSETS = Path(__file__).with_name("assets")
 _FIRST = "3"  # the digit to begin with: on its way round it looks like several others
 # Width of the pen in pixels of the pad: the strokes of these sets, when a drawing fills most of it.
 _PENS = {"digits": 42, "mnist": 26, "emnist-letters": 26}
+_LEAST, _MOST, _SEEDS = (0, 0.99), (10, 1000), (0, 2**32 - 1)
 _MARKER = "(angle) => { document.documentElement.style.setProperty('--nsm-angle', angle); }"
 
 
@@ -95,9 +96,16 @@ def _settings() -> tuple[gr.Radio, gr.Slider, gr.Slider, gr.Number]:
                 value=0.99,
                 label="Confidence that more samples would not change the class",
             ),
-            slider("Least probability of an answer", 0, 0.99, 0.5, 0.01, "nsm-least"),
-            slider("Most samples", 10, 1000, 200, 10, "nsm-most"),
-            gr.Number(0, label="Seed of the samples", minimum=0, maximum=2**32 - 1, precision=0),
+            slider("Least probability of an answer", *_LEAST, 0.5, 0.01, "nsm-least"),
+            slider("Most samples", *_MOST, 200, 10, "nsm-most"),
+            gr.Number(
+                0,
+                label="Seed of the samples",
+                minimum=_SEEDS[0],
+                maximum=_SEEDS[1],
+                precision=0,
+                elem_id="nsm-seed",
+            ),
         )
 
 
@@ -107,6 +115,7 @@ def _connect(questions: Questions, given: _Input, seen: _Output, page: gr.Blocks
     asked: dict[str, Any] = quiet | {
         "fn": questions.ask,
         "inputs": [given.pad, given.angle, *settings, gr.State(Latest())],
+        "js": within(None, (-HALF_TURN, HALF_TURN), None, _LEAST, _MOST, _SEEDS, None),
         "outputs": [seen.answer, seen.votes, seen.distribution],
         # A newer question ends the older ones, and must not wait for them.
         "trigger_mode": "multiple",
@@ -115,6 +124,7 @@ def _connect(questions: Questions, given: _Input, seen: _Output, page: gr.Blocks
     around: dict[str, Any] = quiet | {
         "fn": questions.turn,
         "inputs": [given.pad, given.seed],
+        "js": within(None, _SEEDS),
         "outputs": seen.chart,
         "trigger_mode": "always_last",
     }
