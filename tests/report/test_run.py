@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from nsm import evaluate
 from nsm.models import build
 from nsm.report import run_report, summary, write_run_report
 from nsm.report.confusion import confusion_matrix, frequent
@@ -110,6 +111,19 @@ def test_short_and_unvalidated_runs(rows):
         f"Error over {counted(len(rows), 'epoch')}, at the end {rows[-1].train_error_percent:.2f} %"
     )
     assert ("validation" in words) == (rows[-1].validation_error_percent is not None)
+
+
+def test_epochs_without_errors():
+    rows = [row._replace(train_error_percent=0.0, validation_error_percent=0.0) for row in epochs()]
+    assert learning_curves(rows).startswith(b"<?xml")
+
+
+def test_as_many_samples_as_an_image_needs():
+    shown = images()
+    evaluation = evaluate(build("digits-mlp"), shown, confidence=0.9, max_samples=20)
+    mean = f"{evaluation.samples:.2f} samples"
+    assert f"average of {mean}" in run_report(record(images=shown, evaluation=evaluation))
+    assert f"with {mean}, NLL" in summary(evaluation)
 
 
 def test_a_network_without_errors():

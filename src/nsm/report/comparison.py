@@ -12,7 +12,7 @@ from nsm.report.curves import learning_curves
 from nsm.report.distribution import Answer, card
 from nsm.report.page import Markup
 from nsm.report.rotation import Turned, rotation
-from nsm.report.words import WRITTEN_BY, course, uncertainty
+from nsm.report.words import WRITTEN_BY, course, sampled, uncertainty
 from nsm.training import EpochMetrics
 
 _CERTAIN, _UNCERTAIN = 3, 9
@@ -68,7 +68,7 @@ def cells(sides: Sequence[Side]) -> list[tuple[str, ...]]:
     return [
         (
             side.name,
-            f"{scores.samples:,}",
+            sampled(scores),
             f"{scores.error_percent:.2f}",
             f"{scores.nll:.4f}",
             f"{scores.ece:.4f}",

@@ -74,7 +74,7 @@ def percent_axis(axes: Axes, values: Sequence[float]) -> None:
         + [step * 10.0**power for power in range(math.floor(math.log10(threshold)), 2) for step in (1, 2, 5)]
         + [100.0]
     )
-    top = 1.2 * max(*positive, threshold)
+    top = 1.2 * max([*positive, threshold])
     axes.set_yscale("symlog", linthresh=threshold, linscale=0.5)
     axes.set_yticks([tick for tick in ticks if tick <= top])
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

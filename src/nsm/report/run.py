@@ -18,7 +18,7 @@ from nsm.report.distribution import Answer, card
 from nsm.report.drawing import NSM
 from nsm.report.page import Markup
 from nsm.report.uncertainty import reliability_diagram, risk_coverage, score_histograms
-from nsm.report.words import WRITTEN_BY, counted, course, described, in_words, uncertainty
+from nsm.report.words import WRITTEN_BY, counted, course, described, in_words, sampled, uncertainty
 from nsm.training import Config, EpochMetrics, Result, read_recipe
 
 REPORT_FILE = "report.html"
@@ -94,10 +94,10 @@ def _headline(scores: Evaluation) -> Markup:
         (
             "Test error",
             f"{scores.error_percent:.2f} %",
-            f"average of {scores.samples:,} samples" if scores.samples > 1 else "one pass",
+            f"average of {sampled(scores)} samples" if scores.samples > 1 else "one pass",
         )
     ]
-    if scores.samples > 1:
+    if len(scores.curve) > 1:
         one = scores.curve[0]
         tiles.append(("With one sample", f"{one.error_percent:.2f} %", f"mean of {one.groups}"))
     tiles += [

@@ -40,9 +40,14 @@ def described(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name.replace("_", " "), in_words(value)) for name, value in values.items()]
 
 
+def sampled(scores: Evaluation) -> str:
+    """Number of samples of an image; the mean where each got as many as it needed."""
+    return f"{scores.samples:,.2f}" if isinstance(scores.samples, float) else f"{scores.samples:,}"
+
+
 def summary(scores: Evaluation) -> str:
     """The scores in one line."""
-    samples = f"{scores.samples:,} samples" if scores.samples > 1 else "1 pass"
+    samples = f"{sampled(scores)} samples" if scores.samples > 1 else "1 pass"
     measures = f"NLL {scores.nll:.4f} nats, ECE {scores.ece:.4f}"
     return f"test error {scores.error_percent:.2f} % with {samples}, {measures}"
 
