@@ -50,6 +50,15 @@ def test_a_port_that_is_taken():
             server.bound(port)
 
 
+def test_a_port_that_is_taken_is_told_before_networks_are_trained(nsm, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        result = nsm("demo", "--port", other.getsockname()[1])
+    assert result.exit_code == 1
+    assert "cannot be used" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_missing_extra_is_named(nsm, run, monkeypatch):
     monkeypatch.setattr(server.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"neural-sampling-machines\[demo\]"):

@@ -37,5 +37,7 @@ def demo(
     room.check_installed()
     from nsm.demo.subject import subjects
 
-    found = subjects(run, Path("runs/demo"), quiet=quiet)
-    room.serve(found, port=port, ready=lambda url: typer.echo(f"{url} (stop it by Ctrl-C)"))
+    # A port that is taken is told before networks are trained.
+    with room.bound(port) as listener:
+        found = subjects(run, Path("runs/demo"), quiet=quiet)
+        room.serve(found, listener, ready=lambda url: typer.echo(f"{url} (stop it by Ctrl-C)"))

@@ -1,5 +1,5 @@
 """A web page on this machine: draw a digit, turn it, and see the samples of a network arrive."""
 
-from nsm.demo.server import HOST, check_installed, serve
+from nsm.demo.server import HOST, bound, check_installed, serve
 
-__all__ = ["HOST", "check_installed", "serve"]
+__all__ = ["HOST", "bound", "check_installed", "serve"]

@@ -32,19 +32,18 @@ _HEADERS = (
 )
 
 
-def serve(subjects: Subjects, *, port: int, ready: Callable[[str], object]) -> None:
+def serve(subjects: Subjects, listener: socket.socket, *, ready: Callable[[str], object]) -> None:
     """Serve the page until Ctrl-C.
 
     Args:
         subjects: the networks.
-        port: in [0, 65535]; 0 for any that is free.
+        listener: from :func:`bound`.
         ready: called with the page's address once it can be opened.
 
     Raises:
         ModuleNotFoundError: if gradio is not installed.
-        OSError: if the port is taken.
     """
-    with bound(port) as listener, tempfile.TemporaryDirectory(prefix="nsm-demo-") as uploads:
+    with tempfile.TemporaryDirectory(prefix="nsm-demo-") as uploads:
         app = application(subjects, uploads)
         import uvicorn
 
@@ -57,6 +56,9 @@ def serve(subjects: Subjects, *, port: int, ready: Callable[[str], object]) -> N
 
 def bound(port: int) -> socket.socket:
     """A socket that only this machine reaches.
+
+    Args:
+        port: in [0, 65535]; 0 for any that is free.
 
     Raises:
         OSError: if the port is taken, or may not be used.
