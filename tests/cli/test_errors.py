@@ -1,4 +1,7 @@
+import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -112,3 +115,12 @@ def test_a_defect_keeps_its_traceback(nsm, monkeypatch):
     monkeypatch.setattr(training, "train", train)
     result = nsm("train", "digits")
     assert isinstance(result.exception, RuntimeError)
+
+
+def test_a_name_that_is_no_text_is_shown(run, tmp_path):
+    program = os.fsencode(tmp_path) + b"/\xff.nsm"
+    code = "from nsm.cli import main; main()"
+    command = [sys.executable, "-c", code, "compile", run, "-o", program]
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert done.stderr == b""
+    assert rb"/\udcff.nsm: " in done.stdout

@@ -5,6 +5,8 @@ torch is imported by the commands that need it, when they run: help and mistakes
 
 from __future__ import annotations
 
+import io
+import sys
 from importlib import metadata
 from typing import Annotated
 
@@ -40,6 +42,9 @@ app.add_typer(bench.app, name="bench")
 
 def main() -> None:
     """Run the command line of this process."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file's name may hold bytes that are no text.
+        sys.stdout.reconfigure(errors="backslashreplace")
     app()
 
 
