@@ -42,7 +42,7 @@ def described(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def sampled(scores: Evaluation) -> str:
     """Number of samples of an image; the mean where each got as many as it needed."""
-    return f"{scores.samples:,.2f}" if isinstance(scores.samples, float) else f"{scores.samples:,}"
+    return f"{scores.samples:,}" if isinstance(scores.samples, int) else f"{scores.samples:,.2f}"
 
 
 def summary(scores: Evaluation) -> str:
