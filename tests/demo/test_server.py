@@ -1,4 +1,6 @@
+import signal
 import socket
+import tempfile
 
 import pytest
 
@@ -56,6 +58,26 @@ def test_a_port_that_is_taken_is_told_before_networks_are_trained(nsm, tmp_path,
         result = nsm("demo", "--port", other.getsockname()[1])
     assert result.exit_code == 1
     assert "cannot be used" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_end_leaves_no_uploads_behind(monkeypatch, tmp_path):
+    import uvicorn
+
+    def run(self, sockets):
+        (folder,) = tmp_path.iterdir()
+        (folder / "picture.png").touch()
+        signal.raise_signal(signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("not asked"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(server, "application", lambda subjects, uploads: None)
+    monkeypatch.setattr(uvicorn.Server, "run", run)
+    try:
+        with server.bound(0) as listener:
+            server.serve(None, listener, ready=lambda url: None)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import signal
 import socket
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _HEADERS = (
 
 
 def serve(subjects: Subjects, listener: socket.socket, *, ready: Callable[[str], object]) -> None:
-    """Serve the page until Ctrl-C.
+    """Serve the page until Ctrl-C, or until the process is told to terminate.
 
     Args:
         subjects: the networks.
@@ -50,8 +51,21 @@ def serve(subjects: Subjects, listener: socket.socket, *, ready: Callable[[str],
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
         listener.listen()
         ready(f"http://{HOST}:{listener.getsockname()[1]}/")
-        with suppress(KeyboardInterrupt):  # how it is meant to end
+        with _terminable(), suppress(KeyboardInterrupt):  # how it is meant to end
             uvicorn.Server(config).run(sockets=[listener])
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Ends the block by ``KeyboardInterrupt`` where the process is told to terminate.
+
+    uvicorn sends itself once more what ended it, and by default that would leave readers' pictures behind.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def bound(port: int) -> socket.socket:
