@@ -149,6 +149,7 @@ def test_time_passes_without_events():
     [
         (ev.TimeFrames(sensor_size=(5, 4, 2), bins=3), 10, "frames must have a width"),
         (SMALL, 0, r"every must be in \[1, 2\^62\) \(us\), got 0"),
+        (NMNIST_WINDOW, 10**13, "every must be shorter: 10000000000000 us would take 1000000000 frames"),
         (SMALL, 2**62, r"every must be in \[1, 2\^62\)"),
         (
             NMNIST_WINDOW,

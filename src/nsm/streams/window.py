@@ -63,8 +63,8 @@ class SlidingWindow:
 
     Raises:
         TypeError: if an argument has the wrong type.
-        ValueError: if the frames have no width, ``every`` is impossible, or the two have so short a common
-            tick that its frames would take more than 256 MiB.
+        ValueError: if the frames have no width, ``every`` is impossible, or the frames of their common tick
+            would take more than 256 MiB.
     """
 
     def __init__(self, frames: TimeFrames, *, every: int) -> None:
@@ -81,10 +81,12 @@ class SlidingWindow:
         self._bin_ticks, self._ticks, self._step = (span // tick for span in (width, bins * width, every))
         slots, size = max(self._ticks, self._step), math.prod(frames.shape)
         if slots * size * (1 if frames.binary else 4) > _MOST_BYTES:
-            raise ValueError(
-                f"every must have a longer common divisor with the bins of {frames.width} us: {every} us "
-                f"would take {slots} frames of {size} cells"
+            wanted = (
+                "be shorter"
+                if self._step > self._ticks
+                else f"have a longer common divisor with the bins of {width} us"
             )
+            raise ValueError(f"every must {wanted}: {every} us would take {slots} frames of {size} cells")
         self._state = window_state(frames.cells, slots=slots, size=size, tick=tick, binary=frames.binary)
         self._origin: int | None = None
         self._next = 1
