@@ -204,8 +204,8 @@ void run(const SenseBackward& job, const Means& means) {
     by_input_blocks(job.inputs, 0, job.inputs * job.positions * job.window * job.channels * job.taps,
                     {job.by_u, job.by_power, (job.taps + 1) * lanes}, means.threads,
                     [&](const Part& part) {
-                        std::vector<std::uint8_t> loud(job.x_stride);
-                        means.kernels.sense_backward(job, part, loud.data());
+                        std::vector<float> scratch(scratch_size(job));
+                        means.kernels.sense_backward(job, part, scratch.data());
                     });
 }
 

@@ -154,8 +154,10 @@ constexpr std::int64_t scratch_size(const Fire& job) {
 }
 
 constexpr std::int64_t scratch_size(const FireMax&) { return kChunk; }
-// Thresholds, those of a window that hears nothing, and a byte for each input.
-constexpr std::int64_t scratch_size(const Sense& job) { return (kGroup + 1) * job.channels + (job.x_stride + 3) / 4; }
+// Thresholds, those of a window that hears nothing, and two bytes for each input.
+constexpr std::int64_t scratch_size(const Sense& job) { return (kGroup + 1) * job.channels + (job.x_stride + 1) / 2; }
+// The square of each input, and two bytes for each.
+constexpr std::int64_t scratch_size(const SenseBackward& job) { return job.x_stride + (job.x_stride + 1) / 2; }
 
 // The loops of one instruction set: first to last are rows of the output, inputs, or (synapse) elements of the output.
 struct Kernels {
@@ -166,7 +168,7 @@ struct Kernels {
     void (*standardize)(const Standardize& job, std::int64_t first, std::int64_t last);
     void (*standardize_backward)(const StandardizeBackward& job, const Part& part);
     void (*sense)(const Sense& job, std::int64_t first, std::int64_t last, float* scratch);
-    void (*sense_backward)(const SenseBackward& job, const Part& part, std::uint8_t* loud);
+    void (*sense_backward)(const SenseBackward& job, const Part& part, float* scratch);
     void (*synapse)(const Synapse& job, std::int64_t first, std::int64_t last);
 };
 

@@ -14,12 +14,14 @@ def is_position_last(u: Tensor) -> bool:
     return positions > 1 and channels > 1 and u.stride(1) == 1 and u.stride(2) == positions
 
 
-def empty_rows(u: Tensor, rows: int) -> Tensor:
-    """(rows, P, C), dense, each row in the memory order of those of ``u``; dtype and device of ``u``."""
+def empty_rows(u: Tensor, rows: int, dtype: torch.dtype | None = None) -> Tensor:
+    """(rows, P, C), dense, each row in the memory order of those of ``u``; on its device, and of its dtype if
+    none is given.
+    """
     _, positions, channels = u.shape
     if is_position_last(u):
-        return u.new_empty(rows, channels, positions).transpose(1, 2)
-    return u.new_empty(rows, positions, channels)
+        return u.new_empty((rows, channels, positions), dtype=dtype).transpose(1, 2)
+    return u.new_empty((rows, positions, channels), dtype=dtype)
 
 
 def dense(x: Tensor, position_last: bool) -> Tensor:

@@ -12,7 +12,7 @@ void fire_max_backward(const FireMaxBackward& job, const Part& part);
 void standardize(const Standardize& job, std::int64_t first, std::int64_t last);
 void standardize_backward(const StandardizeBackward& job, const Part& part);
 void sense(const Sense& job, std::int64_t first, std::int64_t last, float* scratch);
-void sense_backward(const SenseBackward& job, const Part& part, std::uint8_t* loud);
+void sense_backward(const SenseBackward& job, const Part& part, float* scratch);
 void synapse(const Synapse& job, std::int64_t first, std::int64_t last);
 
 }  // namespace nsm::NSM_INSTRUCTION_SET

@@ -54,27 +54,33 @@ public:
         for (i64 e = 0; e < taps_ * lanes; ++e) numbers_ &= job.weight[e] - job.weight[e] == 0.0f;
     }
 
-    // Looks an image through: loud[i] says whether a synapse hears something whose first input lies at i.
+    // Looks an image through: loud[i] says whether a synapse hears something whose first input lies at i. Scratch memory
+    // of two bytes for each input.
     template <typename Job>
-    void listen(const Job& job, const float* x, u8* loud) {
+    void listen(const Job& job, const float* x, u8* __restrict loud) {
         loud_ = loud;
+        const i64 inputs = job.x_stride;
+        u8* __restrict heard = loud + inputs;
+        for (i64 i = 0; i < inputs; ++i) heard[i] = bits(x[i]) << 1 != 0;
         i64 span = 0;
         for (i64 k = 0; k < job.window; ++k) span = job.member[k] > span ? job.member[k] : span;
-        const i64 size = job.x_stride - span;
+        const i64 size = inputs - span;
         std::memset(loud, !numbers_, (std::size_t)size);  // not even 0 silences a weight that is no number
         for (i64 k = 0; k < job.window; ++k) {
-            const float* __restrict from = x + job.member[k];
-            for (i64 i = 0; i < size; ++i) loud[i] |= from[i] != 0.0f;
+            const u8* from = heard + job.member[k];
+            for (i64 i = 0; i < size; ++i) loud[i] |= from[i];
         }
     }
 
     // For the window whose first input lies at `origin`.
     void find(i64 origin) {
-        count = 0;
+        const u8* loud = loud_ + origin;
+        i64 found = 0;
         for (i64 t = 0; t < taps_; ++t) {
-            tap[count] = all_[t];
-            count += loud_[origin + all_[t].input];
+            tap[found] = all_[t];
+            found += loud[all_[t].input];
         }
+        count = found;
     }
 
 private:
@@ -132,8 +138,10 @@ void silence_of(const Sense& job, const Heard& heard, const float* x, float* to)
         for (i64 e = 0; e < job.window * kLanes; ++e) silent[e] = silence(silent[e]);
         for (i64 k = 1; k < job.window; ++k)
             for (i64 i = 0; i < kLanes; ++i) silent[i] *= silent[k * kLanes + i];
-        const i64 run = job.channels - c < kLanes ? job.channels - c : kLanes;
-        for (i64 i = 0; i < run; ++i) to[c + i] = silent[i];
+        if (job.channels - c >= kLanes)
+            std::memcpy(to + c, silent, kLanes * sizeof(float));
+        else
+            for (i64 i = 0; c + i < job.channels; ++i) to[c + i] = silent[i];
     }
 }
 
@@ -172,8 +180,7 @@ inline void back(const SenseBackward& job, i64 c, const float* total, Moments& f
                  float* __restrict by_bias) {
     const i64 count = job.window * kLanes;
     alignas(64) float s[kLargestWindow * kLanes], by_u[kLargestWindow * kLanes];
-    alignas(64) float slopes[kLargestWindow * kLanes], silent[kLargestWindow * kLanes];
-    alignas(64) float by_s[(kLargestWindow + 1) * kLanes], after[kLanes];
+    alignas(64) float slopes[kLargestWindow * kLanes], silent[kLargestWindow * kLanes], before[kLargestWindow * kLanes];
     for (i64 k = 0; k < job.window; ++k)
         for (i64 i = 0; i < kLanes; ++i) {
             const i64 e = k * kLanes + i;
@@ -184,33 +191,41 @@ inline void back(const SenseBackward& job, i64 c, const float* total, Moments& f
             s[e] = all == 0.0f ? (mean >= 0.0f ? kSure : -kSure) : mean * inverse;
         }
     for (i64 e = 0; e < count; ++e) slopes[e] = slope_and_silence<estimator>(s[e], silent[e]);
-    for (i64 i = 0; i < kLanes; ++i) by_s[i] = total[i], after[i] = 1.0f;
-    for (i64 e = 0; e < count; ++e) by_s[e + kLanes] = by_s[e] * silent[e];
-    for (i64 k = job.window; k-- > 0;)
-        for (i64 i = 0; i < kLanes; ++i) {
-            const i64 e = k * kLanes + i;
-            by_s[e] *= after[i] * slopes[e];
-            after[i] *= silent[e];
+    for (i64 lane = 0; lane < kLanes; lane += kWidth) {
+        Wide product, gains, biases, gain;
+        get(product, total + lane), get(gains, by_gain + lane), get(biases, by_bias + lane);
+        get(gain, job.gain + c + lane);
+        for (i64 k = 0; k < job.window; ++k) {
+            Wide silence;
+            get(silence, silent + k * kLanes + lane);
+            put(before + k * kLanes + lane, product);
+            product *= silence;
         }
-    for (i64 k = 0; k < job.window; ++k)
-        for (i64 i = 0; i < kLanes; ++i) {
-            const i64 e = k * kLanes + i;
-            const float g = by_s[e] * by_u[e];
-            by_gain[i] += g * found.u[k][i];
-            by_bias[i] += g;
-            found.u[k][i] = g * job.gain[c + i];
-            found.power[k][i] = g * s[e] * by_u[e] * -job.variance;
+        product = Wide{} + 1.0f;
+        for (i64 k = job.window; k-- > 0;) {
+            const i64 e = k * kLanes + lane;
+            Wide others, slope, inverse, mean, argument, silence;
+            get(others, before + e), get(slope, slopes + e), get(inverse, by_u + e), get(mean, found.u[k] + lane);
+            get(argument, s + e), get(silence, silent + e);
+            const Wide g = others * (product * slope) * inverse;
+            product *= silence;
+            gains += g * mean;
+            biases += g;
+            put(found.u[k] + lane, g * gain);
+            put(found.power[k] + lane, g * argument * inverse * -job.variance);
         }
+        put(by_gain + lane, gains), put(by_bias + lane, biases);
+    }
 }
 
 // Adds z g_u and z^2 g_power of `members` neurons at every synapse, in a vector of the lanes.
 template <int members>
-inline void spread(const SenseBackward& job, const Heard& heard, const float* x, i64 first, const Moments& g, i64 lane,
-                   float* by_u, float* by_power) {
+inline void spread(const SenseBackward& job, const Heard& heard, const float* x, const float* squares, i64 first,
+                   const Moments& g, i64 lane, float* by_u, float* by_power) {
     Wide u[members], power[members];
-    const float* from[members];
+    const float *from[members], *squared[members];
     for (int k = 0; k < members; ++k) {
-        from[k] = x + job.member[first + k];
+        from[k] = x + job.member[first + k], squared[k] = squares + job.member[first + k];
         get(u[k], g.u[first + k] + lane);
         get(power[k], g.power[first + k] + lane);
     }
@@ -221,9 +236,8 @@ inline void spread(const SenseBackward& job, const Heard& heard, const float* x,
         get(sum_power, by_power + at);
 #pragma GCC unroll 4
         for (int k = 0; k < members; ++k) {
-            const float z = from[k][tap];
-            sum_u += u[k] * z;
-            sum_power += power[k] * z * z;
+            sum_u += u[k] * from[k][tap];
+            sum_power += power[k] * squared[k][tap];
         }
         put(by_u + at, sum_u);
         put(by_power + at, sum_power);
@@ -231,15 +245,18 @@ inline void spread(const SenseBackward& job, const Heard& heard, const float* x,
 }
 
 template <typename T, Estimator estimator>
-void sense_backward_of(const SenseBackward& job, const Part& part, u8* loud) {
+void sense_backward_of(const SenseBackward& job, const Part& part, float* squares) {
     const i64 lanes = lanes_of(job), size = job.positions * job.channels, last = job.taps * lanes;
+    u8* loud = reinterpret_cast<u8*>(squares + job.x_stride);
     Heard heard(job);
     Moments found;
     alignas(64) float total[kLanes];
     for (i64 n = part.first_input; n < part.last_input; ++n) {
-        heard.listen(job, job.x + n * job.x_stride, loud);
+        const float* image = job.x + n * job.x_stride;
+        heard.listen(job, image, loud);
+        for (i64 i = 0; i < job.x_stride; ++i) squares[i] = image[i] * image[i];
         for (i64 p = 0; p < job.positions; ++p) {
-            const float* x = job.x + n * job.x_stride + job.origin[p];
+            const float* x = image + job.origin[p];
             heard.find(job.origin[p]);
             if (!heard.count && job.extra == 0.0f) continue;  // without variance there is no gradient
             for (i64 c = 0; c < job.channels; c += kLanes) {
@@ -250,12 +267,13 @@ void sense_backward_of(const SenseBackward& job, const Part& part, u8* loud) {
                     for (i64 i = 0; i < run; ++i) total[i] += load(grad[k * size + i]);
                 moments(job, heard, x, job.weight + c, found);
                 back<estimator>(job, c, total, found, part.scale + last + c, part.shift + last + c);
+                const float* squared = squares + job.origin[p];
                 for (i64 lane = 0; lane < kLanes; lane += kWidth) {
                     i64 k = 0;
                     for (; k + 4 <= job.window; k += 4)
-                        spread<4>(job, heard, x, k, found, lane, part.scale + c, part.shift + c);
+                        spread<4>(job, heard, x, squared, k, found, lane, part.scale + c, part.shift + c);
                     for (; k < job.window; ++k)
-                        spread<1>(job, heard, x, k, found, lane, part.scale + c, part.shift + c);
+                        spread<1>(job, heard, x, squared, k, found, lane, part.scale + c, part.shift + c);
                 }
             }
         }
@@ -268,11 +286,11 @@ void sense(const Sense& job, i64 first, i64 last, float* scratch) {
     (job.bfloat16 ? sense_of<Bfloat16> : sense_of<float>)(job, first, last, scratch);
 }
 
-void sense_backward(const SenseBackward& job, const Part& part, std::uint8_t* loud) {
+void sense_backward(const SenseBackward& job, const Part& part, float* scratch) {
     const FlushDenormals flush;
     with_estimator(job.estimator, [&](auto chosen) {
         constexpr Estimator estimator = decltype(chosen)::value;
-        (job.bfloat16 ? sense_backward_of<Bfloat16, estimator> : sense_backward_of<float, estimator>)(job, part, loud);
+        (job.bfloat16 ? sense_backward_of<Bfloat16, estimator> : sense_backward_of<float, estimator>)(job, part, scratch);
     });
 }
 

@@ -61,7 +61,7 @@ def _standardize(
             "u and power must have one shape (N, P, C), gain and bias (C,), got "
             + ", ".join(str(tuple(x.shape)) for x in (u, power, gain, bias))
         )
-    s = layout.empty_rows(u, len(u)).to(torch.promote_types(u.dtype, gain.dtype))
+    s = layout.empty_rows(u, len(u), torch.promote_types(u.dtype, gain.dtype))
     kernels = _kernels_for(u, power, gain, bias)
     if kernels is None or s.numel() == 0:
         # bfloat16 products are rounded once, not at every operation.
@@ -88,14 +88,14 @@ def _standardize(
 
 @_standardize.register_fake
 def _(u: Tensor, _power: Tensor, gain: Tensor, _bias: Tensor, _variance: float, _extra: float) -> Tensor:
-    return layout.empty_rows(u, u.shape[0]).to(torch.promote_types(u.dtype, gain.dtype))
+    return layout.empty_rows(u, u.shape[0], torch.promote_types(u.dtype, gain.dtype))
 
 
 @torch.library.custom_op("nsm::standardize_backward", mutates_args=())
 def _standardize_backward(
     grad: Tensor, u: Tensor, power: Tensor, gain: Tensor, bias: Tensor, variance: float, extra: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    grad_u, grad_power = layout.empty_rows(u, len(u)), layout.empty_rows(u, len(u)).to(power.dtype)
+    grad_u, grad_power = layout.empty_rows(u, len(u)), layout.empty_rows(u, len(u), power.dtype)
     by_gain, by_bias = torch.empty_like(gain), torch.empty_like(bias)
     kernels = _kernels_for(u, power, grad, gain, bias)
     if kernels is None or u.numel() == 0:
@@ -136,7 +136,7 @@ def _(
     rows = layout.empty_rows(u, u.shape[0])
     return (
         rows,
-        layout.empty_rows(u, u.shape[0]).to(power.dtype),
+        layout.empty_rows(u, u.shape[0], power.dtype),
         torch.empty_like(gain),
         torch.empty_like(bias),
     )

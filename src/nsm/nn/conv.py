@@ -113,7 +113,9 @@ class _Conv(StochasticLayer):
             return x.view(len(x), *(1,) * (2 * self._dims), x.shape[2])
         x = torch.unflatten(x, 1, like.shape[2:])
         for dim, (count, width) in enumerate(zip(counts, self._window, strict=True)):
-            x = torch.unflatten(x.narrow(1 + 2 * dim, 0, count * width), 1 + 2 * dim, (count, width))
+            if x.shape[1 + 2 * dim] != count * width:  # the gradient of a part is a copy of the whole
+                x = x.narrow(1 + 2 * dim, 0, count * width)
+            x = torch.unflatten(x, 1 + 2 * dim, (count, width))
         dims = range(1, 1 + 2 * self._dims)
         return x.permute(0, *dims[::2], *dims[1::2], -1)
 
@@ -198,8 +200,15 @@ class _Conv(StochasticLayer):
 
     def _correlate(self, x: Tensor, weight: Tensor) -> Tensor:
         conv = self.product
+        zeros = conv.padding_mode == "zeros"
         result: Tensor = _CORRELATE[self._dims](
-            self._pad(x), weight, None, conv.stride, 0, conv.dilation, conv.groups
+            x if zeros else self._pad(x),
+            weight,
+            None,
+            conv.stride,
+            conv.padding if zeros else 0,
+            conv.dilation,
+            conv.groups,
         )
         return result
 

@@ -12,4 +12,6 @@ def channels_last(images: Tensor) -> Tensor:
     """
     images = images.contiguous(memory_format=torch.channels_last)
     _, channels, height, width = images.shape
-    return images.as_strided(images.shape, (channels * height * width, 1, channels * width, channels))
+    strides = (channels * height * width, 1, channels * width, channels)
+    # The gradient of a view by strides is a copy.
+    return images if images.stride() == strides else images.as_strided(images.shape, strides)
