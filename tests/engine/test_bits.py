@@ -61,7 +61,7 @@ def one_thread(monkeypatch):
 
 
 @pytest.mark.usefixtures("instruction_set", "one_thread")
-@pytest.mark.parametrize("samples", [5, 300])  # few rows are multiplied, and many looked up
+@pytest.mark.parametrize("samples", [5, 27, 300])  # rows are multiplied, merged and multiplied, or looked up
 def test_the_largest_sums_are_the_plain_forms(samples):
     # Every neuron of the first layer fires; behind it some neurons have nothing but the largest weight.
     net, _ = made("wide")

@@ -166,6 +166,8 @@ class Kernels:
             return fields | {"kind": "first", "product": product, "input": inputs}
         weights = packing.packed(step.weights, step.geometry)
         product |= {"narrow": packing.narrow(weights, 2 * area), **self._both(weights, "weights", "tiles")}
+        if area == 1 and packing.can_merge(step.geometry):
+            product["merged"] = packing.merged(weights)
         # What a residual layer receives is added to as codes.
         if area == 1 and packing.has_words(step.geometry) and not is_residual(step):
             product |= self._subsets(step, window)
@@ -264,6 +266,7 @@ class Kernels:
             "area": 1,
             "narrow": 1,
             "narrow_squares": 1,
+            "merged": 0,
             "words": 0,
             "block": 1,
             **dict.fromkeys(_ADDRESSES),

@@ -73,6 +73,29 @@ def narrow(packed: NDArray[Any], largest: int) -> int:
     return max(1, (2**15 - 1) // max(1, largest * int(pairs.max())))
 
 
+def can_merge(geometry: Geometry) -> bool:
+    """Whether three samples can be merged in two rows: where there is one position, and nothing beyond it."""
+    return geometry.groups == 1 and geometry.outputs[1:] == (1, 1) and not any(geometry.padding)
+
+
+def merged(packed: NDArray[Any]) -> int:
+    """How many fours of a run can be summed up where samples are merged: whatever the activations, sums of
+    the weights of units that fire lie in (-2^13, 2^13).
+
+    Args:
+        packed: weights as :func:`packed` gives them.
+    """
+    fours: int = packed.shape[2]
+    signs = [part.sum(axis=4, dtype=np.int32) for part in (packed.clip(min=0), -packed.clip(max=0))]
+    # 64 weights of 8 bits always fit.
+    lengths = (-(-fours // parts) for parts in range(1, fours + 1))
+    return next(
+        length
+        for length in lengths
+        if all(np.add.reduceat(side, np.arange(0, fours, length), axis=2).max() < 2**13 for side in signs)
+    )
+
+
 def by_window(kinds: NDArray[np.int32], geometry: Geometry, window: Pair) -> NDArray[np.int32]:
     """(positions,) to (windows, neurons of a window)."""
     _, height, width = geometry.outputs

@@ -165,7 +165,7 @@ void Compiled::pass(const Plan& plan, Scratch& scratch, std::uint64_t seed) cons
                 else if (from.bits)
                     plan.bits->fire(layer.product, chunk, from, to, scratch.sums);
                 else
-                    plan.kernels.fire(layer.product, chunk, from, to);
+                    plan.kernels.fire(layer.product, chunk, from, to, scratch.sums);
                 if (layer.residual) plan.kernels.add(layer.pool, chunk, from, to);
                 break;
             case Layer::Kind::pool:
@@ -175,7 +175,7 @@ void Compiled::pass(const Plan& plan, Scratch& scratch, std::uint64_t seed) cons
                 if (from.bits)
                     plan.bits->classify(layer.product, chunk, from, scratch.logits, scratch.sums);
                 else
-                    plan.kernels.classify(layer.product, chunk, from, scratch.logits);
+                    plan.kernels.classify(layer.product, chunk, from, scratch.logits, scratch.sums);
         }
     }
 }

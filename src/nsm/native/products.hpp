@@ -9,8 +9,8 @@ namespace {
 
 constexpr int kRows = 2 * kQuad;  // rows of a product computed together
 
-// A neuron's field: runs of contiguous units, their length in fours of units, and how many fours of a run add up to pairs' sums
-// that fit 16 bits.
+// A neuron's field: runs of contiguous units, their length in fours of units, and how many fours of a run can be added up before
+// their sums are taken further: of pairs in 16 bits, or of samples that are merged.
 struct Field {
     const i64* offsets;
     i64 segments, quads, narrow;

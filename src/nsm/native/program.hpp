@@ -59,6 +59,7 @@ struct Product {
     const std::uint8_t* square_tiles;  // the same of squares
     std::int64_t blocks;               // of 64 units in a run
     std::int64_t narrow, narrow_squares;  // fours of a run whose sums of pairs fit 16 bits: of codes, of their squares
+    std::int64_t merged;               // fours of a run whose sums are told apart where samples are merged (merged.hpp), or 0
     const float *scale, *shift;       // argument = sum * scale + shift, one row of panels.padded() for each kind of place
     const std::int32_t* kinds;        // row of scale and shift for each neuron of each position, or null: row 0
     const float *power, *floor;       // variance = sum of squares * power + floor, with `squares`
@@ -175,6 +176,10 @@ NSM_INLINE std::int64_t bit_scratch(const Product& product) {
     return (blocks * kPanel * kPlaces * kLanes + product.block * 16 * kLanes) * (std::int64_t)sizeof(std::uint16_t);
 }
 
+constexpr std::int64_t kMergedQuads = 24;  // whose samples are merged before they are multiplied, by threes
+
+NSM_INLINE std::int64_t merged_scratch(const Image& heard) { return kMergedQuads * kQuad / 3 * 2 * heard.size + kSlack; }
+
 struct ProgramKernels {
     bool tiles;  // whether many samples are multiplied together
     // One input x, (channels, height, width), as an image with margins, which are left as they are.
@@ -188,12 +193,13 @@ struct ProgramKernels {
     bool (*bounded)(const Input& input, const float* from);
     void (*draw)(const Product& product, const Chunk& chunk, const Activations& to);
     void (*sense)(const Input& input, const Chunk& chunk, const Activations& to);
-    void (*fire)(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to);
+    // scratch: merged_scratch() bytes where samples may be merged.
+    void (*fire)(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to, void* scratch);
     void (*transmit)(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to);
     void (*pool)(const Pool& pool, const Chunk& chunk, const Activations& from, const Activations& to);
     // Codes of an image, added to those of another one of the same shape.
     void (*add)(const Pool& pool, const Chunk& chunk, const Activations& from, const Activations& to);
-    void (*classify)(const Product& product, const Chunk& chunk, const Activations& from, float* logits);
+    void (*classify)(const Product& product, const Chunk& chunk, const Activations& from, float* logits, void* scratch);
     // Adds the softmax of each sample to sums[0 .. classes), its entropy to sums[classes]; the logits are used up.
     void (*average)(float* logits, std::int64_t stride, std::int64_t samples, std::int64_t classes, double* sums);
     // P(z = 1) = (limit or, where side, 65536 - limit) / 65536 for arguments in units of 1 / kArgument.

@@ -62,6 +62,7 @@ Product product_of(const Fields& f) {
         .blocks = f.number("blocks"),
         .narrow = f.number("narrow"),
         .narrow_squares = f.number("narrow_squares"),
+        .merged = f.number("merged"),
         .scale = f.address<float>("scale"),
         .shift = f.address<float>("shift"),
         .kinds = f.address<std::int32_t>("kinds"),

@@ -2,6 +2,7 @@
 // instruction set.
 #pragma once
 
+#include "merged.hpp"
 #include "products.hpp"
 
 namespace nsm::NSM_INSTRUCTION_SET {
@@ -36,40 +37,49 @@ void fire_windows(const Product& product, const Chunk& chunk, const Activations&
             }
 }
 
-void fire(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to) {
+void fire(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to, void* scratch) {
     if (product.members() > 1) return fire_windows(product, chunk, from, to);
     const Stream stream(product, chunk);
-    const i64 places = chunk.quads * product.positions();
     alignas(64) i32 sums[kRows][kPanel] = {}, squares[kRows][kPanel] = {};
+    const auto fire_quad = [&](i64 panel, i64 quad, i64 position, const i32(*of_codes)[kPanel], const i32(*of_squares)[kPanel]) {
+        const Law law(product, product.kind(position, 0), panel);
+        const Uniforms uniforms = stream.at(quad, position, panel);
+        u8* z = neurons(to, product, quad, position, panel);
+        for (int s = 0; s < kQuad; ++s, z += to.image.size)
+            put(fired(Arguments(of_codes[s], of_squares[s], law), uniforms.of(s)), product.panels.valid(panel), z);
+    };
+    const i64 done = by_triples(product, chunk, from, scratch, [&](i64 panel, i64 quad, const i32(*three)[kPanel]) {
+        for (i64 i = 0; i < kTripleQuads; ++i) fire_quad(panel, quad + i, 0, three + kQuad * i, squares);
+    });
+    const i64 first = done * product.positions(), places = chunk.quads * product.positions();
     for (i64 panel = 0; panel < product.panels.count(); ++panel)  // whose weights stay in cache
-        for (i64 place = 0; place < places; place += 2) {
+        for (i64 place = first; place < places; place += 2) {
             const Tile tile(product, from, place, places);
             tile.sum<false>(product, panel, sums);
             if (product.squares) tile.sum<true>(product, panel, squares);
-            for (int i = 0; i < tile.places; ++i) {
-                const i64 quad = tile.quad[i], position = tile.position[i];
-                const Law law(product, product.kind(position, 0), panel);
-                const Uniforms uniforms = stream.at(quad, position, panel);
-                u8* z = neurons(to, product, quad, position, panel);
-                for (int s = 0; s < kQuad; ++s, z += to.image.size)
-                    put(fired(Arguments(sums[kQuad * i + s], squares[kQuad * i + s], law), uniforms.of(s)),
-                        product.panels.valid(panel), z);
-            }
+            for (int i = 0; i < tile.places; ++i)
+                fire_quad(panel, tile.quad[i], tile.position[i], sums + kQuad * i, squares + kQuad * i);
         }
 }
 
-void classify(const Product& product, const Chunk& chunk, const Activations& from, float* logits) {
+void classify(const Product& product, const Chunk& chunk, const Activations& from, float* logits, void* scratch) {
     alignas(64) i32 sums[kRows][kPanel] = {};
     const i64 padded = product.panels.padded();
-    for (i64 quad = 0; quad < chunk.quads; quad += 2) {
+    const auto write = [&](i64 panel, i64 quad, i64 quads, const i32(*of_codes)[kPanel]) {
+        const float *scale = product.scale + panel * kPanel, *shift = product.shift + panel * kPanel;
+        for (i64 r = 0; r < kQuad * quads; ++r) {
+            float* to = logits + (kQuad * quad + r) * padded + panel * kPanel;
+            for (int c = 0; c < kPanel; ++c) to[c] = (float)of_codes[r][c] * scale[c] + shift[c];
+        }
+    };
+    const i64 done = by_triples(product, chunk, from, scratch, [&](i64 panel, i64 quad, const i32(*three)[kPanel]) {
+        write(panel, quad, kTripleQuads, three);
+    });
+    for (i64 quad = done; quad < chunk.quads; quad += 2) {
         const Tile tile(product, from, quad, chunk.quads);
         for (i64 panel = 0; panel < product.panels.count(); ++panel) {
             tile.sum<false>(product, panel, sums);
-            const float *scale = product.scale + panel * kPanel, *shift = product.shift + panel * kPanel;
-            for (int r = 0; r < kQuad * tile.places; ++r) {
-                float* to = logits + (kQuad * quad + r) * padded + panel * kPanel;
-                for (int c = 0; c < kPanel; ++c) to[c] = (float)sums[r][c] * scale[c] + shift[c];
-            }
+            write(panel, quad, tile.places, sums);
         }
     }
 }

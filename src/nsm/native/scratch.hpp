@@ -53,8 +53,10 @@ struct Compiled::Scratch {
         reserve(slots * elements * 2 * (i64)sizeof(std::uint16_t));
         reserve(rows * last.panels.padded() * (i64)sizeof(float));
         i64 sums_size = 0;
-        for (const Layer& layer : layers)
-            if (layer.product.subsets) sums_size = std::max(sums_size, bit_scratch(layer.product));
+        for (std::size_t i = 1; i < layers.size(); ++i) {
+            if (layers[i].product.subsets) sums_size = std::max(sums_size, bit_scratch(layers[i].product));
+            if (layers[i].product.merged) sums_size = std::max(sums_size, merged_scratch(layers[i - 1].output));
+        }
         reserve(sums_size);
         for (std::size_t i = 0; i < layers.size(); ++i) {
             reserve(rows * layers[i].output.size);

@@ -75,8 +75,12 @@ inline void make(const Product& product, i64 neuron, i64 first, i64 count, u16* 
         }
 }
 
-// Sums of four neurons at four places: to[neuron * stride + place * kLanes], a line each.
-inline void add_up(const u16* const* rows, const i64* lines, i64 words, const u16* table, u16* to, i64 stride) {
+// By hand, as GCC looks everything up before it adds anything, and keeps what is looked up in memory.
+inline void add_to(__m512i& sum, __m512i x) { asm volatile("vpaddw %1, %0, %0" : "+v"(sum) : "v"(x)); }
+
+// Sums of four neurons at four places: to[neuron * stride + place * kLanes], a line each. Never inline: what its callers keep
+// in registers would leave it too few.
+[[gnu::noinline]] void add_up(const u16* const* rows, const i64* lines, i64 words, const u16* table, u16* to, i64 stride) {
     __m512i total[kNeurons][kRows];
 #pragma GCC unroll 4
     for (int n = 0; n < kNeurons; ++n)
@@ -92,7 +96,7 @@ inline void add_up(const u16* const* rows, const i64* lines, i64 words, const u1
             const __m512i high = _mm512_load_si512(table + kTables * kLanes * n + kLanes);
 #pragma GCC unroll 4
             for (int r = 0; r < kRows; ++r)
-                total[n][r] = _mm512_add_epi16(total[n][r], _mm512_permutex2var_epi16(low, bits[r], high));
+                add_to(total[n][r], _mm512_permutex2var_epi16(low, bits[r], high));
         }
 #pragma GCC unroll 2
         for (int part = 0; part < 2; ++part) {
@@ -103,7 +107,7 @@ inline void add_up(const u16* const* rows, const i64* lines, i64 words, const u1
                 const __m512i five = _mm512_load_si512(table + (kTables * n + 2 + part) * kLanes);
 #pragma GCC unroll 4
                 for (int r = 0; r < kRows; ++r)
-                    total[n][r] = _mm512_add_epi16(total[n][r], _mm512_permutexvar_epi16(bits[r], five));
+                    add_to(total[n][r], _mm512_permutexvar_epi16(bits[r], five));
             }
         }
     }

@@ -233,11 +233,11 @@ inline void fire_all(const Product& product, const Chunk& chunk, const Activatio
     }
 }
 
-void fire(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to) {
+void fire(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to, void*) {
     (product.members() > 1 ? fire_all<true> : fire_all<false>)(product, chunk, from, to);
 }
 
-void classify(const Product& product, const Chunk& chunk, const Activations& from, float* logits) {
+void classify(const Product& product, const Chunk& chunk, const Activations& from, float* logits, void*) {
     const Tiles tiles;
     Work work(product, chunk, from);
     const i64 padded = product.panels.padded();
