@@ -1,5 +1,6 @@
 """Counter-based streams: published vectors, the layout of a row, independence of coordinates."""
 
+import numpy as np
 import pytest
 import scipy.stats
 import torch
@@ -104,6 +105,7 @@ def test_permutations_are_permutations_and_differ() -> None:
 
 def test_seeds_are_resolved() -> None:
     assert random.resolve_seed(7) == 7
+    assert type(random.resolve_seed(np.int32(7))) is int
     first = random.resolve_seed(torch.Generator().manual_seed(3))
     assert first == random.resolve_seed(torch.Generator().manual_seed(3))
     assert 0 <= random.resolve_seed(None) <= random.MAX_SEED

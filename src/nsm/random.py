@@ -23,6 +23,7 @@ import functools
 import hashlib
 from enum import IntEnum
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -258,7 +259,7 @@ def normal(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:
     return drawn
 
 
-def resolve_seed(generator: int | torch.Generator | None, name: str = "seed") -> int:
+def resolve_seed(generator: int | np.integer | torch.Generator | None, name: str = "seed") -> int:
     """A seed from what users pass: an integer as it is, a generator by one draw, None by torch's default
     generator.
 
@@ -266,10 +267,10 @@ def resolve_seed(generator: int | torch.Generator | None, name: str = "seed") ->
         ValueError: if an integer is outside [0, 2^63).
         TypeError: if it is neither an integer, a ``torch.Generator`` nor None.
     """
-    if isinstance(generator, int) and not isinstance(generator, bool):
+    if isinstance(generator, int | np.integer) and not isinstance(generator, bool):
         if not 0 <= generator <= MAX_SEED:
             raise ValueError(f"{name} must be in [0, 2^63), got {generator}")
-        return generator
+        return int(generator)
     if generator is None or isinstance(generator, torch.Generator):
         device = "cpu" if generator is None else generator.device
         return int(torch.randint(MAX_SEED, (), generator=generator, device=device))

@@ -59,9 +59,10 @@ def run(
         A row for each time since the first event, see :func:`summary`.
 
     Raises:
-        ValueError: if the network is not for such recordings.
+        ValueError: if the network is not for such recordings, or the seed is outside [0, 2^63).
         DataError: if they are missing.
     """
+    seed = random.resolve_seed(seed)
     name = read_recipe(folder).data.set
     frames = window_of(name)
     found = _recordings(name, root)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -18,6 +19,7 @@ from nsm.data.events.representations import GESTURE_FRAMES
 from nsm.data.simulated.gestures import (
     FOLDER,
     LIGHTINGS,
+    files,
     simulate_gestures,
     small_trials,
     trials,
@@ -266,3 +268,21 @@ def test_a_generator_as_seed_is_asked_once(tmp_path):
     seed = json.loads((tmp_path / "new" / "simulation.json").read_text())["seed"]
     header = next((tmp_path / "new").glob("*.aedat")).read_bytes()[:2000]
     assert f"Seed {seed}".encode() in header
+
+
+def test_an_interruption_begins_no_further_recording(tmp_path, monkeypatch):
+    begun = []
+
+    def write(_folder, trial, _seed):
+        begun.append(trial)
+        time.sleep(0.01)
+
+    def interrupt(done, _total):
+        if done:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "ProcessPoolExecutor", lambda count, _context: ThreadPoolExecutor(count))
+    monkeypatch.setattr(files, "_write", write)
+    with pytest.raises(KeyboardInterrupt):
+        write_gestures(tmp_path, trials(), seed=0, processes=2, progress=interrupt)
+    assert len(begun) < len(trials()) / 2

@@ -121,9 +121,14 @@ def _make(
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(processes, context) as pool:
             made = [pool.submit(_write, folder, trial, seed) for trial in missing]
-            for done, future in enumerate(as_completed(made), known + 1):
-                future.result()
-                show(done, len(chosen))
+            try:
+                for done, future in enumerate(as_completed(made), known + 1):
+                    future.result()
+                    show(done, len(chosen))
+            except BaseException:
+                # Leaving the pool waits for all that it has been given.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
 
 def _begin(folder: Path, seed: int, names: list[str]) -> None:
