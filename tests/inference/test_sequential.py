@@ -92,7 +92,7 @@ def test_a_noisier_law_takes_more_samples() -> None:
     assert used[0] < used[1]
 
 
-@pytest.mark.parametrize("fidelity", ["mean", "threshold"])
+@pytest.mark.parametrize("fidelity", ["mean", "marginal", "threshold"])
 def test_a_network_that_draws_nothing_takes_one_pass(fidelity: nsm.nn.Fidelity) -> None:
     net, x = exact("mlp"), pixels(5)
     with nsm.fidelity(fidelity):

@@ -54,6 +54,12 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...], nn.Module]] = {
     ),
 }
 DECLARATIONS: list[dict[str, Any]] = [{}, {"binary_input": True}, {"binary_input": True, "pooled": 2}]
+MEANS = ("mean", "marginal")
+MARGINAL = [
+    {"fidelity": "marginal", "binary_input": True},
+    {"fidelity": "marginal", "binary_input": True, "pooled": 3},
+    {"fidelity": "marginal", "binary_input": True, "estimator": "smoothed"},  # which has no part in it
+]
 KINDS_AND_FIDELITIES = list(itertools.product(LAYERS, FIDELITIES))
 
 
@@ -76,7 +82,7 @@ def test_shapes_and_values_are_those_of_torch_with_signs(kind: str, fidelity: Fi
     z = layer(x)
     assert z.shape == torch_layer(x).shape
     assert z.abs().max() <= 1.0
-    if fidelity != "mean":
+    if fidelity not in MEANS:
         assert set(z.unique().tolist()) == {-1.0, 1.0}
     if kind != "linear-deep":
         assert layer(x[0]).shape == torch_layer(x[0]).shape
@@ -96,7 +102,7 @@ def test_the_default_generator_decides_outside_a_fixed_pass(kind: str, fidelity:
     torch.manual_seed(5)
     assert torch.equal(layer(x), first)
     many = torch.stack([layer(x) for _ in range(20)])
-    assert (many == many[0]).all() == (fidelity in ("mean", "threshold"))
+    assert (many == many[0]).all() == (fidelity in (*MEANS, "threshold"))
 
 
 @pytest.mark.parametrize(("kind", "fidelity"), KINDS_AND_FIDELITIES)
@@ -110,14 +116,19 @@ def test_every_fidelity_has_the_gradient_of_the_mean(
     weights = torch.randn_like(layer(x))
     with nsm.fidelity("mean"):
         expected = torch.autograd.grad((layer(x) * weights).sum(), inputs)
-    for got, wanted in zip(torch.autograd.grad((layer(x) * weights).sum(), inputs), expected, strict=True):
+    found = torch.autograd.grad((layer(x) * weights).sum(), inputs)
+    # As the mean of a sign, an input also says how much that sign varies.
+    first = 1 if fidelity == "marginal" and layer.binary_input else 0
+    for got, wanted in zip(found[first:], expected[first:], strict=True):
         torch.testing.assert_close(got, wanted, atol=2e-5, rtol=2e-5)
 
 
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("eta", [0.0, 0.3])
-def test_gradients_of_the_mean_by_finite_differences(kind: str, eta: float) -> None:
-    layer, x = made(kind, fidelity="mean", eta=eta, dtype=torch.float64)
+@pytest.mark.parametrize("declared", [{"fidelity": "mean"}, *MARGINAL], ids=str)
+def test_gradients_of_means_by_finite_differences(kind: str, eta: float, declared: dict[str, Any]) -> None:
+    layer, x = made(kind, eta=eta, dtype=torch.float64, **declared)
+    x = x.tanh() if layer.binary_input else x
     names = ("product.weight", "beta", "bias")
 
     def forward(x: Tensor, *values: Tensor) -> Tensor:
@@ -421,7 +432,7 @@ def test_the_product_is_a_plain_child_that_pruning_sees() -> None:
         (
             {"fidelity": "exact"},
             ValueError,
-            "fidelity must be one of moment, synapse, unit, mean, threshold, got 'exact'",
+            "fidelity must be one of moment, synapse, unit, mean, marginal, threshold, got 'exact'",
         ),
         (
             {"estimator": "ste"},

@@ -131,9 +131,10 @@ def cifar10(
     """The published comparison on CIFAR-10: the all-convolutional NSM and its twin.
 
     Days by the published protocol of 300 epochs. Also a third as wide, and a
-    residual network. Kinds: bnsm, bnsm-from-twin, twin, and of the published
-    width gnsm and gnsm-from-twin; those from the trained twin start with what
-    it knows, so it is trained first.
+    residual network. Kinds: bnsm, bnsm-from-twin, twin; of the published width
+    gnsm and gnsm-from-twin; of the others bnsm-marginal, which learns what
+    samples average to. Those from the trained twin start with what it knows, so
+    it is trained first.
 
     Examples:
         nsm reproduce cifar10 --quick

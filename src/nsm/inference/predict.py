@@ -55,7 +55,7 @@ def predict(
 
     The network is run as in evaluation (its batch normalization and dropout off), at the fidelity in force,
     without gradients, and left as it was. One pass is enough, and taken, for a network that draws nothing:
-    without stochastic layers, or at fidelity ``"mean"`` or ``"threshold"``.
+    without stochastic layers, or at a fidelity that draws nothing.
 
     Several samples of several inputs share a pass, as many as the memory bound allows. In a network that is a
     chain of modules they also share what comes before the first draw, see :func:`nsm.nn.sample_outputs`.

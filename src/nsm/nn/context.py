@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nsm import random
 
-Fidelity = Literal["moment", "synapse", "unit", "mean", "threshold"]
+Fidelity = Literal["moment", "synapse", "unit", "mean", "marginal", "threshold"]
 FIDELITIES: tuple[Fidelity, ...] = get_args(Fidelity)
 DRAWING: tuple[Fidelity, ...] = ("moment", "synapse", "unit")
 
@@ -26,7 +26,7 @@ def check_fidelity(name: str) -> Fidelity:
     """``name`` itself.
 
     Raises:
-        ValueError: if it is not one of the five fidelities.
+        ValueError: if it is not one of the six fidelities.
     """
     for known in FIDELITIES:
         if name == known:
@@ -40,8 +40,9 @@ def fidelity(name: Fidelity) -> Iterator[None]:
 
     ``"moment"`` draws z' from its firing probability (exact in law up to the central limit theorem),
     ``"synapse"`` draws every xi_ij for every input and use, ``"unit"`` one xi_j per presynaptic unit,
-    ``"mean"`` passes E[z'] on and ``"threshold"`` passes sgn(E[u]) on. Blocks nest; the previous state is
-    restored on exceptions too.
+    ``"mean"`` passes E[z'] on, ``"marginal"`` what samples of z' average to where the inputs are themselves
+    samples with the means that are received, and ``"threshold"`` passes sgn(E[u]) on. Blocks nest; the
+    previous state is restored on exceptions too.
 
     Raises:
         ValueError: if ``name`` is unknown.

@@ -174,10 +174,10 @@ class _Conv(StochasticLayer):
         )
         return z.flatten(1, -2)
 
-    def _expected(self, s: Tensor, like: Tensor) -> Tensor:
+    def _expected(self, s: Tensor, like: Tensor, estimator: Estimator) -> Tensor:
         if not self._pools:
-            return super()._expected(s, like)
-        silent = 0.5 - 0.5 * functional.expected_state(self._windows(s, like), self.estimator)
+            return super()._expected(s, like, estimator)
+        silent = 0.5 - 0.5 * functional.expected_state(self._windows(s, like), estimator)
         silent = silent.flatten(1 + self._dims, -2).prod(-2)
         return 1.0 - 2.0 * silent.flatten(1, -2)
 
@@ -212,11 +212,10 @@ class _Conv(StochasticLayer):
         )
         return result
 
-    def _power(self, x: Tensor) -> Tensor:
-        squared = x.square()
+    def _weighed(self, x: Tensor) -> Tensor:
         if x.dim() == 4 and x.stride(1) == 1:
-            squared = channels_last(squared)
-        return self._correlate(squared, self.weight.square())
+            x = channels_last(x)
+        return self._correlate(x, self.weight.square())
 
     def _binary_power(self, x: Tensor) -> Tensor:
         if self.product.padding_mode != "zeros" or not any(map(any, margins(self.product))):
@@ -260,7 +259,8 @@ class Conv1d(_Conv):
     every neuron of the window is -1, P(max = 1) = 1 - prod_k (1 - P_k), since neurons are independent given
     their inputs. At fidelity ``"moment"`` one number decides a window, and the gradient is that of
     E[max] = 1 - 2 prod_k (1 - P_k): every neuron gets its share, where the gradient through a maximum of
-    samples goes to the first of equals. At ``"mean"`` E[max] is passed on, which is not the maximum of means.
+    samples goes to the first of equals. At ``"mean"`` and ``"marginal"`` E[max] is passed on, which is not
+    the maximum of means.
 
     Shape: (N, C_in, L) to (N, C_out, L'), or without N.
     """

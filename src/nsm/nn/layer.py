@@ -26,6 +26,14 @@ class StochasticLayer(Drawing, ABC):
     Gradient law: that of the firing probability, dz'_i/ds_i = (2/sqrt(pi)) exp(-s_i^2) at s_i = E[u_i]/sqrt(2
     Var[u_i]), or straight through. ``train()`` and ``eval()`` change nothing.
 
+    At fidelity ``"marginal"`` an input z_j of a layer with ``binary_input`` is the mean of a sign (of K signs
+    alike, where it is an average) that is drawn independently of the others, and
+
+        Var[u_i] = s^2 sum_j w_ij^2 / K + eta_i^2 + (mu + a_i)^2 sum_j w_ij^2 (1 - z_j^2) / K,
+
+    so that z'_i = erf(s_i) is what samples of a whole network average to, as far as neurons are independent.
+    Its gradient is its own, whatever the estimator.
+
     Attributes:
         product: the plain torch module that computes w z; hooks, counters, pruning and quantisers see it.
         bias: b, shape (C,), or None.
@@ -133,8 +141,8 @@ class StochasticLayer(Drawing, ABC):
         """(R, P, C) to output layout, with the positions of ``like``."""
 
     @abstractmethod
-    def _power(self, x: Tensor) -> Tensor:
-        """sum_j w_ij^2 x_j^2 in output layout; ``x`` in input layout."""
+    def _weighed(self, x: Tensor) -> Tensor:
+        """sum_j w_ij^2 x_j in output layout; ``x`` in input layout."""
 
     @abstractmethod
     def _binary_power(self, x: Tensor) -> Tensor:
@@ -161,7 +169,7 @@ class StochasticLayer(Drawing, ABC):
         Returns:
             (N, P, C); or (1, C) or (P, C) where ``binary_input`` makes it the same for every input.
         """
-        power = self._binary_power(x) if self.binary_input else self.flatten(self._power(x))
+        power = self._binary_power(x) if self.binary_input else self.flatten(self._weighed(x.square()))
         return (self.noise.variance / self.pooled) * power.to(self._wide) + self.eta**2
 
     def erf_argument(self, x: Tensor) -> Tensor:
@@ -184,8 +192,8 @@ class StochasticLayer(Drawing, ABC):
             x: as for the torch module of the same name; batched, or one input without batch dimension.
 
         Returns:
-            the torch module's output shape, values in {-1, +1} (in [-1, 1] at fidelity ``"mean"``). Inside
-            :func:`nsm.nn.draws` the batch may grow, see there.
+            the torch module's output shape, values in {-1, +1} (in [-1, 1] at fidelities ``"mean"`` and
+            ``"marginal"``). Inside :func:`nsm.nn.draws` the batch may grow, see there.
         """
         if x.dim() == self._unbatched_dims:
             z = self._sample(x.unsqueeze(0))
@@ -198,6 +206,9 @@ class StochasticLayer(Drawing, ABC):
             return self._restore(self._pool(self.flatten(output), output), output)
         mode = active_fidelity(self.fidelity)
         draw = next_draw(self.index, len(x), x.device)
+        if mode == "marginal":
+            z = self._marginal(x, output).repeat_interleave(draw.samples(x), dim=0)
+            return self._restore(z.to(output.dtype), output)
         u, scale, shift = self._argument(x, self.flatten(output))
         u = u.float() if u.dtype == torch.float16 else u
         if mode == "moment":
@@ -205,7 +216,7 @@ class StochasticLayer(Drawing, ABC):
             return self._restore(z.to(output.dtype), output)
         repeat = draw.samples(x)
         s = u * scale + shift
-        expected = self._expected(s, output).repeat_interleave(repeat, dim=0)
+        expected = self._expected(s, output, self.estimator).repeat_interleave(repeat, dim=0)
         if mode == "mean":
             z = expected
         elif mode == "threshold":
@@ -225,9 +236,20 @@ class StochasticLayer(Drawing, ABC):
         """Samples (R, P, C) of what leaves the layer; ``like`` is the product in output layout."""
         return native.fire(u, scale, shift, draw.seed, draw.rows, draw.place(), self.estimator)
 
-    def _expected(self, s: Tensor, like: Tensor) -> Tensor:  # noqa: ARG002
+    def _expected(self, s: Tensor, like: Tensor, estimator: Estimator) -> Tensor:  # noqa: ARG002
         """E of what leaves the layer, (N, P, C)."""
-        return functional.expected_state(s, self.estimator)
+        return functional.expected_state(s, estimator)
+
+    def _marginal(self, x: Tensor, like: Tensor) -> Tensor:
+        """E of what leaves the layer, (N, P, C), where inputs are means of independent signs."""
+        gain, u = self._gain().to(self._wide), self.flatten(like).to(self._wide)
+        bias = torch.zeros_like(gain) if self.bias is None else self.bias.to(self._wide)
+        variance = self.variance(x)
+        if self.binary_input:
+            drawn = self.flatten(self._weighed((1.0 - x.to(self._wide).square()).to(x.dtype)))
+            variance = variance + gain.square() * drawn.to(self._wide) / self.pooled
+        s = native.standardize(u, variance.expand_as(u), gain, bias, 1.0, 0.0)
+        return self._expected(s, like, "probability")
 
     def _pool(self, z: Tensor, like: Tensor) -> Tensor:  # noqa: ARG002
         """What leaves the layer when its neurons do ``z``, (N, P, C)."""
@@ -240,7 +262,7 @@ class StochasticLayer(Drawing, ABC):
             s: (N, P, C), argument of erf.
             like: product of the same inputs, in output layout.
         """
-        return self._expected(s, like).mean((0, 1))
+        return self._expected(s, like, self.estimator).mean((0, 1))
 
     def _argument(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(u, scale, shift) with s = u * scale + shift; u is w z wherever the variance does not depend on the
@@ -249,7 +271,7 @@ class StochasticLayer(Drawing, ABC):
         gain = self._gain().to(self._wide)
         bias = torch.zeros_like(gain) if self.bias is None else self.bias.to(self._wide)
         if not self.binary_input:
-            power = self.flatten(self._power(x))
+            power = self.flatten(self._weighed(x.square()))
             s = native.standardize(u, power, gain, bias, self.noise.variance, self.eta**2)
             return s, torch.ones_like(gain)[None], torch.zeros_like(gain)[None]
         variance = self.variance(x)

@@ -15,6 +15,9 @@ _BERNOULLI, _GAUSSIAN = ("model=nsm", "noise=bernoulli:0.5"), ("model=nsm", "noi
 _CIFAR10 = {
     "bnsm": Kind("NSM, Bernoulli noise", _BERNOULLI, 9.98),
     "gnsm": Kind("NSM, Gaussian noise", _GAUSSIAN, 10.35),
+    "bnsm-marginal": Kind(
+        "NSM, Bernoulli noise, learnt as marginals", (*_BERNOULLI, "marginals=1.0", "spread=1.0")
+    ),
     "bnsm-from-twin": Kind("NSM, Bernoulli noise, from the trained twin", _BERNOULLI, 9.94, start="twin"),
     "gnsm-from-twin": Kind("NSM, Gaussian noise, from the trained twin", _GAUSSIAN, 9.81, start="twin"),
     "twin": Kind("conventional twin (ReLU, batch norm)", ("model=twin-bn",), 10.47),
@@ -38,8 +41,8 @@ COMPARISONS: Mapping[str, Comparison] = {
             _CIFAR10,
             {
                 "cifar10-allconv": tuple(_CIFAR10),
-                "cifar10-allconv-third": ("bnsm", "bnsm-from-twin", "twin"),
-                "cifar10-residual": ("bnsm", "twin"),
+                "cifar10-allconv-third": ("bnsm", "bnsm-marginal", "bnsm-from-twin", "twin"),
+                "cifar10-residual": ("bnsm", "bnsm-marginal", "twin"),
             },
             published="cifar10-allconv",
         ),

@@ -170,6 +170,9 @@ class TrainingConfig(Section):
             :func:`nsm.nn.calibrate`, > 0; None to start where a = 0.
         means: share of the steps, the first ones, in which layers hand on E[z'] instead of samples, in
             [0, 1): for deep networks, through which a sample of fresh weights carries nothing.
+        marginals: share of the steps, the first ones but for those of ``means``, in which layers hand on what
+            their samples average to (fidelity ``"marginal"``), in [0, 1]: what is learnt is the average of
+            many samples, without their noise, at twice the products.
         gain_lr: learning rate of the gains beta relative to ``lr``, >= 0.
         schedule: course of the learning rate, see :mod:`nsm.training.schedule`.
         step_epochs: epochs after which ``"step"`` halves the learning rate, >= 1.
@@ -202,6 +205,7 @@ class TrainingConfig(Section):
     weight_decay: float = 0.0
     spread: float | None = None
     means: float = 0.0
+    marginals: float = 0.0
     gain_lr: float = 1.0
     schedule: ScheduleName = "one-cycle"
     step_epochs: int = 50
@@ -232,6 +236,7 @@ class TrainingConfig(Section):
             self.require(getattr(self, name) >= 0.0, name, "at least 0")
         for name in ("means", "warmup", "label_smoothing"):
             self.require(0.0 <= getattr(self, name) < 1.0, name, "in [0, 1)")
+        self.require(0.0 <= self.marginals <= 1.0, "marginals", "in [0, 1]")
         self.require(0 <= self.seed <= random.MAX_SEED, "seed", "in [0, 2^63)")
         self.require(all(0.0 <= beta < 1.0 for beta in self.betas), "betas", "two numbers in [0, 1)")
         self.require(self.averaging is None or 0.0 < self.averaging < 1.0, "averaging", "in (0, 1) or none")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -105,6 +105,13 @@ def averaged_scores(outputs: Tensor) -> Tensor:
     return outputs.log_softmax(-1).logsumexp(1) - math.log(draws)
 
 
+def _handed_on(config: TrainingConfig, done: float) -> AbstractContextManager[None]:
+    """The fidelity of a step before which this share of all steps was done."""
+    if done < config.means:
+        return fidelity("mean")
+    return fidelity("marginal") if done < config.marginals else nullcontext()
+
+
 def backward(
     fabric: Fabric,
     sampled: nn.Module,
@@ -127,7 +134,7 @@ def backward(
     """
     for parameter in parameters:
         parameter.grad = None
-    with fidelity("mean") if step < config.means * total else nullcontext():
+    with _handed_on(config, step / total):
         outputs = sampled(shard.images, shard.positions, step).float()
     loss = losses(outputs, shard.targets, config.loss, config.label_smoothing).sum() * shard.weight
     # Processes average their gradients: the factor turns that into the sum over the global batch.
