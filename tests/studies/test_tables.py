@@ -30,6 +30,13 @@ def test_a_table_is_written_between_its_marks(tmp_path: Path) -> None:
     assert not tables.update(page, tmp_path)
 
 
+def test_a_page_that_is_no_text_is_named(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_bytes(b"a table: \xff")
+    with pytest.raises(ValueError, match=r"page\.md: is no text \(byte 9\)"):
+        tables.update(page, tmp_path)
+
+
 def test_a_missing_result_or_an_unknown_table_is_named(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(PAGE)

@@ -37,9 +37,13 @@ def update(page: Path, folder: Path) -> bool:
         Whether the file changed.
 
     Raises:
-        ValueError: if the page asks for a table that is unknown, or whose result file is missing.
+        ValueError: if the page is no text, or asks for a table that is unknown or whose result file is
+            missing.
     """
-    before = page.read_text(encoding="utf-8")
+    try:
+        before = page.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{page}: is no text (byte {error.start})") from error
     after = _BLOCK.sub(lambda found: found[1] + render(found["name"], folder) + found[3], before)
     if after != before:
         write_atomically(page, after.encode())
@@ -246,12 +250,11 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "learning": ("learning", _learning),
     "signals": ("learning", _signals),
     "speed-train": ("speed-train", _speed),
-    "speed-train-avx2": ("speed-train-avx2", _speed),
     "speed-predict": ("speed-predict", _predictions),
-    "speed-predict-avx512": ("speed-predict-avx512", _predictions),
     "speed-predict-vnni": ("speed-predict-vnni", _predictions),
     "speed-predict-avx2": ("speed-predict-avx2", _predictions),
     "speed-predict-allconv": ("speed-predict-allconv", _predictions),
+    "speed-predict-allconv-vnni": ("speed-predict-allconv-vnni", _predictions),
     "speed-scaling": ("speed-predict", _scaling),
     "speed-draw": ("speed-draw", _speed),
     "speed-draw-avx2": ("speed-draw-avx2", _speed),
