@@ -75,6 +75,26 @@ def test_evaluation_until_settled(nsm, run):
     assert f"{scores['samples']:.2f}" in nsm("evaluate", run, "--confidence", 0.9, "--max-samples", 20).stdout
 
 
+@pytest.mark.parametrize("fidelity", ["mean", "marginal", "threshold"])
+def test_one_pass_without_draws_is_scored_and_asked(nsm, run, seven, fidelity):
+    scores = one_object(nsm("evaluate", run, "--fidelity", fidelity, "--json"))
+    assert (scores["fidelity"], scores["samples"]) == (fidelity, 1)
+    again = one_object(nsm("evaluate", run, "--fidelity", fidelity, "--seed", 1, "--json"))
+    assert again | {"seed": 0} == scores
+    images = training.load_splits(training.read_recipe(run)).test
+    with library.fidelity(fidelity):
+        expected = library.evaluate(library.models.load(run), images)
+    assert scores["error_percent"] == expected.error_percent
+    (answer,) = one_object(nsm("predict", run, seven, "--fidelity", fidelity, "--json"))["predictions"]
+    assert (answer["samples"], answer["reason"], answer["mutual_information"]) == (1, "exact", 0.0)
+
+
+def test_every_synapse_can_be_drawn(nsm, run):
+    scores = one_object(nsm("evaluate", run, "--fidelity", "synapse", "--samples", 2, "--json"))
+    assert scores["samples"] == 2
+    assert scores != one_object(nsm("evaluate", run, "--samples", 2, "--json")) | {"fidelity": "synapse"}
+
+
 def test_evaluation_on_validation_images(nsm, run):
     scores = one_object(nsm("evaluate", run, "--samples", 1, "--json", "--split", "validation"))
     assert (scores["n"], scores["split"]) == (300, "validation")
@@ -106,6 +126,16 @@ def test_a_run_is_compiled_and_the_program_scored(nsm, run, tmp_path):
     assert scores["n"] == network["n"]
     assert abs(scores["error_percent"] - network["error_percent"]) < 3.0
     assert str(path) in nsm("evaluate", run, "--program", path, "--samples", 2).stdout.replace("\n", "")
+
+
+def test_a_program_keeps_the_fidelity_it_was_compiled_at(nsm, run, seven, tmp_path):
+    path = tmp_path / "digits.nsm"
+    assert nsm("compile", run, "-o", path).exit_code == 0
+    for asked in (("evaluate", run), ("predict", run, seven)):
+        result = nsm(*asked, "--program", path, "--fidelity", "marginal")
+        assert result.exit_code == 1
+        assert result.stderr.count("\n") == 1
+        assert "fidelity must not be given with a program" in result.stderr
 
 
 def test_a_program_is_scored_until_settled(nsm, run, tmp_path):

@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
+import nsm
+from nsm import models
+from nsm.studies import images, images_report
 from nsm.studies.comparisons import COMPARISONS
+from tests.training.sets import made_up
 
 CIFAR10 = COMPARISONS["cifar10"]
 
@@ -32,3 +36,29 @@ def test_published_errors_of_both_starts_are_in_the_table(kind):
     (shown,) = CIFAR10.table([row])
     assert shown["published"] == {"bnsm-from-twin": 9.94, "gnsm-from-twin": 9.81}[kind]
     assert "from the trained twin" in shown["title"]
+
+
+def test_published_ways_of_training_are_those_of_the_paper():
+    compared = COMPARISONS["training-methods"].networks["mnist-cnn"]
+    assert compared == ("bnsm", "gnsm", "bn", "sn", "ste", "wbd", "bd")
+
+
+@pytest.mark.parametrize("kind", ["bnsm", "bnsm-marginal"])
+def test_a_network_that_learnt_by_marginals_is_scored_by_one_pass_over_them_as_well(kind):
+    comparison = COMPARISONS["fashion-mnist"]
+    (job,) = comparison.jobs(Path("runs"), networks=["mnist-mlp"], kinds=[kind], seeds=1, epochs=1)
+    splits = made_up("fashion-mnist")
+    net = models.build("mnist-mlp", noise=nsm.Bernoulli(0.5))
+    row = images.score(job, net, splits, samples=2)
+    row |= {"network": "mnist-mlp", "model": kind, "seed": 0, "epochs": 1}
+    lines = images_report.cells(comparison, [row])
+    if kind == "bnsm":
+        assert len(lines) == 1
+        return
+    with nsm.fidelity("marginal"):
+        passed = nsm.evaluate(net, splits.test)
+    assert row["marginal_nll"] == passed.nll != row["nll"]
+    sampled, once = lines
+    assert sampled[5:7] == [f"{row['nll']:.4f}", f"{row['ece']:.4f}"]
+    assert once[5:7] == [f"{passed.nll:.4f}", f"{passed.ece:.4f}"]
+    assert once[1] == f"{sampled[1]}: one pass over them"

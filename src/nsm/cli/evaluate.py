@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from nsm.cli.options import Confidence, DataDir, Json, MaxSamples, Quiet, RunFolder, Samples, Seed
+from nsm.cli.options import AtFidelity, Confidence, DataDir, Json, MaxSamples, Quiet, RunFolder, Samples, Seed
 
 
 def evaluate(
@@ -17,6 +17,7 @@ def evaluate(
     samples: Samples = None,
     confidence: Confidence = None,
     max_samples: MaxSamples = None,
+    fidelity: AtFidelity = None,
     seed: Seed = 0,
     name: Annotated[
         str | None,
@@ -38,6 +39,7 @@ def evaluate(
         nsm evaluate runs/digits --samples 1000 --seed 1 --json
         nsm evaluate runs/digits --split validation
         nsm evaluate runs/digits --confidence 0.99
+        nsm evaluate runs/digits --fidelity marginal
         nsm evaluate runs/digits --program digits.nsm --confidence 0.99
     """
     from nsm import data, engine, inference, training
@@ -50,7 +52,7 @@ def evaluate(
     own = name in (None, recipe.data.set)
     splits = training.load_splits(recipe, data_dir) if own else data.load(str(name), data_dir)
     images = splits.test if split == "test" else splits.validation
-    with progress("scoring", quiet=quiet) as show:
+    with sampled.at(fidelity, program), progress("scoring", quiet=quiet) as show:
         score = (
             partial(engine.evaluate, scored)
             if isinstance(scored, engine.Program)
@@ -73,6 +75,7 @@ def evaluate(
             "seed": seed,
         }
         described |= {} if program is None else {"program": str(program)}
+        described |= {} if fidelity is None else {"fidelity": fidelity}
         typer.echo(json.dumps(described | scores.to_dict()))
         return
     from nsm.cli.tables import show as show_table

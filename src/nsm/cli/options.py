@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -29,6 +29,14 @@ Confidence = Annotated[
 MaxSamples = Annotated[
     int | None,
     typer.Option(min=1, help="Most samples of an image, with --confidence.", show_default="1000"),
+]
+AtFidelity = Annotated[
+    Literal["moment", "synapse", "unit", "mean", "marginal", "threshold"] | None,
+    typer.Option(
+        "--fidelity",
+        help="How much of the physics is drawn; mean, marginal and threshold need one pass.",
+        show_default="as the network was built",
+    ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the samples.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]

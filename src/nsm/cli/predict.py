@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from nsm.cli.options import Confidence, Json, MaxSamples, RunFolder, Samples, Seed
+from nsm.cli.options import AtFidelity, Confidence, Json, MaxSamples, RunFolder, Samples, Seed
 
 
 def predict(
@@ -23,6 +23,7 @@ def predict(
         Path | None,
         typer.Option(help="Ask this program of nsm compile in the network's place.", show_default=False),
     ] = None,
+    fidelity: AtFidelity = None,
     seed: Seed = 0,
     invert: Annotated[
         bool | None,
@@ -56,9 +57,10 @@ def predict(
     net = sampled.load(run, program, len(classes))
     pixels = torch.stack([data.read_picture(path, net.image, invert=invert) for path in images])
     ask = net.predict if isinstance(net, engine.Program) else partial(inference.predict, net)
-    prediction = ask(
-        pixels / 255.0, samples=samples, confidence=confidence, max_samples=max_samples, seed=seed
-    )
+    with sampled.at(fidelity, program):
+        prediction = ask(
+            pixels / 255.0, samples=samples, confidence=confidence, max_samples=max_samples, seed=seed
+        )
     assert prediction.reasons is not None
     decided = prediction.probabilities.argmax(1)
     rows = [
@@ -77,6 +79,7 @@ def predict(
     if as_json:
         asked = {"run": str(run), "confidence": confidence, "seed": seed}
         asked |= {} if program is None else {"program": str(program)}
+        asked |= {} if fidelity is None else {"fidelity": fidelity}
         typer.echo(json.dumps({**asked, "predictions": rows}))
         return
     from nsm.cli.tables import show

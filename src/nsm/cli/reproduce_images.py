@@ -40,7 +40,8 @@ def mnist(
     """The published comparison on MNIST: NSM, twin, other ways of training.
 
     Hours on two cores. What was interrupted is continued, what is finished
-    is used again. Kinds: bnsm, gnsm, twin, bn, sn, ste, wbd, bd.
+    is used again. Kinds: bnsm, gnsm, bnsm-marginal (learns what samples average
+    to), twin, bn, sn, ste, wbd, bd.
 
     Examples:
         nsm reproduce mnist --processes 2
@@ -101,7 +102,7 @@ def fashion_mnist(
 ) -> None:
     """NSM and twin on Fashion-MNIST, by the recipes of MNIST.
 
-    Hours on two cores. Kinds: bnsm, gnsm, twin.
+    Hours on two cores. Kinds: bnsm, gnsm, bnsm-marginal, twin.
 
     Examples:
         nsm reproduce fashion-mnist --quick

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nsm.engine import Program
     from nsm.models import Network
+    from nsm.nn.context import Fidelity
+
+
+def at(fidelity: Fidelity | None, program: Path | None) -> AbstractContextManager[None]:
+    """A block in which a run's network is asked at this fidelity; None for its layers' own.
+
+    Raises:
+        ValueError: if there is a program, whose fidelity was chosen when it was compiled.
+    """
+    import nsm
+
+    if fidelity is None:
+        return nullcontext()
+    if program is not None:
+        raise ValueError(f"fidelity must not be given with a program, which has its own, got {fidelity!r}")
+    return nsm.fidelity(fidelity)
 
 
 def load(run: Path, program: Path | None, classes: int) -> Network | Program:

@@ -9,7 +9,9 @@ from nsm.studies import mnist
 from nsm.studies.images import Comparison
 from nsm.studies.kinds import Kind
 
-_FASHION = {name: replace(mnist.KINDS[name], published=None) for name in ("bnsm", "gnsm", "twin")}
+_FASHION = {
+    name: replace(mnist.KINDS[name], published=None) for name in ("bnsm", "gnsm", "bnsm-marginal", "twin")
+}
 
 _BERNOULLI, _GAUSSIAN = ("model=nsm", "noise=bernoulli:0.5"), ("model=nsm", "noise=gaussian:1.0")
 _CIFAR10 = {

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from nsm import evaluate
+from nsm import evaluate, fidelity
 from nsm.data import Splits
 from nsm.models import Network
 from nsm.studies import results, runs
@@ -19,6 +19,7 @@ from nsm.studies.results import Row
 from nsm.training import Config, load_recipe, with_overrides
 
 SAMPLES = 100
+MARGINAL = "marginal_"  # before what is said of one pass over marginals
 _SEED = 0
 
 
@@ -165,8 +166,15 @@ def scoring(size: Size) -> runs.Score:
 
 
 def score(
-    _job: runs.Job, net: Network, splits: Splits, *, samples: int = SAMPLES, judged: int | None = None
+    job: runs.Job, net: Network, splits: Splits, *, samples: int = SAMPLES, judged: int | None = None
 ) -> dict[str, Any]:
-    """Test error, likelihood and calibration."""
+    """Test error, likelihood and calibration; of a network that learnt by marginals, those of one pass over
+    them as well.
+    """
     test = splits.test if judged is None else splits.test.subset(torch.arange(judged))
-    return evaluate(net, test, samples=samples, seed=_SEED).to_dict()
+    row: dict[str, Any] = evaluate(net, test, samples=samples, seed=_SEED).to_dict()
+    if job.config.training.marginals > 0.0:
+        with fidelity("marginal"):
+            passed = evaluate(net, test)
+        row |= {f"{MARGINAL}{name}": getattr(passed, name) for name in ("error_percent", "nll", "ece")}
+    return row

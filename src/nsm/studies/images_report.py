@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from nsm.report.curves import percent_axis
 from nsm.report.drawing import CLASSES, NSM, SOFT, TWIN, picture
 from nsm.report.study import Exhibit, study_report
-from nsm.studies.images import Comparison
+from nsm.studies.images import MARGINAL, Comparison
 from nsm.studies.origin import origin
 from nsm.studies.results import Row
 from nsm.studies.runs import Job
@@ -26,19 +26,24 @@ def cells(comparison: Comparison, rows: Sequence[Row]) -> list[list[str]]:
     lines = []
     for row in comparison.table(rows):
         mine = [r for r in rows if all(r[key] == row[key] for key in ("network", "model", "epochs"))]
-        lines.append(
-            [
-                row["network"],
-                row["title"],
-                str(row["epochs"]),
-                f"{row['mean']:.3f}",
-                ", ".join(f"{r['error_percent']:.2f}" for r in sorted(mine, key=lambda r: int(r["seed"]))),
-                f"{_mean(mine, 'nll'):.4f}",
-                f"{_mean(mine, 'ece'):.4f}",
-                "" if row["published"] is None else f"{row['published']:.3f}",
-            ]
-        )
+        lines.append(_line(row, mine, row["title"]))
+        if all(f"{MARGINAL}nll" in r for r in mine):
+            lines.append(_line(row, mine, f"{row['title']}: one pass over them", MARGINAL))
     return lines
+
+
+def _line(row: Row, mine: Sequence[Row], title: str, prefix: str = "") -> list[str]:
+    """A line of the table: what rows of one kind say under names that begin with ``prefix``."""
+    return [
+        row["network"],
+        title,
+        str(row["epochs"]),
+        f"{_mean(mine, f'{prefix}error_percent'):.3f}",
+        ", ".join(f"{r[f'{prefix}error_percent']:.2f}" for r in sorted(mine, key=lambda r: int(r["seed"]))),
+        f"{_mean(mine, f'{prefix}nll'):.4f}",
+        f"{_mean(mine, f'{prefix}ece'):.4f}",
+        "" if row["published"] is None else f"{row['published']:.3f}",
+    ]
 
 
 def _mean(rows: Sequence[Row], key: str) -> float:

@@ -36,6 +36,7 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "half the learning rate": ("lr=1e-3",),
     "two draws, averaged prediction": ("draws=2",),
     "straight-through gradient": ("model=ste",),
+    "learnt as marginals": ("marginals=1.0",),
     "no shifts": ("shift=0",),
     "twin": _TWIN,
     "twin, average pooling": (*_TWIN, "pooling=average"),
