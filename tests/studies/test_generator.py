@@ -18,6 +18,8 @@ def test_streams_never_repeat(stream: str) -> None:
     assert abs(np.unpackbits(first.view(np.uint8)).mean() - 0.5) < 5 * 0.5 / (32 * len(first)) ** 0.5
 
 
-def test_a_missing_battery_is_named() -> None:
-    with pytest.raises(ValueError, match=r"nothing\.so could not be loaded"):
-        generator.rows(("elements",), "nothing.so")
+@pytest.mark.parametrize("library", ["nothing.so", __file__, "libm.so.6"])
+def test_what_is_no_battery_is_one_line(library: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match=r"library must be a file of TestU01's shared library: .+"):
+        generator.rows(("elements",), library)
+    assert capfd.readouterr() == ("", "")

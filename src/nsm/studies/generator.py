@@ -139,10 +139,12 @@ def _row(stream: str, library: str) -> dict[str, Any]:
             except BrokenPipeError:
                 pass  # the battery has seen enough
         try:
-            p_values: dict[str, float] = receiver.recv()
+            p_values: dict[str, float] | str = receiver.recv()
         except EOFError:
-            raise ValueError(f"{library} could not be loaded, or its battery failed") from None
+            p_values = f"{library}: its battery failed"
         battery.join()
+    if isinstance(p_values, str):
+        raise ValueError(f"library must be a file of TestU01's shared library: {p_values}")
     suspect = [name for name, p in p_values.items() if not _SUSPECT <= p <= 1.0 - _SUSPECT]
     return {
         "stream": stream,
@@ -170,11 +172,17 @@ def _opened(pipe: Path, reader: Any) -> int | None:
 
 
 def _battery(library: str, pipe: str, sender: Any) -> None:
-    """Run SmallCrush on the numbers of a pipe and send its p-values (in a process of its own)."""
+    """Run SmallCrush on the numbers of a pipe and send its p-values (in a process of its own), or what is
+    wrong with the library.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # its report goes there
-    testu01 = ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
-    testu01.ufile_CreateReadBin.restype = ctypes.c_void_p
-    ctypes.c_int.in_dll(testu01, "swrite_Basic").value = 0
+    try:
+        testu01 = ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
+        testu01.ufile_CreateReadBin.restype = ctypes.c_void_p
+        ctypes.c_int.in_dll(testu01, "swrite_Basic").value = 0
+    except (OSError, AttributeError, ValueError) as error:  # no library, or another one
+        sender.send(str(error))
+        return
     generator = testu01.ufile_CreateReadBin(pipe.encode(), ctypes.c_long(2**16))
     testu01.bbattery_SmallCrush(ctypes.c_void_p(generator))
     number = ctypes.c_int.in_dll(testu01, "bbattery_NTests").value
