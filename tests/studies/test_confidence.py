@@ -110,7 +110,7 @@ def test_rows_of_all_methods_make_the_tables():
         return nsm.models.build("mnist-cnn", model=model)
 
     nets = confidence.Trained(
-        build("nsm"), build("twin-dropout"), [build("twin")] * 5, (build("nsm"), build("twin"))
+        build("nsm"), build("twin-dropout"), [build("twin")] * 5, build("nsm"), build("twin")
     )
     some = images(6)
     compared = confidence.methods(nets, some)
@@ -131,6 +131,51 @@ def test_rows_of_all_methods_make_the_tables():
     assert [cells[:2] for cells in unknown_cells] == [["noise", method.name] for method in compared]
     picture = shift_picture(confidence_tables.curves(rows))
     assert picture.startswith(b"\x89PNG")
+
+
+def test_methods_are_those_of_the_networks_there_are():
+    net = nsm.models.build("mnist-cnn")
+
+    def names(**nets):
+        return [way.name for way in confidence.methods(confidence.Trained(**nets), images(6))]
+
+    assert names() == []
+    assert names(published=net) == [
+        "NSM, not centered, 100 samples",
+        "NSM, not centered, one pass over marginals",
+    ]
+    assert names(nsm=net)[-1] == "NSM, one pass over marginals"
+    twin = nsm.models.build("mnist-cnn", model="twin")
+    assert names(published_twin=twin) == ["deterministic, not centered"]
+    assert names(twins=[twin] * 5) == ["deterministic", "ensemble of 5", "last-layer Laplace, 100 samples"]
+
+
+def test_only_kinds_that_are_asked_for_are_trained(tmp_path):
+    jobs = confidence.jobs(tmp_path, seeds=2, kinds=["bnsm", "bnsm-centered"])
+    assert [(job.label, job.config.training.seed) for job in jobs] == [
+        ("bnsm-centered", 0),
+        ("bnsm-centered", 1),
+        ("bnsm", 0),
+    ]
+    all_of_them = confidence.jobs(tmp_path, seeds=2)
+    assert [job for job in all_of_them if job.label.startswith("bnsm")] == jobs
+    with pytest.raises(ValueError, match=r"kind must be one of bnsm-centered, .*, got 'ensemble'"):
+        confidence.jobs(tmp_path, seeds=2, kinds=["ensemble"])
+
+
+def test_one_pass_over_marginals_draws_nothing():
+    way = method.Method("pass", models.build("mnist-cnn").eval(), {"samples": 1}, "marginal")
+    some = images(6)
+    said, _ = way.predict(some)
+    assert torch.equal(said.mutual_information, torch.zeros(6))
+    with nsm.fidelity("marginal"):
+        assert torch.equal(said.probabilities, way.net(some.batch(torch.arange(6))[0]).softmax(1))
+    row = confidence._under_shift(0, way, 1.0, shifts.Shifted("none", "none", 0, some), some)
+    assert row["random_bits"] == 0
+    assert "undecided_1" not in row
+    drawn = cost(way.net, some.batch(torch.arange(1))[0], 1)
+    assert drawn.random_bits > 0
+    assert drawn.products < row["products"] < 2 * drawn.products
 
 
 def test_a_temperature_is_that_of_the_largest_likelihood():

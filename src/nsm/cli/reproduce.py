@@ -92,6 +92,12 @@ def confidence(
     images: Annotated[
         int, typer.Option(min=2, help="Images of each shifted set; of digits as they are 100 times as many.")
     ] = 1000,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind", help="Only methods of this kind of network; may be repeated.", show_default="all"
+        ),
+    ] = None,
     epochs: Epochs = None,
     processes: Processes = 1,
     data_dir: DataDir = None,
@@ -105,11 +111,13 @@ def confidence(
 
     Network and rivals have centered weights; network and twin without are
     shown beside them. All leave 2,000 images out, to fit temperatures to.
-    Trains what is missing.
+    Trains what is missing. Kinds: bnsm-centered, twin-dropout-centered,
+    twin-centered, bnsm, twin.
 
     Examples:
         nsm reproduce confidence --results results/confidence.json
         nsm reproduce confidence --seeds 1 --images 200
+        nsm reproduce confidence --kind bnsm-centered --images 100
     """
     from nsm.cli.progress import progress
     from nsm.report.shifts import shift_picture
@@ -117,7 +125,8 @@ def confidence(
     from nsm.studies.confidence_tables import curves
     from nsm.studies.results import write
 
-    wanted, path = study.jobs(runs, seeds=seeds, epochs=epochs), results or runs / "confidence.json"
+    wanted = study.jobs(runs, seeds=seeds, epochs=epochs, kinds=kind)
+    path = results or runs / "confidence.json"
     train_missing(wanted, study.score, processes, data_dir, quiet=quiet)
     measured: list[Row] = []
     with progress(study.STUDY, quiet=quiet) as show:

@@ -34,6 +34,7 @@ _HELD_OUT = 2000
 _CHANGED = 0.75
 _PRECISION = 1.0
 _INSPECTED = 100
+_FIXED, _ONCE = {"samples": FIXED}, {"samples": 1}
 _UNSHIFTED = 100  # times as many images as of a shifted set: of 100, the whole test set
 
 
@@ -50,17 +51,28 @@ def configuration(kind: str, *, seed: int, epochs: int | None) -> Config:
     return with_overrides(mnist.configuration(NETWORK, plain, seed=seed, epochs=epochs), changes)
 
 
-def jobs(folder: Path, *, seeds: int, epochs: int | None = None) -> list[runs.Job]:
+KINDS = (f"bnsm{_CENTERED}", f"twin-dropout{_CENTERED}", f"twin{_CENTERED}", "bnsm", "twin")
+
+
+def jobs(
+    folder: Path, *, seeds: int, epochs: int | None = None, kinds: Sequence[str] | None = None
+) -> list[runs.Job]:
     """Every run that the study needs. With centered weights: network and twin with dropout for each seed, as
     many twins as an ensemble has members for each. As published: network and twin of one seed.
+
+    Args:
+        folder: where the run folders lie.
+        seeds: seeds 0 .. seeds - 1.
+        epochs: None for the recipe's.
+        kinds: of :data:`KINDS`, to ask the methods of these networks alone; None for all.
+
+    Raises:
+        ValueError: if a kind is unknown.
     """
-    counts = {
-        f"bnsm{_CENTERED}": seeds,
-        f"twin-dropout{_CENTERED}": seeds,
-        f"twin{_CENTERED}": MEMBERS + seeds - 1,
-        "bnsm": 1,
-        "twin": 1,
-    }
+    for kind in kinds or ():
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    counts = dict(zip(KINDS, (seeds, seeds, MEMBERS + seeds - 1, 1, 1), strict=True))
     return [
         runs.Job(
             kind,
@@ -68,6 +80,7 @@ def jobs(folder: Path, *, seeds: int, epochs: int | None = None) -> list[runs.Jo
             folder / f"{NETWORK}-{kind}-{seed}" / str(epochs or "recipe"),
         )
         for kind, count in counts.items()
+        if kinds is None or kind in kinds
         for seed in range(count)
     ]
 
@@ -78,60 +91,74 @@ def score(_job: runs.Job, _net: models.Network, _splits: Splits) -> Mapping[str,
 
 
 class Trained(NamedTuple):
-    """The networks of one seed.
+    """The networks of one seed, as far as there are any.
 
     Attributes:
         nsm: Neural Sampling Machine with centered weights, as all but the published two.
         dropout: twin with dropout.
         twins: the ensemble's members; the first is the deterministic network.
-        published: Neural Sampling Machine as published, and its twin, where there are any.
+        published: Neural Sampling Machine as published.
+        published_twin: its twin.
     """
 
-    nsm: nn.Module
-    dropout: nn.Module
-    twins: Sequence[nn.Sequential]
-    published: tuple[nn.Module, nn.Module] | None
+    nsm: nn.Module | None = None
+    dropout: nn.Module | None = None
+    twins: Sequence[nn.Sequential] = ()
+    published: nn.Module | None = None
+    published_twin: nn.Module | None = None
 
 
 def trained(wanted: Sequence[runs.Job], seed: int) -> Trained:
     """Load the networks of one seed from their run folders; the ensemble has its twin and the next seeds'."""
     folders = {(job.label, job.config.training.seed): job.folder for job in wanted}
 
-    def load(kind: str, seed: int = seed) -> models.Network:
-        return models.load(folders[kind, seed]).eval()
+    def load(kind: str, seed: int = seed) -> models.Network | None:
+        return models.load(folders[kind, seed]).eval() if (kind, seed) in folders else None
 
-    twins = [load(f"twin{_CENTERED}", seed + number) for number in range(MEMBERS)]
-    centered = load(f"bnsm{_CENTERED}"), load(f"twin-dropout{_CENTERED}")
-    published = (load("bnsm"), load("twin")) if ("bnsm", seed) in folders else None
-    return Trained(*centered, twins, published)
+    members = (load(f"twin{_CENTERED}", seed + number) for number in range(MEMBERS))
+    return Trained(
+        nsm=load(f"bnsm{_CENTERED}"),
+        dropout=load(f"twin-dropout{_CENTERED}"),
+        twins=[member for member in members if member is not None],
+        published=load("bnsm"),
+        published_twin=load("twin"),
+    )
 
 
 def methods(nets: Trained, learned: ImageSet) -> list[Method]:
-    """The Neural Sampling Machine and its rivals.
+    """Neural Sampling Machines and their rivals.
 
     Args:
         nets: the networks.
         learned: their training images, for Laplace's approximation and for the noise of the machine's
             margins.
     """
-    fixed = {"samples": FIXED}
-    x, _ = learned.batch(torch.arange(min(_LEARNED, len(learned))))
-    laplace = rivals.last_layer_laplace(nets.twins[0], x, precision=_PRECISION)
-    until = {**UNTIL_SETTLED, "noise": fitted_noise(nets.nsm, learned)}
-    compared = [
-        Method(f"NSM, {FIXED} samples", nets.nsm, fixed),
-        Method("NSM, until settled", nets.nsm, until),
-        Method("deterministic", nets.twins[0], {"samples": 1}),
-        Method(f"MC dropout, {FIXED} samples", rivals.mc_dropout(nets.dropout), fixed),
-        Method(f"ensemble of {MEMBERS}", rivals.Ensemble(nets.twins), {"samples": MEMBERS}),
-        Method(f"last-layer Laplace, {FIXED} samples", laplace, fixed),
-    ]
-    if nets.published:
-        nsm, twin = nets.published
+    compared = []
+    if nets.nsm is not None:
+        until = {**UNTIL_SETTLED, "noise": fitted_noise(nets.nsm, learned)}
         compared += [
-            Method(f"NSM, not centered, {FIXED} samples", nsm, fixed),
-            Method("deterministic, not centered", twin, {"samples": 1}),
+            Method(f"NSM, {FIXED} samples", nets.nsm, _FIXED),
+            Method("NSM, until settled", nets.nsm, until),
+            Method("NSM, one pass over marginals", nets.nsm, _ONCE, "marginal"),
         ]
+    if nets.twins:
+        compared.append(Method("deterministic", nets.twins[0], _ONCE))
+    if nets.dropout is not None:
+        compared.append(Method(f"MC dropout, {FIXED} samples", rivals.mc_dropout(nets.dropout), _FIXED))
+    if nets.twins:
+        x, _ = learned.batch(torch.arange(min(_LEARNED, len(learned))))
+        laplace = rivals.last_layer_laplace(nets.twins[0], x, precision=_PRECISION)
+        compared += [
+            Method(f"ensemble of {MEMBERS}", rivals.Ensemble(nets.twins), {"samples": MEMBERS}),
+            Method(f"last-layer Laplace, {FIXED} samples", laplace, _FIXED),
+        ]
+    if nets.published is not None:
+        compared += [
+            Method(f"NSM, not centered, {FIXED} samples", nets.published, _FIXED),
+            Method("NSM, not centered, one pass over marginals", nets.published, _ONCE, "marginal"),
+        ]
+    if nets.published_twin is not None:
+        compared.append(Method("deterministic, not centered", nets.published_twin, _ONCE))
     return compared
 
 
@@ -223,7 +250,8 @@ def _under_shift(
     """
     said, milliseconds = method.predict(shift.images)
     used = float(said.samples_used.double().mean())
-    spent = cost(method.net, plain.batch(torch.arange(1))[0], max(1, round(used)))
+    with method.asked():
+        spent = cost(method.net, plain.batch(torch.arange(1))[0], max(1, round(used)))
     row: dict[str, Any] = {
         "seed": seed,
         "method": method.name,
@@ -235,7 +263,7 @@ def _under_shift(
         "milliseconds": milliseconds,
         **spent._asdict(),
     }
-    if stochastic_layers(method.net) and "samples" in method.arguments:
+    if stochastic_layers(method.net) and "samples" in method.arguments and method.fidelity is None:
         x, _ = shift.images.batch(torch.arange(min(_INSPECTED, len(shift.images))))
         for number, state in enumerate(states(method.net, x), 1):
             row |= {f"undecided_{number}": 100.0 * state.undecided, f"common_{number}": 100.0 * state.common}

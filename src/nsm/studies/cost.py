@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nsm.nn import Drawing, sample_outputs
+from nsm.nn import Drawing, StochasticLayer, sample_outputs
+from nsm.nn.context import active_fidelity
 from nsm.rivals import Ensemble
 
 _PRODUCTS = nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d
@@ -19,8 +20,8 @@ class Cost(NamedTuple):
 
     Attributes:
         products: multiplications of a weight with an activation, also where the activation is +-1; those that
-            samples share are counted once. A stochastic layer whose inputs are not all +-1 multiplies twice,
-            for mean and variance.
+            samples share are counted once. A stochastic layer whose inputs are not all +-1, as at fidelity
+            ``"marginal"``, multiplies twice, for mean and variance.
         random_bits: bits drawn.
     """
 
@@ -45,14 +46,14 @@ def cost(net: nn.Module, x: Tensor, samples: int) -> Cost:
     twice = {
         product
         for module in net.modules()
-        if isinstance(module, Drawing) and not getattr(module, "binary_input", True)
+        if isinstance(module, Drawing) and not _hears_signs(module)
         for product in module.children()
     }
     hooks = []
     for module in net.modules():
         if isinstance(module, _PRODUCTS):
             hooks.append(module.register_forward_hook(multiplied))
-        elif isinstance(module, Drawing) and not isinstance(module, Ensemble):
+        elif isinstance(module, Drawing) and module.is_drawing() and not isinstance(module, Ensemble):
             hooks.append(module.register_forward_hook(drew))
     try:
         with torch.no_grad():
@@ -61,3 +62,10 @@ def cost(net: nn.Module, x: Tensor, samples: int) -> Cost:
         for hook in hooks:
             hook.remove()
     return Cost(products, bits)
+
+
+def _hears_signs(module: Drawing) -> bool:
+    """Whether all inputs are +1 or -1, so that the variance does not depend on them."""
+    if isinstance(module, StochasticLayer) and active_fidelity(module.fidelity) == "marginal":
+        return False
+    return bool(getattr(module, "binary_input", True))

@@ -13,6 +13,7 @@ import torch
 from nsm import evaluate, fidelity
 from nsm.data import Splits
 from nsm.models import Network
+from nsm.nn import is_stochastic, stochastic_layers
 from nsm.studies import results, runs
 from nsm.studies.kinds import Kind
 from nsm.studies.results import Row
@@ -166,14 +167,14 @@ def scoring(size: Size) -> runs.Score:
 
 
 def score(
-    job: runs.Job, net: Network, splits: Splits, *, samples: int = SAMPLES, judged: int | None = None
+    _job: runs.Job, net: Network, splits: Splits, *, samples: int = SAMPLES, judged: int | None = None
 ) -> dict[str, Any]:
-    """Test error, likelihood and calibration; of a network that learnt by marginals, those of one pass over
-    them as well.
+    """Test error, likelihood and calibration; of a Neural Sampling Machine those of one pass over marginals
+    as well.
     """
     test = splits.test if judged is None else splits.test.subset(torch.arange(judged))
     row: dict[str, Any] = evaluate(net, test, samples=samples, seed=_SEED).to_dict()
-    if job.config.training.marginals > 0.0:
+    if stochastic_layers(net) and is_stochastic(net):
         with fidelity("marginal"):
             passed = evaluate(net, test)
         row |= {f"{MARGINAL}{name}": getattr(passed, name) for name in ("error_percent", "nll", "ece")}

@@ -28,7 +28,7 @@ def cells(comparison: Comparison, rows: Sequence[Row]) -> list[list[str]]:
         mine = [r for r in rows if all(r[key] == row[key] for key in ("network", "model", "epochs"))]
         lines.append(_line(row, mine, row["title"]))
         if all(f"{MARGINAL}nll" in r for r in mine):
-            lines.append(_line(row, mine, f"{row['title']}: one pass over them", MARGINAL))
+            lines.append(_line(row, mine, f"{row['title']}: one pass over marginals", MARGINAL))
     return lines
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from nsm import predict
+from nsm import fidelity, predict
 from nsm.data import ImageSet
 from nsm.inference import MarginNoise, Prediction, fit_margin_noise, fit_temperature
 from nsm.inference.prediction import joined
+from nsm.nn import Fidelity
 
 FIXED = 100
 UNTIL_SETTLED: dict[str, Any] = {"confidence": 0.99, "max_samples": 1000}
@@ -30,11 +32,17 @@ class Method:
         name: what it is called.
         net: the network that is sampled.
         arguments: of :func:`nsm.predict`.
+        fidelity: at which the network is asked; None for its layers' own.
     """
 
     name: str
     net: nn.Module
     arguments: Mapping[str, Any]
+    fidelity: Fidelity | None = None
+
+    def asked(self) -> AbstractContextManager[None]:
+        """A block in which the network answers as this method has it."""
+        return nullcontext() if self.fidelity is None else fidelity(self.fidelity)
 
     def predict(self, images: ImageSet) -> tuple[Prediction, float]:
         """Predictions of all images, and milliseconds for each."""
@@ -42,7 +50,8 @@ class Method:
         for places in torch.split(torch.arange(len(images)), _BATCH):
             pixels, _ = images.batch(places)
             started = time.perf_counter()
-            parts.append(predict(self.net, pixels, seed=_SEED, inputs=places, **self.arguments))
+            with self.asked():
+                parts.append(predict(self.net, pixels, seed=_SEED, inputs=places, **self.arguments))
             seconds += time.perf_counter() - started
         return joined(parts, parts[0].probabilities.device), 1000.0 * seconds / len(images)
 
