@@ -277,4 +277,6 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "confidence-shift": ("confidence", confidence_tables.shift_table),
     "confidence-layers": ("confidence", confidence_tables.layers_table),
     "confidence-unknown": ("confidence", confidence_tables.unknown_table),
+    "confidence-pass": ("confidence-pass", confidence_tables.shift_table),
+    "confidence-pass-unknown": ("confidence-pass", confidence_tables.unknown_table),
 }
