@@ -89,6 +89,12 @@ def test_one_pass_without_draws_is_scored_and_asked(nsm, run, seven, fidelity):
     assert (answer["samples"], answer["reason"], answer["mutual_information"]) == (1, "exact", 0.0)
 
 
+@pytest.mark.parametrize("fidelity", library.nn.FIDELITIES)
+def test_every_fidelity_can_be_asked_for(nsm, run, fidelity):
+    scores = one_object(nsm("evaluate", run, "--fidelity", fidelity, "--samples", 1, "--json"))
+    assert scores["fidelity"] == fidelity
+
+
 def test_every_synapse_can_be_drawn(nsm, run):
     scores = one_object(nsm("evaluate", run, "--fidelity", "synapse", "--samples", 2, "--json"))
     assert scores["samples"] == 2
