@@ -104,8 +104,9 @@ class Kernels:
             InputError: if an input is not finite, or so large that the first layer overflows.
         """
         count = x.shape[0]
-        probabilities, entropies = _empty(count, self._classes), _empty(3, count)
-        logits = _empty(count, len(samples), self._classes) if keep else None
+        # Like x, whatever torch's default dtype and device are.
+        probabilities, entropies = x.new_empty(count, self._classes), x.new_empty(3, count)
+        logits = x.new_empty(count, len(samples), self._classes) if keep else None
         outcome, failed = self._program.run(
             x.data_ptr(),
             0 if inputs is None else inputs.data_ptr(),
@@ -317,8 +318,3 @@ def _pool(step: Pool, area: int) -> _Fields:
         "offset": area,
         "spacing": spacing(area),
     }
-
-
-def _empty(*shape: int) -> Tensor:
-    """What the kernels write to, whatever torch's default dtype and device are."""
-    return torch.empty(shape, dtype=torch.float32, device="cpu")

@@ -31,9 +31,9 @@ void fire_windows(const Product& product, const Chunk& chunk, const Activations&
                     }
                 }
                 const Uniforms uniforms = stream.at(quad, p, panel);
+                const i64 valid = product.panels.valid(panel), size = to.image.size;
                 u8* z = neurons(to, product, quad, p, panel);
-                for (int s = 0; s < kQuad; ++s, z += to.image.size)
-                    put(fired(silence[s], uniforms.of(s)), product.panels.valid(panel), z);
+                for (int s = 0; s < kQuad; ++s, z += size) put(fired(silence[s], uniforms.of(s)), valid, z);
             }
 }
 
@@ -44,9 +44,10 @@ void fire(const Product& product, const Chunk& chunk, const Activations& from, c
     const auto fire_quad = [&](i64 panel, i64 quad, i64 position, const i32(*of_codes)[kPanel], const i32(*of_squares)[kPanel]) {
         const Law law(product, product.kind(position, 0), panel);
         const Uniforms uniforms = stream.at(quad, position, panel);
+        const i64 valid = product.panels.valid(panel), size = to.image.size;
         u8* z = neurons(to, product, quad, position, panel);
-        for (int s = 0; s < kQuad; ++s, z += to.image.size)
-            put(fired(Arguments(of_codes[s], of_squares[s], law), uniforms.of(s)), product.panels.valid(panel), z);
+        for (int s = 0; s < kQuad; ++s, z += size)
+            put(fired(Arguments(of_codes[s], of_squares[s], law), uniforms.of(s)), valid, z);
     };
     const i64 done = by_triples(product, chunk, from, scratch, [&](i64 panel, i64 quad, const i32(*three)[kPanel]) {
         for (i64 i = 0; i < kTripleQuads; ++i) fire_quad(panel, quad + i, 0, three + kQuad * i, squares);

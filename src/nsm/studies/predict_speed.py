@@ -20,7 +20,7 @@ from nsm import models, native, nn, predict, provenance
 from nsm.engine import Program, compile, count  # noqa: A004
 from nsm.engine.steps import Pool
 from nsm.studies import ceiling, predictors
-from nsm.studies.timing import counted, in_turn, on_threads, row
+from nsm.studies.timing import counted, in_turn, on_threads, rest, row
 
 STUDY = "speed-predict"
 OURS = "program"
@@ -289,6 +289,7 @@ def _decision(asked: Case, rival: str, repeats: int) -> dict[str, Any]:
     with on_threads(asked.threads):
         for turn in range(repeats + 1):
             for name, times in taken.items():
+                rest()
                 for _ in range(_DECISIONS):
                     started = time.perf_counter()
                     asked.sides[name](asked.x)

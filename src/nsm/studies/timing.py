@@ -12,16 +12,25 @@ from typing import Any
 import torch
 
 
+_REST = 0.2  # seconds, several times as long as threads of torch and onnxruntime look for more work
+
+
+def rest() -> None:
+    """Wait until the threads of what ran last sleep: until then they keep the other cores from what is next."""
+    time.sleep(_REST)
+
+
 def in_turn(
     sides: Sequence[Callable[[], object]], repeats: int, after_round: Callable[[], object] | None = None
 ) -> list[float]:
-    """Median seconds of each side over ``repeats`` rounds, after one that does not count.
+    """Median seconds of each side over ``repeats`` rounds, after one that does not count; each after a rest.
 
     ``after_round`` is called behind each of them.
     """
     taken: list[list[float]] = [[] for _ in sides]
     for turn in range(repeats + 1):
         for side, times in zip(sides, taken, strict=True):
+            rest()
             started = time.perf_counter()
             side()
             if turn:
