@@ -41,7 +41,8 @@ def train(
 
     An epoch's time, or that of one step of the published all-convolutional
     network for CIFAR-10 on random images (allconv: float32, and bfloat16
-    where the processor multiplies it).
+    where the processor multiplies it). Each as it is or by torch.compile
+    (needs a C++ compiler), whichever is faster.
 
     Examples:
         nsm bench train --network mnist-cnn --network allconv --threads 1

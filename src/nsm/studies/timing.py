@@ -11,12 +11,11 @@ from typing import Any
 
 import torch
 
-
 _REST = 0.2  # seconds, several times as long as threads of torch and onnxruntime look for more work
 
 
 def rest() -> None:
-    """Wait until the threads of what ran last sleep: until then they keep the other cores from what is next."""
+    """Wait until the threads of what ran last sleep: till then they keep other cores from what is next."""
     time.sleep(_REST)
 
 
