@@ -123,7 +123,7 @@ def test_training_is_measured_beside_the_twin(nsm, data_folder, monkeypatch):
     # Compiling takes a minute; what is timed in its place is the network once more.
     passes = Counter()
 
-    def stand_in(net):
+    def stand_in(net, **_):
         net.register_forward_hook(lambda *_: passes.update([type(net[1])]))
         return net
 

@@ -164,7 +164,7 @@ def _allconv(
 ) -> Callable[[], None]:
     net = models.build("cifar10-allconv", model=model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
-    forward = torch.compile(net) if compiled else net
+    forward = _compiled(net) if compiled else net
 
     def step() -> None:
         with torch.autocast("cpu", precision or torch.bfloat16, enabled=precision is not None):
@@ -174,6 +174,12 @@ def _allconv(
         optimizer.step()
 
     return step
+
+
+def _compiled(net: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """By ``torch.compile``, as a whole: ``net.compile()`` would leave an ``nn.Sequential`` as it is."""
+    torch.compiler.reset()  # else another network counts as this one with other shapes
+    return torch.compile(net, dynamic=False)
 
 
 def _config(network: str, model: Model) -> Config:
@@ -189,8 +195,7 @@ def _stepper(
     splits = data.load(config.data.set, root, validation=config.data.validation)
     net = fresh_network(config, splits.train)
     if compiled:
-        # Not net.compile(): that leaves a Sequential as it is.
-        net = torch.compile(net)  # type: ignore[assignment]
+        net = _compiled(net)  # type: ignore[assignment]
     run = Run(launch(config.training.precision), config, net, splits, folder)
     shards, request = run.shards(), StopRequest()
 
