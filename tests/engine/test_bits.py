@@ -153,6 +153,16 @@ def test_a_shared_input_that_is_not_finite_is_refused(monkeypatch):
     assert torch.equal(program.predict(x, samples=263).probabilities, expected)
 
 
+def test_a_single_input_whose_first_layer_overflows_is_refused_by_all_threads(monkeypatch):
+    program, x = compiled("published"), images("published", 1)
+    expected = program.predict(x, samples=60).probabilities
+    for threads in (1, 2, 40):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        with pytest.raises(ValueError, match="input 0 is too large: the first layer overflows"):
+            program.predict(1e30 * x, samples=60)
+        assert torch.equal(program.predict(x, samples=60).probabilities, expected)
+
+
 def test_sums_do_not_depend_on_what_is_kept_at_a_time():
     # More pieces of an input than are summed up together, and in a batch the border lies elsewhere.
     program, x = compiled("vectors"), images("vectors", 3)

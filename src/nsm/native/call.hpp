@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <thread>
 
 #include "helpers.hpp"
 #include "scratch.hpp"
@@ -50,7 +51,7 @@ struct Compiled::Plan {
         pieces = (samples + self.piece_ - 1) / self.piece_;
         const i64 all = count * pieces, length = std::min(self.piece_, (samples + kQuad - 1) / kQuad * kQuad);
         const i64 rows = kernels.tiles ? self.tall_ : bits && self.may_be_bits(0) ? self.rows_ : self.piece_;
-        // One thread makes the thresholds of all inputs then: more of them would wait longer for it than they gain.
+        // One thread makes the thresholds of several inputs then: more of them would wait longer for it than they gain.
         const bool few = count == 1 || (4 * count <= threads && count <= self.inputs_);
         if (threads > 1 && few && all < std::min(kShares * threads, kWave)) {
             const i64 share = all * length / kQuad / (2 * threads), tile = kTileRows / kQuad;
@@ -112,9 +113,8 @@ private:
         for (i64 seen = least; value < seen && !least.compare_exchange_weak(seen, value);) continue;
     }
 
-    // Whether the thresholds of an input are there.
-    bool prepared(Scratch& scratch, i64 input) {
-        if (scratch.input == input) return true;
+    // Whether an input is in the scratch's slot, without thresholds if it was not there before.
+    bool received(Scratch& scratch, i64 input) {
         const Image& image = (self_.reals_.empty() ? self_.layers_ : self_.reals_).front().input.image;
         const i64 units = image.height * image.width * image.channels;
         const float* values = x_ + input * units;
@@ -123,10 +123,20 @@ private:
             return false;
         }
         scratch.slot = (scratch.slot + 1) % scratch.slots;
-        if (!self_.prepare(plan_.kernels, values, scratch)) {
-            lower(overflowed_, input);
-            return false;
-        }
+        self_.receive(plan_.kernels, values, scratch);
+        return true;
+    }
+
+    void make_thresholds(i64 input, i64 first, i64 last, const Scratch& of, void* work) {
+        if (!self_.make_thresholds(plan_.kernels, first, last, of, work)) lower(overflowed_, input);
+    }
+
+    // Whether the thresholds of an input are there.
+    bool prepared(Scratch& scratch, i64 input) {
+        if (scratch.input == input) return true;
+        if (!received(scratch, input)) return false;
+        make_thresholds(input, 0, self_.parts(), scratch, scratch.work);
+        if (overflowed_ <= input) return false;
         scratch.input = input;
         return true;
     }
@@ -187,22 +197,35 @@ private:
         }
     }
 
-    // Threads share the thresholds of the few inputs, and each piece.
+    // Threads share each piece of the few inputs, and the thresholds of a single one.
     void draw_divided() {
         const Borrowed own(self_);  // has the thresholds until all is drawn
         std::vector<Quad> list;
         for (i64 piece = 0; piece < all(); ++piece) {
-            if (!prepared(*own, piece / plan_.pieces)) return;
+            if (!(count_ == 1 ? received(*own, 0) : prepared(*own, piece / plan_.pieces))) return;
             append_quads(*own, piece, list);
         }
-        const i64 count = (i64)list.size();
+        const i64 count = (i64)list.size(), chunks = (count + plan_.quads - 1) / plan_.quads;
+        const i64 parts = count_ == 1 ? self_.parts() : 0, share = std::max<i64>(1, parts / (2 * plan_.threads));
         std::vector<float> logits((std::size_t)(count * kQuad * stride()));
-        on_threads((count + plan_.quads - 1) / plan_.quads, [&](i64 chunk, Scratch& scratch) {
-            const i64 first = chunk * plan_.quads, last = std::min(count, first + plan_.quads);
-            scratch.quads.assign(list.begin() + first, list.begin() + last);
-            self_.pass(plan_, scratch, seed_);
-            std::copy_n(scratch.logits, (last - first) * kQuad * stride(), logits.data() + first * kQuad * stride());
+        alignas(64) std::atomic<i64> next_part{0}, made{0}, next_chunk{0};  // none in another's line of the cache
+        with_helpers(std::min(plan_.threads, chunks) - 1, [&] {
+            const Borrowed scratch(self_);
+            for (i64 first; (first = next_part.fetch_add(share)) < parts;) {
+                const i64 last = std::min(parts, first + share);
+                make_thresholds(0, first, last, *own, (*scratch).work);
+                made += last - first;
+            }
+            while (made < parts) std::this_thread::yield();
+            if (first_failed() < count_) return;
+            for (i64 chunk; (chunk = next_chunk++) < chunks;) {
+                const i64 first = chunk * plan_.quads, last = std::min(count, first + plan_.quads);
+                (*scratch).quads.assign(list.begin() + first, list.begin() + last);
+                self_.pass(plan_, *scratch, seed_);
+                std::copy_n((*scratch).logits, (last - first) * kQuad * stride(), logits.data() + first * kQuad * stride());
+            }
         });
+        if (first_failed() < count_) return;
         float* drawn = logits.data();
         for (i64 piece = 0; piece < all(); drawn += quads(piece) * kQuad * stride(), ++piece) {
             double* sums = sums_.data() + piece * width();

@@ -127,16 +127,28 @@ void Compiled::give_back(std::unique_ptr<Scratch> scratch) const {
     idle_.push_back(std::move(scratch));
 }
 
-// Thresholds of an input in the scratch's slot. Returns whether all are numbers.
-bool Compiled::prepare(const ProgramKernels& kernels, const float* x, Scratch& scratch) const {
+// What the first stochastic layer receives of an input, into the scratch's slot.
+void Compiled::receive(const ProgramKernels& kernels, const float* x, Scratch& scratch) const {
     const Input& entry = (reals_.empty() ? layers_ : reals_).front().input;
     kernels.spread(entry.image, entry.binarize, x, scratch.image(0));
     for (std::size_t i = 0; i < reals_.size(); ++i)
         kernels.real(reals_[i].input, scratch.image(i), scratch.work, reals_[i].output, scratch.image(i + 1));
-    const Input& first = layers_.front().input;
-    const float* received = scratch.image(reals_.size());
-    if (first.product.limit > 0) return kernels.bounded(first, received);
-    return kernels.first(first, received, scratch.work, scratch.limit(), scratch.side());
+}
+
+// In how many parts an input's thresholds can be made.
+i64 Compiled::parts() const {
+    const Product& product = layers_.front().product;
+    return product.limit > 0 ? 1 : product.positions() > 1 ? product.positions() : product.panels.count();
+}
+
+// Some parts of the thresholds in the slot of a scratch that has received. Returns whether all are numbers.
+bool Compiled::make_thresholds(const ProgramKernels& kernels, i64 first, i64 last, const Scratch& of, void* work) const {
+    const Input& input = layers_.front().input;
+    const Product& product = input.product;
+    const float* received = of.image(reals_.size());
+    if (product.limit > 0) return kernels.bounded(input, received);
+    const Region region = product.positions() > 1 ? Region{first, last, 0, product.panels.count()} : Region{0, 1, first, last};
+    return kernels.first(input, received, work, region, of.limit(), of.side());
 }
 
 // All layers, for the scratch's quads.

@@ -48,7 +48,10 @@ private:
     class Call;
 
     bool may_be_bits(std::size_t layer) const;  // its output
-    bool prepare(const ProgramKernels& kernels, const float* x, Scratch& scratch) const;
+    void receive(const ProgramKernels& kernels, const float* x, Scratch& scratch) const;
+    std::int64_t parts() const;
+    bool make_thresholds(const ProgramKernels& kernels, std::int64_t first, std::int64_t last, const Scratch& of,
+                         void* work) const;
     void pass(const Plan& plan, Scratch& scratch, std::uint64_t seed) const;
     std::unique_ptr<Scratch> borrow() const;
     void give_back(std::unique_ptr<Scratch> scratch) const;

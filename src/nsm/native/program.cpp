@@ -108,7 +108,7 @@ void real(const Input& input, const float* from, void* scratch, const Image& ima
     }
 }
 
-bool first(const Input& input, const float* from, void* scratch, u16* limit, u16* side) {
+bool first(const Input& input, const float* from, void* scratch, const Region& region, u16* limit, u16* side) {
     const Product& product = input.product;
     const Panels& panels = product.panels;
     float* silence = static_cast<float*>(scratch);
@@ -116,13 +116,14 @@ bool first(const Input& input, const float* from, void* scratch, u16* limit, u16
     const i64 members = product.members();
     bool numbers = true;
     alignas(64) float argument[kPanel];
-    for (i64 p = 0; p < product.positions(); ++p) {
-        for (i64 i = 0; members > 1 && i < panels.padded(); ++i) silence[i] = 1.0f;
+    const i64 begin = region.first_panel, end = region.last_panel;
+    for (i64 p = region.first_position; p < region.last_position; ++p) {
+        for (i64 i = begin * kPanel; members > 1 && i < end * kPanel; ++i) silence[i] = 1.0f;
         for (i64 member = 0; member < members; ++member) {
             const float* origin = from + product.field(input.image, p, member);
             i64 count = 0;
-            for (i64 panel = 0; panel < panels.count(); ++panel) {
-                if (panel % panels.per_group == 0) count = heard(input, origin, panel, units);
+            for (i64 panel = begin; panel < end; ++panel) {
+                if (panel == begin || panel % panels.per_group == 0) count = heard(input, origin, panel, units);
                 numbers &= arguments_of(product, panel, Sums<true>(input, panel, units, count), argument);
                 const i64 element = p * panels.padded() + panel * kPanel;
                 if (members == 1)
@@ -132,7 +133,7 @@ bool first(const Input& input, const float* from, void* scratch, u16* limit, u16
                     for (int c = 0; c < kPanel; ++c) silence[panel * kPanel + c] *= silent(argument[c]);
             }
         }
-        for (i64 i = 0; members > 1 && i < panels.padded(); ++i) {
+        for (i64 i = begin * kPanel; members > 1 && i < end * kPanel; ++i) {
             const i64 at = p * panels.padded() + i / kPanel * kPanel + drawn(i % kPanel);
             limit_of(silence[i], limit[at], side[at]);
         }

@@ -180,15 +180,21 @@ constexpr std::int64_t kMergedQuads = 24;  // whose samples are merged before th
 
 NSM_INLINE std::int64_t merged_scratch(const Image& heard) { return kMergedQuads * kQuad / 3 * 2 * heard.size + kSlack; }
 
+// Some panels of some of a layer's positions.
+struct Region {
+    std::int64_t first_position, last_position, first_panel, last_panel;
+};
+
 struct ProgramKernels {
     bool tiles;  // whether many samples are multiplied together
     // One input x, (channels, height, width), as an image with margins, which are left as they are.
     void (*spread)(const Image& image, bool binarize, const float* x, float* to);
     // A deterministic layer, from image to image. scratch: input.scratch() bytes, as below.
     void (*real)(const Input& input, const float* from, void* scratch, const Image& image, float* to);
-    // Thresholds of one input's first stochastic layer: fires where (uniform < limit) != side. Returns whether all are
-    // numbers.
-    bool (*first)(const Input& input, const float* from, void* scratch, std::uint16_t* limit, std::uint16_t* side);
+    // Thresholds of one input's first stochastic layer, in a region: fires where (uniform < limit) != side. Returns whether all
+    // are numbers.
+    bool (*first)(const Input& input, const float* from, void* scratch, const Region& region, std::uint16_t* limit,
+                  std::uint16_t* side);
     // Instead of `first`, where every synapse is drawn: whether no sum can overflow.
     bool (*bounded)(const Input& input, const float* from);
     void (*draw)(const Product& product, const Chunk& chunk, const Activations& to);
