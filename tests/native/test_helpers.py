@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import resource
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -48,6 +49,17 @@ def test_callers_do_not_disturb_each_other():
     with ThreadPoolExecutor(CALLERS) as callers:
         for found in callers.map(lambda _: everything(), range(CALLERS * TURNS)):
             assert_same(found, expected)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no threads' cores to look at")
+def test_threads_that_slept_may_go_where_the_caller_may():
+    threads, allowed = Path("/proc/self/task"), os.sched_getaffinity(0)
+    before = {int(thread.name): os.sched_getaffinity(int(thread.name)) for thread in threads.iterdir()}
+    for samples in (263, 263, 4, 263):
+        published().predict(images("published", 1), samples=samples)
+        time.sleep(0.01)  # till they sleep
+    after = {int(thread.name): os.sched_getaffinity(int(thread.name)) for thread in threads.iterdir()}
+    assert all(cores == before.get(thread, allowed) for thread, cores in after.items())
 
 
 def test_a_child_process_has_helpers_of_its_own():

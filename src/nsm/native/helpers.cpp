@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 
 #include <atomic>
@@ -33,17 +34,51 @@ void rest() {
 
 enum State : int { idle, offered, busy };
 
-// Returns when the state is another one.
-void wait_while(const std::atomic<int>& state, int value) {
+// Looks for a while whether the state has become another one.
+bool has_left(const std::atomic<int>& state, int value) {
     const auto end = steady_clock::now() + kPatience;
     do {
         for (int look = 0; look < kLooks; ++look) {
-            if (state.load(std::memory_order_acquire) != value) return;
+            if (state.load(std::memory_order_acquire) != value) return true;
             rest();
         }
     } while (steady_clock::now() < end);
-    state.wait(value, std::memory_order_acquire);
+    return false;
 }
+
+// Where a thread wakes. A scheduler may put one that slept behind the one that wakes it, on the same core, although others are
+// idle, and leave it there for longer than the work takes.
+class Elsewhere {
+public:
+    // The thread will wake on any core but this one.
+    void send(pthread_t thread) {
+#if defined(__linux__)
+        cpu_set_t allowed;
+        const int here = sched_getcpu();
+        if (here < 0 || sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) < 2) return;
+        allowed_ = allowed;
+        CPU_CLR((std::size_t)here, &allowed);
+        if (pthread_setaffinity_np(thread, sizeof allowed, &allowed) == 0) sent_ = true;
+#else
+        (void)thread;
+#endif
+    }
+    // From now on it may go wherever the one that sent it may.
+    void release(pthread_t thread) {
+#if defined(__linux__)
+        if (sent_) pthread_setaffinity_np(thread, sizeof allowed_, &allowed_);
+        sent_ = false;
+#else
+        (void)thread;
+#endif
+    }
+
+private:
+#if defined(__linux__)
+    cpu_set_t allowed_;
+    bool sent_ = false;
+#endif
+};
 
 class Helper {
 public:
@@ -53,7 +88,9 @@ public:
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
         try {
-            std::thread([this] { serve(); }).detach();
+            std::thread thread([this] { serve(); });
+            thread_ = thread.native_handle();
+            thread.detach();
         } catch (...) {
             pthread_sigmask(SIG_SETMASK, &before, nullptr);
             throw;
@@ -65,14 +102,16 @@ public:
 
     void offer(const std::function<void()>& work) {
         work_ = &work;
+        if (asleep_) place_.send(thread_);
         pass_to(offered);
     }
 
     // Takes the offer back, or waits until the work is done.
     void release() {
         int seen = offered;
-        if (state_.compare_exchange_strong(seen, idle)) return;
-        while (state_.load(std::memory_order_acquire) != idle) wait_while(state_, busy);
+        if (state_.compare_exchange_strong(seen, idle)) return place_.release(thread_);
+        while (state_.load(std::memory_order_acquire) != idle)
+            if (!has_left(state_, busy)) state_.wait(busy, std::memory_order_acquire);
     }
 
 private:
@@ -83,16 +122,26 @@ private:
 
     [[noreturn]] void serve() {
         for (;;) {
-            wait_while(state_, idle);
+            if (!has_left(state_, idle)) sleep();
             int seen = offered;
             if (!state_.compare_exchange_strong(seen, busy)) continue;  // taken back
+            place_.release(thread_);
             (*work_)();
             pass_to(idle);
         }
     }
 
+    void sleep() {
+        asleep_ = true;
+        state_.wait(idle, std::memory_order_acquire);
+        asleep_ = false;
+    }
+
     alignas(64) std::atomic<int> state_{idle};
     const std::function<void()>* work_ = nullptr;
+    std::atomic<bool> asleep_{false};  // or about to be, or just awake
+    Elsewhere place_;                  // of the one who offers, or of the thread while it is busy
+    pthread_t thread_{};
 };
 
 // Those that nobody has work for. It outlives all threads, which may look at it while the process ends.

@@ -261,7 +261,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "speed-predict-allconv": ("speed-predict-allconv", _predictions),
     "speed-predict-allconv-vnni": ("speed-predict-allconv-vnni", _predictions),
     "speed-scaling": ("speed-predict", _scaling),
-    "speed-scaling-vnni": ("speed-predict-vnni", _scaling),
+    "speed-scaling-vnni": ("speed-scaling-vnni", _scaling),
     "speed-draw": ("speed-draw", _speed),
     "speed-draw-avx2": ("speed-draw-avx2", _speed),
     "rivals": ("speed-predict", _rivals),
