@@ -103,7 +103,9 @@ public:
     void offer(const std::function<void()>& work) {
         work_ = &work;
         if (asleep_) place_.send(thread_);
-        pass_to(offered);
+        state_.store(offered, std::memory_order_release);
+        ++offers_;
+        offers_.notify_one();
     }
 
     // Takes the offer back, or waits until the work is done.
@@ -115,31 +117,30 @@ public:
     }
 
 private:
-    void pass_to(State next) {
-        state_.store(next, std::memory_order_release);
-        state_.notify_one();
-    }
-
     [[noreturn]] void serve() {
         for (;;) {
-            if (!has_left(state_, idle)) sleep();
-            int seen = offered;
-            if (!state_.compare_exchange_strong(seen, busy)) continue;  // taken back
+            const unsigned seen = offers_;
+            if (!has_left(state_, idle)) sleep(seen);
+            int found = offered;
+            if (!state_.compare_exchange_strong(found, busy)) continue;  // taken back; the next offer may come at once
+            asleep_ = false;
             place_.release(thread_);
             (*work_)();
-            pass_to(idle);
+            state_.store(idle, std::memory_order_release);
+            state_.notify_one();
         }
     }
 
-    void sleep() {
+    // Till there are more offers than those seen.
+    void sleep(unsigned seen) {
         asleep_ = true;
-        state_.wait(idle, std::memory_order_acquire);
-        asleep_ = false;
+        offers_.wait(seen);
     }
 
     alignas(64) std::atomic<int> state_{idle};
+    std::atomic<unsigned> offers_{0};
     const std::function<void()>* work_ = nullptr;
-    std::atomic<bool> asleep_{false};  // or about to be, or just awake
+    std::atomic<bool> asleep_{true};  // or about to be, or awake without work since, as one that has just begun
     Elsewhere place_;                  // of the one who offers, or of the thread while it is busy
     pthread_t thread_{};
 };
