@@ -204,7 +204,8 @@ def measured(
     ``after_round`` is called behind each of :func:`rounds`.
     """
     sides = [(number, name) for number, asked in enumerate(cases) for name in asked.sides]
-    once = in_turn([cases[number].call(name) for number, name in sides], 1, after_round)
+    rested = any(asked.threads > 1 for asked in cases)
+    once = in_turn([cases[number].call(name) for number, name in sides], 1, after_round, rested=rested)
     seconds = [dict[str, float]() for _ in cases]
     for (number, name), taken in zip(sides, once, strict=True):
         seconds[number][name] = taken
@@ -215,7 +216,7 @@ def measured(
     ]
     limits = [limit for used in sorted({asked.threads for asked in cases}) for limit in _limits(used)]
     calls = [cases[number].call(name, times) for number, name, times in kept]
-    medians = in_turn([*calls, *(limit.call for limit in limits)], repeats, after_round)
+    medians = in_turn([*calls, *(limit.call for limit in limits)], repeats, after_round, rested=rested)
     for (number, name, times), taken in zip(kept, medians, strict=False):
         seconds[number][name] = taken / times
     rates = [limit.amount / taken for limit, taken in zip(limits, medians[len(kept) :], strict=True)]
@@ -289,7 +290,8 @@ def _decision(asked: Case, rival: str, repeats: int) -> dict[str, Any]:
     with on_threads(asked.threads):
         for turn in range(repeats + 1):
             for name, times in taken.items():
-                rest()
+                if asked.threads > 1:
+                    rest()
                 for _ in range(_DECISIONS):
                     started = time.perf_counter()
                     asked.sides[name](asked.x)

@@ -20,16 +20,22 @@ def rest() -> None:
 
 
 def in_turn(
-    sides: Sequence[Callable[[], object]], repeats: int, after_round: Callable[[], object] | None = None
+    sides: Sequence[Callable[[], object]],
+    repeats: int,
+    after_round: Callable[[], object] | None = None,
+    *,
+    rested: bool = False,
 ) -> list[float]:
-    """Median seconds of each side over ``repeats`` rounds, after one that does not count; each after a rest.
+    """Median seconds of each side over ``repeats`` rounds, after one that does not count.
 
-    ``after_round`` is called behind each of them.
+    ``after_round`` is called behind each of them. Where sides use several threads, each should be
+    ``rested``: begin after a :func:`rest`. Without need it would only begin on a core that has cooled down.
     """
     taken: list[list[float]] = [[] for _ in sides]
     for turn in range(repeats + 1):
         for side, times in zip(sides, taken, strict=True):
-            rest()
+            if rested:
+                rest()
             started = time.perf_counter()
             side()
             if turn:
