@@ -264,6 +264,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "speed-scaling-vnni": ("speed-scaling-vnni", _scaling),
     "speed-draw": ("speed-draw", _speed),
     "speed-draw-avx2": ("speed-draw-avx2", _speed),
+    "speed-draw-avx512": ("speed-draw-avx512", _speed),
     "rivals": ("speed-predict", _rivals),
     "compiled": ("compiled", _compiled),
     "generator": ("generator", _generator),
