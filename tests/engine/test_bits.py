@@ -124,12 +124,18 @@ def test_samples_that_begin_within_a_quad_are_refused():
         kernel_logits(compiled("vectors"), images("vectors", 1), torch.tensor([0]), range(6, 9))
 
 
-# Threads share the pieces of one input, and 40 threads those of two: as many threads as quads; more; and a
-# last piece that is too short for all of them.
+# Threads share the pieces of one input, and 40 threads those of two: as many threads as quads; more; several
+# pieces; and a last piece that is too short for all of them.
 @pytest.mark.usefixtures("instruction_set")
 @pytest.mark.parametrize(
     ("name", "count", "samples"),
-    [("published", 4, 60), ("published", 1, 60), ("wide", 1, 109), ("published", 2, 263)],
+    [
+        ("published", 4, 60),
+        ("published", 1, 60),
+        ("published", 1, 300),
+        ("wide", 1, 109),
+        ("published", 2, 263),
+    ],
 )
 def test_samples_and_sums_do_not_depend_on_threads(monkeypatch, name, count, samples):
     program, x = compiled(name), images(name, count)

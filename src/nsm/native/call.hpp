@@ -201,9 +201,9 @@ private:
     void draw_divided() {
         const Borrowed own(self_);  // has the thresholds until all is drawn
         std::vector<Quad> list;
-        for (i64 piece = 0; piece < all(); ++piece) {
-            if (!(count_ == 1 ? received(*own, 0) : prepared(*own, piece / plan_.pieces))) return;
-            append_quads(*own, piece, list);
+        for (i64 input = 0; input < count_; ++input) {
+            if (!(count_ == 1 ? received(*own, input) : prepared(*own, input))) return;
+            for (i64 piece = 0; piece < plan_.pieces; ++piece) append_quads(*own, input * plan_.pieces + piece, list);
         }
         const i64 count = (i64)list.size(), chunks = (count + plan_.quads - 1) / plan_.quads;
         const i64 parts = count_ == 1 ? self_.parts() : 0, share = std::max<i64>(1, parts / (2 * plan_.threads));
