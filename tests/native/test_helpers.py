@@ -99,6 +99,7 @@ def wide():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
+@pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="the sanitizer needs memory itself")
 def test_a_thread_without_memory_fails_as_its_caller():
     # In a helper an exception would end the process.
     context = multiprocessing.get_context("spawn")
