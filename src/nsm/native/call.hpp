@@ -113,7 +113,7 @@ private:
         for (i64 seen = least; value < seen && !least.compare_exchange_weak(seen, value);) continue;
     }
 
-    // Whether an input is in the scratch's slot, without thresholds if it was not there before.
+    // Takes an input into the scratch's next slot, without its thresholds. Returns whether it is finite.
     bool received(Scratch& scratch, i64 input) {
         const Image& image = (self_.reals_.empty() ? self_.layers_ : self_.reals_).front().input.image;
         const i64 units = image.height * image.width * image.channels;

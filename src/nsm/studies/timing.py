@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-_REST = 0.2  # seconds, several times as long as threads of torch and onnxruntime look for more work
+_REST = 0.2  # seconds, longer than threads of torch and onnxruntime look for more work
 
 
 def rest() -> None:
