@@ -19,6 +19,43 @@ inline void decide(const u32* words, const float* threshold, i64 count, T* __res
     }
 }
 
+// The same by estimates of P(z' = -1), silent / all, that are off by less than `margin`. Returns whether they decide; else z says
+// nothing.
+template <typename T, typename Estimates>
+inline bool decide_by_estimates(const u32* words, const Estimates& estimates, float margin, i64 count, T* __restrict z) {
+    std::int32_t unsure = 0;
+    for (i64 i = 0; i < count; ++i) {
+        float silent, all;
+        estimates(i, silent, all);
+        const float left = (float)(std::int32_t)(~words[i] >> 8);  // 2^24 - 1 - uniform
+        const float lead = left * all - 16777216.0f * silent;
+        unsure += !(from_bits(bits(lead) & 0x7fffffffu) > 16777216.0f * margin * all);
+        store(z[i], lead >= 0.0f ? 1.0f : -1.0f);
+    }
+    return unsure == 0;
+}
+
+// One sample of up to kGroup elements. Few are so near to their thresholds that these must be known. estimates(i, silent, all)
+// gives that of element i, thresholds(to) all thresholds.
+template <typename T, typename Estimates, typename Thresholds>
+inline void decide_once(const u32* words, const Estimates& estimates, float margin, i64 count, T* z,
+                        const Thresholds& thresholds) {
+    if (count == kGroup ? decide_by_estimates(words, estimates, margin, kGroup, z)
+                        : decide_by_estimates(words, estimates, margin, count, z))
+        return;
+    alignas(64) float threshold[kGroup];
+    thresholds(threshold);
+    decide(words, threshold, count, z);
+}
+
+// The same from estimates of windows' products.
+template <typename T, typename Thresholds>
+inline void decide_once(const u32* words, const float* silent, const float* all, i64 window, i64 count, T* z,
+                        const Thresholds& thresholds) {
+    const auto estimates = [=](i64 i, float& one, float& of_all) { one = silent[i], of_all = all[i]; };
+    decide_once(words, estimates, kMargin * (float)window, count, z, thresholds);
+}
+
 template <typename Job>
 inline void draw(const Job& job, i64 row, i64 group, u32* words) {
     philox::sixteen(words, job.seed, (u32)group * 16, (u32)job.rows[2 * row + 1], (u32)job.rows[2 * row], job.place);

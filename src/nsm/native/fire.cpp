@@ -14,8 +14,32 @@ inline void thresholds(const T* u, const float* scale, const float* shift, i64 c
     }
 }
 
+template <bool by_run, typename T>
+inline void fire_once(const u32* words, const T* u, const float* scale, const float* shift, i64 count, T* z) {
+    const auto estimates = [=](i64 i, float& silent, float& all) {
+        const float product = load(u[i]) * scale[by_run ? 0 : i];
+        estimate(product + shift[by_run ? 0 : i], silent, all);
+    };
+    decide_once(words, estimates, kMargin, count, z,
+                [=](float* to) { thresholds<by_run>(u, scale, shift, count, to); });
+}
+
+template <typename T>
+void fire_channel_last_once(const Fire& job, i64 row, i64 first, i64 count, const T* u) {
+    T* z = static_cast<T*>(job.z) + row * job.positions * job.channels + first;
+    alignas(64) u32 words[kGroup];
+    i64 at = job.shared ? first % job.channels : first;
+    for (i64 e = 0; e < count; e += kGroup) {
+        draw(job, row, (first + e) / kGroup, words);
+        const i64 n = count - e < kGroup ? count - e : kGroup;
+        fire_once<false>(words, u + first + e, job.scale + at, job.shift + at, n, z + e);
+        at = job.shared ? (at + kGroup) % job.channels : at + kGroup;
+    }
+}
+
 template <typename T>
 void fire_channel_last(const Fire& job, i64 begin, i64 end, i64 first, i64 count, const T* u, float* threshold) {
+    if (job.samples == 1) return fire_channel_last_once(job, begin, first, count, u);
     i64 at = job.shared ? first % job.channels : first;
     for (i64 e = 0; e < count; e += kGroup) {
         const i64 n = count - e < kGroup ? count - e : kGroup;
@@ -52,7 +76,7 @@ inline void turn(const u32* from, i64 positions, i64 channels, u32* to, i64 stri
 template <typename T>
 void fire_position_last(const Fire& job, i64 begin, i64 end, i64 first, i64 count, const T* u, float* threshold) {
     const i64 size = job.positions * job.channels, stride = position_chunk(job);
-    for (i64 c = 0; c < job.channels; ++c) {
+    for (i64 c = 0; c < job.channels && job.samples > 1; ++c) {
         const i64 at = c * job.positions + first;
         float* to = threshold + c * stride;
         if (job.shared)
@@ -71,8 +95,20 @@ void fire_position_last(const Fire& job, i64 begin, i64 end, i64 first, i64 coun
             turn(words, n, job.channels, turned + p, stride);
         }
         for (i64 c = 0; c < job.channels; ++c) {
-            T* z = static_cast<T*>(job.z) + row * size + c * job.positions + first;
-            decide(turned + c * stride, threshold + c * stride, count, z);
+            const i64 at = c * job.positions + first;
+            T* z = static_cast<T*>(job.z) + row * size + at;
+            if (job.samples > 1) {
+                decide(turned + c * stride, threshold + c * stride, count, z);
+                continue;
+            }
+            for (i64 p = 0; p < count; p += kGroup) {
+                const u32* drawn = turned + c * stride + p;
+                const i64 n = count - p < kGroup ? count - p : kGroup;
+                if (job.shared)
+                    fire_once<true>(drawn, u + at + p, job.scale + c, job.shift + c, n, z + p);
+                else
+                    fire_once<false>(drawn, u + at + p, job.scale + at + p, job.shift + at + p, n, z + p);
+            }
         }
     }
 }

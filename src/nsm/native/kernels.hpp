@@ -154,8 +154,8 @@ constexpr std::int64_t scratch_size(const Fire& job) {
 }
 
 constexpr std::int64_t scratch_size(const FireMax&) { return kChunk; }
-// Thresholds, those of a window that hears nothing, and two bytes for each input.
-constexpr std::int64_t scratch_size(const Sense& job) { return (kGroup + 1) * job.channels + (job.x_stride + 1) / 2; }
+// Two numbers for each element; of one position; two for a window that hears nothing; and two bytes for each input.
+constexpr std::int64_t scratch_size(const Sense& job) { return (2 * kGroup + 3) * job.channels + (job.x_stride + 1) / 2; }
 // The square of each input, and two bytes for each.
 constexpr std::int64_t scratch_size(const SenseBackward& job) { return job.x_stride + (job.x_stride + 1) / 2; }
 

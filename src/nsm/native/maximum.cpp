@@ -15,22 +15,64 @@ inline void silences(const T* u, const float* scale, const float* shift, i64 cou
     }
 }
 
-template <typename T>
-void fire_max_chunk(const FireMax& job, i64 begin, i64 end, i64 first, i64 count, const T* u, float* threshold) {
+// The same for estimates of it.
+template <bool first, typename T>
+inline void estimates(const T* u, const float* scale, const float* shift, i64 count, float* __restrict silent,
+                      float* __restrict all) {
+    for (i64 i = 0; i < count; ++i) {
+        const float product = load(u[i]) * scale[i];
+        float one, of_all;
+        estimate(product + shift[i], one, of_all);
+        silent[i] = first ? one : silent[i] * one;
+        all[i] = first ? of_all : all[i] * of_all;
+    }
+}
+
+// Calls use(u, scale, shift, e, run, k) for neurons k of the windows of elements first + e .. first + e + run, which lie side by
+// side.
+template <typename T, typename Use>
+inline void for_neurons(const FireMax& job, i64 first, i64 count, const T* u, const Use& use) {
     for (i64 e = 0; e < count;) {
         const i64 p = (first + e) / job.channels, c = (first + e) % job.channels;
         const i64 run = job.channels - c < count - e ? job.channels - c : count - e;
         for (i64 k = 0; k < job.window; ++k) {
-            const T* from = u + job.origin[p] + job.member[k] + c;
             const i64 at = job.shared ? c : (p * job.window + k) * job.channels + c;
-            if (k)
-                silences<false>(from, job.scale + at, job.shift + at, run, threshold + e);
-            else
-                silences<true>(from, job.scale + at, job.shift + at, run, threshold + e);
+            use(u + job.origin[p] + job.member[k] + c, job.scale + at, job.shift + at, e, run, k);
         }
         e += run;
     }
-    for (i64 e = 0; e < count; ++e) threshold[e] = maximum_threshold(threshold[e]);
+}
+
+template <typename T>
+void thresholds(const FireMax& job, i64 first, i64 count, const T* u, float* to) {
+    for_neurons(job, first, count, u,
+                [&](const T* from, const float* scale, const float* shift, i64 e, i64 run, i64 k) {
+                    (k ? silences<false, T> : silences<true, T>)(from, scale, shift, run, to + e);
+                });
+    for (i64 e = 0; e < count; ++e) to[e] = maximum_threshold(to[e]);
+}
+
+template <typename T>
+void fire_max_once(const FireMax& job, i64 row, i64 first, i64 count, const T* u) {
+    T* z = static_cast<T*>(job.z) + row * job.positions * job.channels + first;
+    alignas(64) float silent[kGroup], all[kGroup];
+    alignas(64) u32 words[kGroup];
+    for (i64 e = 0; e < count; e += kGroup) {
+        const i64 n = count - e < kGroup ? count - e : kGroup;
+        for_neurons(job, first + e, n, u,
+                    [&](const T* from, const float* scale, const float* shift, i64 i, i64 run, i64 k) {
+                        (k ? estimates<false, T> : estimates<true, T>)(from, scale, shift, run, silent + i, all + i);
+                    });
+        draw(job, row, (first + e) / kGroup, words);
+        decide_once(words, silent, all, job.window, n, z + e,
+                    [&](float* to) { thresholds(job, first + e, n, u, to); });
+    }
+}
+
+template <typename T>
+void fire_max_chunk(const FireMax& job, i64 begin, i64 end, i64 first, i64 count, const T* u, float* threshold) {
+    if (job.samples == 1 && job.window <= kFewNeurons) return fire_max_once(job, begin, first, count, u);
+    thresholds(job, first, count, u, threshold);
     decide_side_by_side<T>(job, begin, end, first, count, threshold);
 }
 

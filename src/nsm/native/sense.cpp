@@ -128,29 +128,78 @@ inline void arguments(const Job& job, const Moments& found, i64 k, i64 c, float*
         s[i] = argument(found.u[k][i], found.power[k][i], job.gain[c + i], job.bias[c + i], job.variance, job.extra);
 }
 
-// P(z = -1) of every neuron of a window, multiplied, for all channels.
-void silence_of(const Sense& job, const Heard& heard, const float* x, float* to) {
+// The product over a window's neurons, kLanes numbers of each, or the first `count` of it.
+inline void put_product(float* of, i64 window, i64 count, float* to) {
+    for (i64 lane = 0; lane < kLanes; lane += kWidth) {
+        Wide product, one;
+        get(product, of + lane);
+        for (i64 k = 1; k < window; ++k) {
+            get(one, of + k * kLanes + lane);
+            product *= one;
+        }
+        put(of + lane, product);
+    }
+    if (count >= kLanes)
+        std::memcpy(to, of, kLanes * sizeof(float));
+    else
+        for (i64 i = 0; i < count; ++i) to[i] = of[i];
+}
+
+// P(z = -1) of every neuron of a window, multiplied, for all channels: as `silent`, or estimates of it as silent / all.
+template <bool estimated>
+void silences(const Sense& job, const Heard& heard, const float* x, float* silent, float* all) {
     Moments found;
-    alignas(64) float silent[kLargestWindow * kLanes];
+    alignas(64) float s[kLargestWindow * kLanes], of_all[kLargestWindow * kLanes];
     for (i64 c = 0; c < job.channels; c += kLanes) {
         moments(job, heard, x, job.weight + c, found);
-        for (i64 k = 0; k < job.window; ++k) arguments(job, found, k, c, silent + k * kLanes);
-        for (i64 e = 0; e < job.window * kLanes; ++e) silent[e] = silence(silent[e]);
-        for (i64 k = 1; k < job.window; ++k)
-            for (i64 i = 0; i < kLanes; ++i) silent[i] *= silent[k * kLanes + i];
-        if (job.channels - c >= kLanes)
-            std::memcpy(to + c, silent, kLanes * sizeof(float));
-        else
-            for (i64 i = 0; c + i < job.channels; ++i) to[c + i] = silent[i];
+        for (i64 k = 0; k < job.window; ++k) arguments(job, found, k, c, s + k * kLanes);
+        for (i64 e = 0; e < job.window * kLanes; ++e) {
+            const float argument = s[e];
+            if (estimated)
+                estimate(argument, s[e], of_all[e]);
+            else
+                s[e] = silence(argument);
+        }
+        put_product(s, job.window, job.channels - c, silent + c);
+        if (estimated) put_product(of_all, job.window, job.channels - c, all + c);
+    }
+}
+
+// The same for positions first .. first + count. Where nothing is heard it is known before.
+template <bool estimated>
+void silences_of(const Sense& job, Heard& heard, const float* x, const float* nothing_heard, i64 first, i64 count,
+                 float* silent, float* all) {
+    for (i64 p = 0; p < count; ++p, silent += job.channels, all += job.channels) {
+        heard.find(job.origin[first + p]);
+        if (heard.count) {
+            silences<estimated>(job, heard, x + job.origin[first + p], silent, all);
+            continue;
+        }
+        std::memcpy(silent, nothing_heard, (std::size_t)job.channels * sizeof(float));
+        if (estimated) std::memcpy(all, nothing_heard + job.channels, (std::size_t)job.channels * sizeof(float));
+    }
+}
+
+// Thresholds of elements first .. first + count; scratch memory for one position.
+void thresholds(const Sense& job, Heard& heard, const float* x, i64 first, i64 count, float* scratch, float* to) {
+    for (i64 e = 0; e < count;) {
+        const i64 p = (first + e) / job.channels, c = (first + e) % job.channels;
+        const i64 run = job.channels - c < count - e ? job.channels - c : count - e;
+        heard.find(job.origin[p]);
+        silences<false>(job, heard, x + job.origin[p], scratch, nullptr);
+        for (i64 i = 0; i < run; ++i) to[e + i] = maximum_threshold(scratch[c + i]);
+        e += run;
     }
 }
 
 template <typename T>
 void sense_of(const Sense& job, i64 first_row, i64 last_row, float* scratch) {
     Heard heard(job);
-    float* nothing_heard = scratch + kGroup * job.channels;
-    u8* loud = reinterpret_cast<u8*>(nothing_heard + job.channels);
-    silence_of(job, heard, job.x, nothing_heard);
+    float *silent = scratch, *all = silent + kGroup * job.channels, *one = all + kGroup * job.channels;
+    float* nothing_heard = one + job.channels;
+    u8* loud = reinterpret_cast<u8*>(nothing_heard + 2 * job.channels);
+    const bool once = job.samples == 1 && job.window <= kFewNeurons;
+    (once ? silences<true> : silences<false>)(job, heard, job.x, nothing_heard, nothing_heard + job.channels);
     for (i64 begin = first_row; begin < last_row;) {
         const i64 n = begin / job.samples;
         const i64 end = (n + 1) * job.samples < last_row ? (n + 1) * job.samples : last_row;
@@ -159,15 +208,21 @@ void sense_of(const Sense& job, i64 first_row, i64 last_row, float* scratch) {
         // 64 positions begin with a group, whatever the number of channels.
         for (i64 first = 0; first < job.positions; first += kGroup) {
             const i64 count = job.positions - first < kGroup ? job.positions - first : kGroup;
-            for (i64 p = 0; p < count; ++p) {
-                heard.find(job.origin[first + p]);
-                if (heard.count)
-                    silence_of(job, heard, x + job.origin[first + p], scratch + p * job.channels);
-                else
-                    std::memcpy(scratch + p * job.channels, nothing_heard, (std::size_t)job.channels * sizeof(float));
+            const i64 element = first * job.channels, elements = count * job.channels;
+            (once ? silences_of<true> : silences_of<false>)(job, heard, x, nothing_heard, first, count, silent, all);
+            if (!once) {
+                for (i64 e = 0; e < elements; ++e) silent[e] = maximum_threshold(silent[e]);
+                decide_side_by_side<T>(job, begin, end, element, elements, silent);
+                continue;
             }
-            for (i64 e = 0; e < count * job.channels; ++e) scratch[e] = maximum_threshold(scratch[e]);
-            decide_side_by_side<T>(job, begin, end, first * job.channels, count * job.channels, scratch);
+            T* z = static_cast<T*>(job.z) + begin * job.positions * job.channels + element;
+            alignas(64) u32 words[kGroup];
+            for (i64 e = 0; e < elements; e += kGroup) {
+                draw(job, begin, (element + e) / kGroup, words);
+                const i64 size = elements - e < kGroup ? elements - e : kGroup;
+                decide_once(words, silent + e, all + e, job.window, size, z + e,
+                            [&](float* to) { thresholds(job, heard, x, element + e, size, one, to); });
+            }
         }
         begin = end;
     }
