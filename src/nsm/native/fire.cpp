@@ -72,11 +72,24 @@ inline void turn(const u32* from, i64 positions, i64 channels, u32* to, i64 stri
         for (i64 p = k < c ? whole : 0; p < positions; ++p) to[k * stride + p] = from[p * channels + k];
 }
 
+// One sample of `count` positions of channel c, the first of which is element `at` of a row.
+template <typename T>
+void fire_run_once(const Fire& job, i64 c, i64 at, i64 count, const u32* words, const T* u, T* z) {
+    for (i64 p = 0; p < count; p += kGroup) {
+        const i64 n = count - p < kGroup ? count - p : kGroup;
+        if (job.shared)
+            fire_once<true>(words + p, u + at + p, job.scale + c, job.shift + c, n, z + p);
+        else
+            fire_once<false>(words + p, u + at + p, job.scale + at + p, job.shift + at + p, n, z + p);
+    }
+}
+
 // All channels of positions first .. first + count.
 template <typename T>
 void fire_position_last(const Fire& job, i64 begin, i64 end, i64 first, i64 count, const T* u, float* threshold) {
     const i64 size = job.positions * job.channels, stride = position_chunk(job);
-    for (i64 c = 0; c < job.channels && job.samples > 1; ++c) {
+    const bool once = job.samples == 1;
+    for (i64 c = 0; !once && c < job.channels; ++c) {
         const i64 at = c * job.positions + first;
         float* to = threshold + c * stride;
         if (job.shared)
@@ -97,18 +110,10 @@ void fire_position_last(const Fire& job, i64 begin, i64 end, i64 first, i64 coun
         for (i64 c = 0; c < job.channels; ++c) {
             const i64 at = c * job.positions + first;
             T* z = static_cast<T*>(job.z) + row * size + at;
-            if (job.samples > 1) {
+            if (once)
+                fire_run_once(job, c, at, count, turned + c * stride, u, z);
+            else
                 decide(turned + c * stride, threshold + c * stride, count, z);
-                continue;
-            }
-            for (i64 p = 0; p < count; p += kGroup) {
-                const u32* drawn = turned + c * stride + p;
-                const i64 n = count - p < kGroup ? count - p : kGroup;
-                if (job.shared)
-                    fire_once<true>(drawn, u + at + p, job.scale + c, job.shift + c, n, z + p);
-                else
-                    fire_once<false>(drawn, u + at + p, job.scale + at + p, job.shift + at + p, n, z + p);
-            }
         }
     }
 }

@@ -192,6 +192,20 @@ void thresholds(const Sense& job, Heard& heard, const float* x, i64 first, i64 c
     }
 }
 
+// One sample of elements first .. first + count from estimates; scratch memory for one position.
+template <typename T>
+void decide_all_once(const Sense& job, Heard& heard, const float* x, i64 row, i64 first, i64 count, const float* silent,
+                     const float* all, float* scratch) {
+    T* z = static_cast<T*>(job.z) + row * job.positions * job.channels + first;
+    alignas(64) u32 words[kGroup];
+    for (i64 e = 0; e < count; e += kGroup) {
+        draw(job, row, (first + e) / kGroup, words);
+        const i64 n = count - e < kGroup ? count - e : kGroup;
+        decide_once(words, silent + e, all + e, job.window, n, z + e,
+                    [&](float* to) { thresholds(job, heard, x, first + e, n, scratch, to); });
+    }
+}
+
 template <typename T>
 void sense_of(const Sense& job, i64 first_row, i64 last_row, float* scratch) {
     Heard heard(job);
@@ -210,18 +224,11 @@ void sense_of(const Sense& job, i64 first_row, i64 last_row, float* scratch) {
             const i64 count = job.positions - first < kGroup ? job.positions - first : kGroup;
             const i64 element = first * job.channels, elements = count * job.channels;
             (once ? silences_of<true> : silences_of<false>)(job, heard, x, nothing_heard, first, count, silent, all);
-            if (!once) {
+            if (once) {
+                decide_all_once<T>(job, heard, x, begin, element, elements, silent, all, one);
+            } else {
                 for (i64 e = 0; e < elements; ++e) silent[e] = maximum_threshold(silent[e]);
                 decide_side_by_side<T>(job, begin, end, element, elements, silent);
-                continue;
-            }
-            T* z = static_cast<T*>(job.z) + begin * job.positions * job.channels + element;
-            alignas(64) u32 words[kGroup];
-            for (i64 e = 0; e < elements; e += kGroup) {
-                draw(job, begin, (element + e) / kGroup, words);
-                const i64 size = elements - e < kGroup ? elements - e : kGroup;
-                decide_once(words, silent + e, all + e, job.window, size, z + e,
-                            [&](float* to) { thresholds(job, heard, x, element + e, size, one, to); });
             }
         }
         begin = end;
