@@ -1,5 +1,6 @@
 """Threads that help are there for everybody who asks: several callers at a time, and child processes."""
 
+import contextlib
 import functools
 import multiprocessing
 import os
@@ -51,14 +52,22 @@ def test_callers_do_not_disturb_each_other():
             assert_same(found, expected)
 
 
+def cores_of_threads():
+    """Where each thread of this process may run."""
+    found = {}
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            found[int(thread.name)] = os.sched_getaffinity(int(thread.name))
+    return found
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="no threads' cores to look at")
 def test_threads_that_slept_may_go_where_the_caller_may():
-    threads, allowed = Path("/proc/self/task"), os.sched_getaffinity(0)
-    before = {int(thread.name): os.sched_getaffinity(int(thread.name)) for thread in threads.iterdir()}
+    allowed, before = os.sched_getaffinity(0), cores_of_threads()
     for samples in (263, 263, 4, 263):
         published().predict(images("published", 1), samples=samples)
         time.sleep(0.01)  # till they sleep
-    after = {int(thread.name): os.sched_getaffinity(int(thread.name)) for thread in threads.iterdir()}
+    after = cores_of_threads()
     assert all(cores == before.get(thread, allowed) for thread, cores in after.items())
 
 
