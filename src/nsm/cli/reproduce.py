@@ -208,20 +208,29 @@ def generator(
     library: Annotated[
         Path | None, typer.Option(help="TestU01's shared library.", show_default="the installed one")
     ] = None,
+    stretches: Annotated[
+        int, typer.Option(min=1, help="Batteries for each stream, each reading on behind the last.")
+    ] = 1,
     results: Annotated[Path, typer.Option(help="Result file.", dir_okay=False)] = Path(
         "runs/generator/results.json"
     ),
+    quiet: Quiet = False,
 ) -> None:
     """The generator's numbers in the library's orders, under TestU01's SmallCrush.
 
+    A battery takes .85 GiB of numbers, some ten seconds.
+
     Examples:
-        nsm reproduce generator --results results/generator.json
+        nsm reproduce generator --stretches 11 --results results/generator.json
     """
+    from nsm.cli.progress import progress
     from nsm.studies import generator as study
     from nsm.studies.results import write
 
-    chosen = tuple(stream or study.STREAMS)
-    write(results, study.STUDY, study.rows(chosen, None if library is None else str(library)))
+    chosen, file = tuple(stream or study.STREAMS), None if library is None else str(library)
+    with progress(study.STUDY, quiet=quiet) as show:
+        rows = study.rows(chosen, file, stretches=stretches, progress=show)
+    write(results, study.STUDY, rows)
     typer.echo(f"{results}")
 
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from nsm import random
+from nsm.studies.timing import counted
 
 STUDY = "generator"
 _ROWS = 4096  # of 64 elements, the numbers of one piece
@@ -101,12 +102,20 @@ def _known(stream: str) -> Callable[[int], Tensor]:
     return STREAMS[stream]
 
 
-def rows(streams: tuple[str, ...] = tuple(STREAMS), library: str | None = None) -> list[dict[str, Any]]:
+def rows(
+    streams: tuple[str, ...] = tuple(STREAMS),
+    library: str | None = None,
+    *,
+    stretches: int = 1,
+    progress: Callable[[int, int], object] | None = None,
+) -> list[dict[str, Any]]:
     """One row for each stream: the statistics' p-values, and how many of them are suspect.
 
     Args:
         streams: of :data:`STREAMS`.
         library: file of TestU01's shared library; by default the installed one.
+        stretches: batteries that a stream goes through, each reading on behind the last, >= 1.
+        progress: called with the number of batteries done and of all.
 
     Raises:
         ValueError: if a stream is unknown, or TestU01 cannot be loaded.
@@ -116,11 +125,36 @@ def rows(streams: tuple[str, ...] = tuple(STREAMS), library: str | None = None) 
     found = library or ctypes.util.find_library("testu01")
     if found is None:
         raise ValueError("TestU01 is not installed (Debian: libtestu01-0), and library names no file of it")
-    return [_row(stream, found) for stream in streams]
+    after_battery = counted(progress, len(streams) * stretches)
+    return [_row(stream, found, stretches, after_battery) for stream in streams]
 
 
-def _row(stream: str, library: str) -> dict[str, Any]:
+def _row(stream: str, library: str, stretches: int, after_battery: Callable[[], object]) -> dict[str, Any]:
     numbers = pieces(stream)
+    read, p_values = 0, list[dict[str, float]]()
+    for _ in range(stretches):
+        more, found = _examined(numbers, library)
+        read += more
+        p_values.append(found)
+        after_battery()
+    each = [
+        (f"{name}, stretch {number}", p) for number, found in enumerate(p_values) for name, p in found.items()
+    ]
+    return {
+        "stream": stream,
+        "battery": "TestU01 SmallCrush",
+        "stretches": stretches,
+        "bytes": read,
+        "statistics": len(each),
+        "suspect": [name for name, p in each if not _SUSPECT <= p <= 1.0 - _SUSPECT],
+        "smallest": min(p for _, p in each),
+        "largest": max(p for _, p in each),
+        "p_values": p_values,
+    }
+
+
+def _examined(numbers: Iterator[bytes], library: str) -> tuple[int, dict[str, float]]:
+    """How many bytes a battery took, and its p-values."""
     spawn = multiprocessing.get_context("spawn")
     written = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -139,23 +173,13 @@ def _row(stream: str, library: str) -> dict[str, Any]:
             except BrokenPipeError:
                 pass  # the battery has seen enough
         try:
-            p_values: dict[str, float] | str = receiver.recv()
+            found: dict[str, float] | str = receiver.recv()
         except EOFError:
-            p_values = f"{library}: its battery failed"
+            found = f"{library}: its battery failed"
         battery.join()
-    if isinstance(p_values, str):
-        raise ValueError(f"library must be a file of TestU01's shared library: {p_values}")
-    suspect = [name for name, p in p_values.items() if not _SUSPECT <= p <= 1.0 - _SUSPECT]
-    return {
-        "stream": stream,
-        "battery": "TestU01 SmallCrush",
-        "bytes": written,
-        "statistics": len(p_values),
-        "suspect": suspect,
-        "smallest": min(p_values.values()),
-        "largest": max(p_values.values()),
-        "p_values": p_values,
-    }
+    if isinstance(found, str):
+        raise ValueError(f"library must be a file of TestU01's shared library: {found}")
+    return written, found
 
 
 def _opened(pipe: Path, reader: Any) -> int | None:
