@@ -23,7 +23,7 @@ _SIDES: Mapping[str, tuple[str, str]] = {"bnsm": ("NSM", NSM), "twin": ("Twin", 
 
 
 def collect(jobs: Sequence[Job], rows: Sequence[Row], size: nmnist.Size, root: Path | None = None) -> Regimes:
-    """What the page shows of the first seed's runs.
+    """What the page shows: means over seeds, and recordings as the networks of the first seed see them.
 
     Args:
         jobs: the runs, from :func:`nsm.studies.nmnist.jobs`; all of them are over.
@@ -31,8 +31,7 @@ def collect(jobs: Sequence[Job], rows: Sequence[Row], size: nmnist.Size, root: P
         size: how much they learnt.
         root: data folder, see :func:`nsm.data.load`.
     """
-    jobs = [job for job in jobs if job.config.training.seed == 0]
-    table = nmnist_table.table(row for row in rows if row["seed"] == 0)
+    table = nmnist_table.table(rows)
     regimes = [
         Regime(
             title,
@@ -52,7 +51,7 @@ def collect(jobs: Sequence[Job], rows: Sequence[Row], size: nmnist.Size, root: P
         regimes=regimes,
         colours=dict(side for kind, side in _SIDES.items() if any(row["model"] == kind for row in rows)),
         judged=f"{learnt:,} real recordings",
-        asked=_asked(jobs, size.samples["adapted"], root),
+        asked=_asked([job for job in jobs if job.config.training.seed == 0], size.samples["adapted"], root),
         classes=nmnist.CLASSES,
         headings=nmnist_table.HEADINGS,
         cells=nmnist_table.cells(rows),
@@ -63,7 +62,7 @@ def collect(jobs: Sequence[Job], rows: Sequence[Row], size: nmnist.Size, root: P
 
 
 def _course(jobs: Sequence[Job], regime: str, kind: str) -> list[float]:
-    """Error on what is held out after each epoch, mean over the folds; empty where nothing is."""
+    """Error on what is held out after each epoch, mean over folds and seeds; empty where nothing is."""
     folds = [
         [row.validation_error_percent for row in read_metrics(job.folder)]
         for job in _folds(jobs, kind)
