@@ -218,10 +218,11 @@ def generator(
 ) -> None:
     """The generator's numbers in the library's orders, under TestU01's SmallCrush.
 
-    A battery takes .85 GiB of numbers, some ten seconds.
+    A battery takes .85 GiB of numbers, ten seconds or more.
 
     Examples:
-        nsm reproduce generator --stretches 11 --results results/generator.json
+        nsm reproduce generator --results results/generator.json
+        nsm reproduce generator --stream elements --stretches 76 --results results/generator-long.json
     """
     from nsm.cli.progress import progress
     from nsm.studies import generator as study

@@ -268,6 +268,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "rivals": ("speed-predict", _rivals),
     "compiled": ("compiled", _compiled),
     "generator": ("generator", _generator),
+    "generator-long": ("generator-long", _generator),
     "clt": ("clt", _clt),
     "events": ("events", _speed),
     "saccades": ("saccades", _saccades),
