@@ -46,3 +46,8 @@ def test_stretches_of_a_stream_follow_each_other(monkeypatch: pytest.MonkeyPatch
         (4, 0.25, 0.5),
     ]
     assert done == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_no_stretch_is_refused_before_anything_is_drawn() -> None:
+    with pytest.raises(ValueError, match="stretches must be at least 1, got 0"):
+        generator.rows(("elements",), "testu01.so", stretches=0)

@@ -68,6 +68,8 @@ def _compared(
 
 
 def _several(side: Callable[[], object]) -> Callable[[], object]:
+    """A turn of an operator."""
+
     def call() -> None:
         for _ in range(_CALLS):
             side()

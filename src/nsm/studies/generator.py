@@ -118,10 +118,12 @@ def rows(
         progress: called with the number of batteries done and of all.
 
     Raises:
-        ValueError: if a stream is unknown, or TestU01 cannot be loaded.
+        ValueError: if a stream is unknown, there are no stretches, or TestU01 cannot be loaded.
     """
     for stream in streams:
         _known(stream)
+    if stretches < 1:
+        raise ValueError(f"stretches must be at least 1, got {stretches}")
     found = library or ctypes.util.find_library("testu01")
     if found is None:
         raise ValueError("TestU01 is not installed (Debian: libtestu01-0), and library names no file of it")
