@@ -212,6 +212,20 @@ def _synapses_on_averages() -> nn.Module:
     )
 
 
+def _sure() -> nn.Module:
+    """Most neurons are sure of what they do, as in a network that has learned something."""
+    net = nn.Sequential(
+        nsm.nn.Linear(20, 150),
+        nsm.nn.Linear(150, 197, binary_input=True),
+        nsm.nn.Linear(197, 70, binary_input=True),
+        nn.Linear(70, 4),
+    )
+    with torch.no_grad():
+        for _, layer in nsm.nn.stochastic_layers(net):
+            layer.bias.normal_(0.0, 1.0)
+    return net
+
+
 # Name: (network, shape of an input)
 NETS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "vectors": (_vectors, (20,)),
@@ -223,6 +237,7 @@ NETS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "bordered": (_bordered, (1, 9, 10)),
     "pooled": (_pooled, (1, 10, 16)),
     "residual": (_residual, (2, 7, 9)),
+    "sure": (_sure, (20,)),
     "wide": (_wide, (9,)),
     "features": (_features, (20,)),
     "stem": (_stem, (3, 12, 10)),

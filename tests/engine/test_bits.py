@@ -74,9 +74,62 @@ def test_the_largest_sums_are_the_plain_forms(samples):
     assert torch.equal(kernel_logits(program, x, inputs, samples), expected)
 
 
+@functools.cache
+def sure_logits():
+    """An input of a network whose neurons are mostly sure, and 300 samples of it by the plain form."""
+    program, x = compiled("sure"), images("sure", 1)
+    shaped, samples = x.view(1, *program.image), torch.arange(300)
+    return x, plain.logits(program.steps, shaped, samples=samples, inputs=torch.tensor([3]), seed=SEED)
+
+
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("samples", [16, 100, 128, 300])  # fewest; a piece, compared in two parts; pieces
+def test_samples_that_are_alike_are_the_plain_forms(samples):
+    x, expected = sure_logits()
+    logits = kernel_logits(compiled("sure"), x, torch.tensor([3]), samples)
+    assert torch.equal(logits, expected[:, :samples])
+    assert len(expected[0].unique(dim=0)) > 20
+
+
+def test_samples_of_the_sure_network_are_alike():
+    # Else the test above is one of products.
+    net, _ = made("sure")
+    heard = []
+    for name, layer in nsm.nn.stochastic_layers(net):
+        layer.register_forward_pre_hook(lambda layer, inputs, name=name: heard.append(inputs[0]))
+    net(images("sure", 1).expand(100, -1).contiguous())
+    for z in heard[1:]:
+        fired = (z > 0.0).float().mean(0)
+        assert 0.01 < torch.minimum(fired, 1.0 - fired).mean() < 0.15
+
+
+@pytest.mark.usefixtures("one_thread", "instruction_set")
+def test_inputs_alike_and_not_are_the_plain_forms_in_one_call():
+    # Some samples of each are multiplied, looked up, or compared; the second call knows more than the first.
+    program, x = compiled("sure"), images("sure", 6)
+    x = torch.where(torch.arange(6)[:, None] % 2 == 0, x, 40.0 * x)
+    inputs = torch.arange(6)
+    expected = plain.logits(
+        program.steps, x.view(6, *program.image), samples=torch.arange(70), inputs=inputs, seed=SEED
+    )
+    kernels = Kernels(paths.kernels(), program.steps)
+    for _ in range(3):
+        *_, logits = kernels.run(
+            x.reshape(6, *program.image),
+            inputs,
+            samples=range(70),
+            seed=SEED,
+            keep=True,
+            instruction_set=paths.instruction_set(),
+        )
+        assert torch.equal(logits, expected)
+
+
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("choice", ["avx512", "avx2", "neon"])
-@pytest.mark.parametrize("name", ["vectors", "digits", "maximum", "bordered", "stem", "published", "wide"])
+@pytest.mark.parametrize(
+    "name", ["vectors", "digits", "maximum", "bordered", "stem", "published", "sure", "wide"]
+)
 def test_tables_give_the_samples_of_products(monkeypatch, name, choice):
     if choice not in SETS:
         pytest.skip(f"this processor has no {choice}")

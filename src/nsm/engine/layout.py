@@ -39,7 +39,7 @@ _DONE, _NOT_FINITE = 0, 1
 _Fields = dict[str, Any]
 _WEIGHTS = ("weights", "squares", "tiles", "square_tiles", "subsets")
 _NUMBERS = ("scale", "shift", "power", "floor", "kinds", "lacking", "edges")
-_ADDRESSES = (*_WEIGHTS, *_NUMBERS, "synapses", "unit_offsets", "lines")
+_ADDRESSES = (*_WEIGHTS, *_NUMBERS, "synapses", "unit_offsets", "lines", "rows")
 _TILE = 64  # units of a run that are multiplied together where there is AMX
 _BLOCKS = (32, 16)  # words whose sums are made in 16 bits: of 16 they always fit
 
@@ -169,6 +169,8 @@ class Kernels:
         product |= {"narrow": packing.narrow(weights, 2 * area), **self._both(weights, "weights", "tiles")}
         if area == 1 and packing.can_merge(step.geometry):
             product["merged"] = packing.merged(weights)
+            if isinstance(step, Sampled) and packing.can_compare(step.weights):
+                product["rows"] = self._address(packing.packs(step.weights, step.geometry))
         # What a residual layer receives is added to as codes.
         if area == 1 and packing.has_words(step.geometry) and not is_residual(step):
             product |= self._subsets(step, window)

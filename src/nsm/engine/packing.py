@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nsm.engine.steps import PANEL, Geometry, Pair
 
 _WORD = 16  # neurons in a number of bits
+_PACK = 2  # panels whose weights lie together
 
 
 def runs(geometry: Geometry, image: Mapping[str, Any]) -> tuple[NDArray[np.int64], int]:
@@ -51,6 +52,22 @@ def panels(weights: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
     """(panel, unit, neuron), units in the order of :func:`unit_offsets`."""
     by_unit = weights.transpose(0, 2, 3, 1).reshape(len(weights), -1)
     return by_group(by_unit, geometry).transpose(0, 2, 1)
+
+
+def can_compare(weights: NDArray[np.int8]) -> bool:
+    """Whether samples that are alike can be compared: whether 16 bits hold the numbers of units and, for each
+    neuron, the sum of the weights of any units.
+    """
+    by_neuron = weights.reshape(len(weights), -1).astype(np.int32)
+    largest, least = by_neuron.clip(min=0).sum(axis=1).max(), by_neuron.clip(max=0).sum(axis=1).min()
+    return bool(by_neuron.shape[1] <= 2**16 and largest < 2**15 and least >= -(2**15))
+
+
+def packs(weights: NDArray[np.int8], geometry: Geometry) -> NDArray[np.int16]:
+    """(pack of panels, unit, neuron), units in the order of :func:`unit_offsets`, zeros in the last pack."""
+    by_panel = panels(weights.astype(np.int16), geometry)
+    filled = np.pad(by_panel, ((0, -len(by_panel) % _PACK), (0, 0), (0, 0)))
+    return filled.reshape(-1, _PACK, *filled.shape[1:]).transpose(0, 2, 1, 3)
 
 
 def packed(weights: NDArray[Any], geometry: Geometry) -> NDArray[Any]:

@@ -54,7 +54,7 @@ struct Compiled::Plan {
         // One thread makes the thresholds of several inputs then: more of them would wait longer for it than they gain.
         const bool few = count == 1 || (4 * count <= threads && count <= self.inputs_);
         if (threads > 1 && few && all < std::min(kShares * threads, kWave)) {
-            const i64 share = all * length / kQuad / (2 * threads), tile = kTileRows / kQuad;
+            const i64 share = (all * length / kQuad + threads - 1) / threads, tile = kTileRows / kQuad;
             together = 0;
             // Whole lines and tiles; products alone take two quads.
             plan_bits(self, tile);

@@ -45,6 +45,7 @@ constexpr i64 kCache = 512 * 1024;  // bytes of activations that stay near the c
 constexpr i64 kLongest = 128;       // samples in a piece
 constexpr i64 kRows = 1024;         // samples in a chunk: more gain nothing
 constexpr i64 kSpace = 64 << 20;    // bytes of thresholds that a thread may have
+constexpr std::uint64_t kTrials = 32;  // of so many passes with tables one tries whether samples are alike
 
 const ProgramKernels& named(const std::string& name) {
 #if defined(NSM_X86)
@@ -84,6 +85,7 @@ bool Compiled::may_be_bits(std::size_t i) const {
 
 Compiled::Compiled(const std::vector<Layer>& layers, i64 classes) : classes_(classes) {
     for (const Layer& layer : layers) (layer.kind == Layer::Kind::real ? reals_ : layers_).push_back(layer);
+    alike_ = std::vector<std::atomic<bool>>(layers_.size());
     i64 codes = 0, fewest = 0;
     for (std::size_t i = 0; i < layers_.size(); ++i) {
         const Layer& layer = layers_[i];
@@ -154,40 +156,41 @@ bool Compiled::make_thresholds(const ProgramKernels& kernels, i64 first, i64 las
 // All layers, for the scratch's quads.
 void Compiled::pass(const Plan& plan, Scratch& scratch, std::uint64_t seed) const {
     const Chunk chunk{seed, scratch.quads.data(), (i64)scratch.quads.size()};
-    const auto output = [&](std::size_t i) {
-        Activations found = scratch.outputs[i];
-        if (!plan.as_bits[i]) found.bits = nullptr;
-        return found;
+    const bool trial = plan.as_bits[0] && passes_.fetch_add(1, std::memory_order_relaxed) % kTrials == 0;
+    const auto compared = [&](std::size_t i) {
+        return layers_[i].product.rows && (trial || alike_[i].load(std::memory_order_relaxed));
     };
-    for (std::size_t i = 0; i < layers_.size(); ++i) {
+    bool bits = true;
+    Activations from{}, to{};
+    for (std::size_t i = 0; i < layers_.size(); ++i, from = to) {
         const Layer& layer = layers_[i];
-        const Activations to = output(i), from = output(i > 0 ? i - 1 : 0);
+        const Product& product = layer.product;
+        bits = bits && plan.as_bits[i] && !compared(i + 1);
+        to = scratch.outputs[i];
+        if (!bits) to.bits = nullptr;
         switch (layer.kind) {
             case Layer::Kind::real:
                 break;  // done with the thresholds
             case Layer::Kind::first:
-                if (layer.product.limit > 0)
+                if (product.limit > 0)
                     plan.kernels.sense(layer.input, chunk, to);
                 else
-                    (to.bits ? plan.bits->draw : plan.kernels.draw)(layer.product, chunk, to);
+                    (to.bits ? plan.bits->draw : plan.kernels.draw)(product, chunk, to);
                 break;
             case Layer::Kind::sampled:
-                if (layer.product.limit > 0)
-                    plan.kernels.transmit(layer.product, chunk, from, to);
+                if (product.limit > 0)
+                    plan.kernels.transmit(product, chunk, from, to);
                 else if (from.bits)
-                    plan.bits->fire(layer.product, chunk, from, to, scratch.sums);
-                else
-                    plan.kernels.fire(layer.product, chunk, from, to, scratch.sums);
+                    plan.bits->fire(product, chunk, from, to, scratch.sums);
+                else if (const i64 alike = plan.kernels.fire(product, chunk, from, to, scratch.sums); product.rows)
+                    alike_[i].store(2 * alike > chunk.quads, std::memory_order_relaxed);
                 if (layer.residual) plan.kernels.add(layer.pool, chunk, from, to);
                 break;
             case Layer::Kind::pool:
                 plan.kernels.pool(layer.pool, chunk, from, to);
                 break;
             case Layer::Kind::classifier:
-                if (from.bits)
-                    plan.bits->classify(layer.product, chunk, from, scratch.logits, scratch.sums);
-                else
-                    plan.kernels.classify(layer.product, chunk, from, scratch.logits, scratch.sums);
+                (from.bits ? plan.bits->classify : plan.kernels.classify)(product, chunk, from, scratch.logits, scratch.sums);
         }
     }
 }

@@ -1,6 +1,7 @@
 // A compiled network: its steps in order, run over inputs and samples on several threads.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -65,6 +66,9 @@ private:
     mutable std::mutex guard_;
     mutable std::vector<std::unique_ptr<Scratch>> idle_;  // has room for all that there are
     mutable std::size_t scratches_ = 0;
+    // What decides how sums are made, and nothing else: of each layer, whether samples were alike when last tried.
+    mutable std::vector<std::atomic<bool>> alike_;
+    mutable std::atomic<std::uint64_t> passes_ = 0;
 };
 
 // The thresholds that ProgramKernels::limits makes of arguments.

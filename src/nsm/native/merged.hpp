@@ -77,25 +77,25 @@ inline void accumulate_merged(const u8* rows, i64 size, const Field& field, cons
         }
 }
 
-// Calls work(panel, quad, sums) with the sums of each panel for three quads from each `quad` on; returns how many quads of the
-// chunk are done.
+// Calls work(panel, quad, sums) with the sums of each panel for three quads from each `quad` on, of those from `begin` to `end`;
+// returns how many quads are done.
 template <typename Work>
-inline i64 by_triples(const Product& product, const Chunk& chunk, const Activations& from, void* scratch, const Work& work) {
+inline i64 by_triples(const Product& product, const Activations& from, i64 begin, i64 end, void* scratch, const Work& work) {
     if (product.merged == 0) return 0;
     const Field field{product.offsets, product.segments, product.quads, product.merged};
-    const i64 whole = chunk.quads / kTripleQuads * kTripleQuads, size = from.image.size;
+    const i64 whole = (end - begin) / kTripleQuads * kTripleQuads, size = from.image.size;
     u8* rows = static_cast<u8*>(scratch);
     alignas(64) i32 sums[kTripleSamples][kPanel] = {};
     for (i64 first = 0; first < whole; first += kMergedQuads) {
         const i64 quads = whole - first < kMergedQuads ? whole - first : kMergedQuads;
-        merge(from, first, quads, rows);
+        merge(from, begin + first, quads, rows);
         for (i64 panel = 0; panel < product.panels.count(); ++panel) {  // whose weights stay in cache
             const u8* w = reinterpret_cast<const u8*>(product.weights) + panel * product.segments * product.quads * 4 * kPanel;
             for (i64 quad = 0; quad < quads; quad += kTripleQuads) {
                 const u8* eight = rows + quad / kTripleQuads * kRows * size;
                 const auto run = product.panels.valid(panel) > 16 ? accumulate_merged<2> : accumulate_merged<1>;
                 run(eight, size, field, w, sums);
-                work(panel, first + quad, sums);
+                work(panel, begin + first + quad, sums);
             }
         }
     }
@@ -105,7 +105,7 @@ inline i64 by_triples(const Product& product, const Chunk& chunk, const Activati
 #else
 
 template <typename Work>
-inline i64 by_triples(const Product&, const Chunk&, const Activations&, void*, const Work&) {
+inline i64 by_triples(const Product&, const Activations&, i64, i64, void*, const Work&) {
     return 0;
 }
 

@@ -76,6 +76,7 @@ struct Product {
     std::int64_t units, area;          // of a field; what a code exceeds its whole number by
     const std::int64_t* unit_offsets;  // of each unit from the field's first; for group 0
     const std::int16_t* synapses;      // (panel, unit, neuron)
+    const std::int16_t* rows;          // (pack, unit, neuron) where samples may be alike (alike.hpp), or null
 
     NSM_INLINE std::int64_t positions() const { return height * width; }
     NSM_INLINE std::int64_t members() const { return window_y * window_x; }
@@ -180,6 +181,16 @@ constexpr std::int64_t kMergedQuads = 24;  // whose samples are merged before th
 
 NSM_INLINE std::int64_t merged_scratch(const Image& heard) { return kMergedQuads * kQuad / 3 * 2 * heard.size + kSlack; }
 
+constexpr std::int64_t kPack = 2;         // panels whose weights lie together
+constexpr std::int64_t kAlikeQuads = 31;  // that are compared together, at most: twice their samples fit a byte
+
+NSM_INLINE std::int64_t whole_words(std::int64_t units) { return (units + 63) / 64 * 64; }
+// A code for each unit, and the numbers of those that the samples have in common and of those that differ, at most half.
+NSM_INLINE std::int64_t alike_scratch(const Product& product) {
+    const std::int64_t numbers = (kAlikeQuads * kQuad / 2 + 1) * product.units;
+    return whole_words(product.units) + numbers * (std::int64_t)sizeof(std::uint16_t) + kSlack;
+}
+
 // Some panels of some of a layer's positions.
 struct Region {
     std::int64_t first_position, last_position, first_panel, last_panel;
@@ -199,8 +210,9 @@ struct ProgramKernels {
     bool (*bounded)(const Input& input, const float* from);
     void (*draw)(const Product& product, const Chunk& chunk, const Activations& to);
     void (*sense)(const Input& input, const Chunk& chunk, const Activations& to);
-    // scratch: merged_scratch() bytes where samples may be merged.
-    void (*fire)(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to, void* scratch);
+    // scratch: merged_scratch() bytes where samples may be merged, alike_scratch() where they may be alike.
+    // Returns of how many quads the samples were alike.
+    std::int64_t (*fire)(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to, void* scratch);
     void (*transmit)(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to);
     void (*pool)(const Pool& pool, const Chunk& chunk, const Activations& from, const Activations& to);
     // Codes of an image, added to those of another one of the same shape.

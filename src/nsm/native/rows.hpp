@@ -2,6 +2,7 @@
 // instruction set.
 #pragma once
 
+#include "alike.hpp"
 #include "merged.hpp"
 #include "products.hpp"
 
@@ -37,8 +38,8 @@ void fire_windows(const Product& product, const Chunk& chunk, const Activations&
             }
 }
 
-void fire(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to, void* scratch) {
-    if (product.members() > 1) return fire_windows(product, chunk, from, to);
+i64 fire(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to, void* scratch) {
+    if (product.members() > 1) return fire_windows(product, chunk, from, to), 0;
     const Stream stream(product, chunk);
     alignas(64) i32 sums[kRows][kPanel] = {}, squares[kRows][kPanel] = {};
     const auto fire_quad = [&](i64 panel, i64 quad, i64 position, const i32(*of_codes)[kPanel], const i32(*of_squares)[kPanel]) {
@@ -49,18 +50,34 @@ void fire(const Product& product, const Chunk& chunk, const Activations& from, c
         for (int s = 0; s < kQuad; ++s, z += size)
             put(fired(Arguments(of_codes[s], of_squares[s], law), uniforms.of(s)), valid, z);
     };
-    const i64 done = by_triples(product, chunk, from, scratch, [&](i64 panel, i64 quad, const i32(*three)[kPanel]) {
-        for (i64 i = 0; i < kTripleQuads; ++i) fire_quad(panel, quad + i, 0, three + kQuad * i, squares);
-    });
-    const i64 first = done * product.positions(), places = chunk.quads * product.positions();
-    for (i64 panel = 0; panel < product.panels.count(); ++panel)  // whose weights stay in cache
-        for (i64 place = first; place < places; place += 2) {
-            const Tile tile(product, from, place, places);
-            tile.sum<false>(product, panel, sums);
-            if (product.squares) tile.sum<true>(product, panel, squares);
-            for (int i = 0; i < tile.places; ++i)
-                fire_quad(panel, tile.quad[i], tile.position[i], sums + kQuad * i, squares + kQuad * i);
-        }
+    const auto multiply = [&](i64 begin, i64 end) {
+        const i64 done = by_triples(product, from, begin, end, scratch, [&](i64 panel, i64 quad, const i32(*three)[kPanel]) {
+            for (i64 i = 0; i < kTripleQuads; ++i) fire_quad(panel, quad + i, 0, three + kQuad * i, squares);
+        });
+        const i64 first = (begin + done) * product.positions(), places = end * product.positions();
+        for (i64 panel = 0; panel < product.panels.count(); ++panel)  // whose weights stay in cache
+            for (i64 place = first; place < places; place += 2) {
+                const Tile tile(product, from, place, places);
+                tile.sum<false>(product, panel, sums);
+                if (product.squares) tile.sum<true>(product, panel, squares);
+                for (int i = 0; i < tile.places; ++i)
+                    fire_quad(panel, tile.quad[i], tile.position[i], sums + kQuad * i, squares + kQuad * i);
+            }
+    };
+    i64 begin = 0, found = 0;  // where quads begin that are not alike; those that are
+    for (i64 quad = 0, quads; product.rows && quad < chunk.quads; quad += quads) {
+        quads = quads_of_one_input(chunk, quad);
+        Alike alike(product, from, quad, quads, scratch);
+        if (quads < kFewestQuads || !alike.compare()) continue;
+        alike.list();
+        alike.sum([&](i64 panel, i64 of_input, const i32(*sums_of_quad)[kPanel]) {
+            fire_quad(panel, quad + of_input, 0, sums_of_quad, squares);
+        });
+        multiply(begin, quad);
+        begin = quad + quads, found += quads;
+    }
+    multiply(begin, chunk.quads);
+    return found;
 }
 
 void classify(const Product& product, const Chunk& chunk, const Activations& from, float* logits, void* scratch) {
@@ -73,7 +90,7 @@ void classify(const Product& product, const Chunk& chunk, const Activations& fro
             for (int c = 0; c < kPanel; ++c) to[c] = (float)of_codes[r][c] * scale[c] + shift[c];
         }
     };
-    const i64 done = by_triples(product, chunk, from, scratch, [&](i64 panel, i64 quad, const i32(*three)[kPanel]) {
+    const i64 done = by_triples(product, from, 0, chunk.quads, scratch, [&](i64 panel, i64 quad, const i32(*three)[kPanel]) {
         write(panel, quad, kTripleQuads, three);
     });
     for (i64 quad = done; quad < chunk.quads; quad += 2) {

@@ -56,6 +56,7 @@ struct Compiled::Scratch {
         for (std::size_t i = 1; i < layers.size(); ++i) {
             if (layers[i].product.subsets) sums_size = std::max(sums_size, bit_scratch(layers[i].product));
             if (layers[i].product.merged) sums_size = std::max(sums_size, merged_scratch(layers[i - 1].output));
+            if (layers[i].product.rows) sums_size = std::max(sums_size, alike_scratch(layers[i].product));
         }
         reserve(sums_size);
         for (std::size_t i = 0; i < layers.size(); ++i) {

@@ -233,8 +233,9 @@ inline void fire_all(const Product& product, const Chunk& chunk, const Activatio
     }
 }
 
-void fire(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to, void*) {
+i64 fire(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to, void*) {
     (product.members() > 1 ? fire_all<true> : fire_all<false>)(product, chunk, from, to);
+    return 0;
 }
 
 void classify(const Product& product, const Chunk& chunk, const Activations& from, float* logits, void*) {
