@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nsm import data, native
-from nsm.studies import ceiling, draw_speed, mnist, nmnist_table, predict_scaling, predict_speed
+from nsm.studies import ceiling, draw_speed, mnist, nmnist_table, practice, predict_scaling, predict_speed
 from nsm.studies.timing import counted
 from tests.report.html import Page, assert_self_contained
 
@@ -14,6 +14,7 @@ from tests.report.html import Page, assert_self_contained
 def small_ceilings(monkeypatch):
     monkeypatch.setattr(ceiling, "COPIED", 2**10)
     monkeypatch.setattr(ceiling, "MULTIPLY_ADDS", 10**4)
+    monkeypatch.setattr(practice, "STEPS", 2)
 
 
 @pytest.mark.usefixtures("small_ceilings")

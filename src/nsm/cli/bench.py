@@ -64,7 +64,9 @@ def train(
 def predict(
     network: Annotated[
         list[str] | None,
-        typer.Option(help="mlp, mlp1024, mnist-cnn or allconv; may be repeated.", show_default="all"),
+        typer.Option(
+            help="mlp, mlp-fresh, mlp1024, mnist-cnn or allconv; may be repeated.", show_default="all"
+        ),
     ] = None,
     batch: Annotated[
         list[int] | None,
@@ -93,8 +95,9 @@ def predict(
     Rivals: the network in plain torch; its twin with dropout in torch (also in
     bfloat16, where the processor multiplies it), by torch.compile (needs a C++
     compiler) and in onnxruntime (needs the extra "bench"), float32 and int8.
-    Beside them the machine's own limits. allconv is the published network for
-    CIFAR-10, which takes minutes.
+    Beside them the machine's own limits. All but mlp-fresh and allconv learn
+    the bundled digits first: a network that is sure is faster. allconv
+    is the published network for CIFAR-10, which takes minutes.
 
     Examples:
         nsm bench predict --threads 1 --json

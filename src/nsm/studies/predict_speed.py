@@ -5,6 +5,7 @@ All sides of a comparison are measured in one process, in turn, several times; r
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import time
@@ -19,7 +20,7 @@ from torch import Tensor
 from nsm import models, native, nn, predict, provenance
 from nsm.engine import Program, compile, count  # noqa: A004
 from nsm.engine.steps import Pool
-from nsm.studies import ceiling, predictors
+from nsm.studies import ceiling, practice, predictors
 from nsm.studies.timing import counted, in_turn, on_threads, rest, row
 
 STUDY = "speed-predict"
@@ -33,18 +34,31 @@ class Shape(NamedTuple):
         widths: of a fully connected one.
         published: name of a published one, see :func:`nsm.models.build`.
         most: inputs in a call, at most: more of them take minutes.
+        fresh: whether its weights are to stay as they were drawn.
     """
 
     widths: tuple[int, ...] = ()
     published: str = ""
     most: int = 2**20
+    fresh: bool = False
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """(channels, height, width) of its inputs."""
+        return models.ARCHITECTURES[self.published].image if self.published else practice.IMAGE
+
+    @property
+    def practises(self) -> bool:
+        """Whether it learns the bundled digits first."""
+        return self.image == practice.IMAGE and not self.fresh
 
 
 PREDICTORS: dict[str, Shape] = {
     "mlp": Shape((784, 300, 300, 300, 10)),
+    "mlp-fresh": Shape((784, 300, 300, 300, 10), fresh=True),
     "mlp1024": Shape((784, 1024, 1024, 1024, 10)),
     "mnist-cnn": Shape(published="mnist-cnn"),
-    "allconv": Shape(published="cifar10-allconv", most=4),
+    "allconv": Shape(published="cifar10-allconv", most=4, fresh=True),
 }
 _COMPILED, _BFLOAT16 = "torch.compile, dropout", "torch bf16, dropout"
 _ONNX = {
@@ -52,8 +66,6 @@ _ONNX = {
     for hoisted, int8 in itertools.product((False, True), repeat=2)
 }
 RIVALS = ("nsm.predict", "torch, dropout", _BFLOAT16, _COMPILED, *_ONNX)
-_IMAGE = (1, 28, 28)
-_INK = 0.2  # share of a digit's pixels that are not 0
 _SLOW = 1.5  # a rival so many times slower than the fastest is measured once
 _LEAST = 0.03  # seconds of a measurement: as many calls as that takes
 _DECISIONS = 200  # in one turn
@@ -68,6 +80,7 @@ class Case:
         x: the inputs of a call.
         samples: of each.
         threads: of all sides.
+        practised: whether the network learned digits before.
         program: the compiled network.
         sides: what answers, by name, :data:`OURS` first.
         skipped: rivals that cannot run here, and why.
@@ -77,6 +90,7 @@ class Case:
     x: Tensor
     samples: int
     threads: int
+    practised: bool
     program: Program
     sides: dict[str, predictors.Predictor]
     skipped: dict[str, str]
@@ -108,24 +122,27 @@ def case(
     threads: int = 1,
     rivals: Iterable[str] = RIVALS,
 ) -> Case:
-    """A network with fresh weights and its rivals.
+    """A network and its rivals.
+
+    A network that has learned something is surer of its neurons than one with fresh weights, and faster for
+    it: unless its shape is to be fresh, it has practised on the bundled digits. What takes images of 28 x 28
+    pixels is asked about digits, what takes others about noise. No rival's speed depends on its weights.
 
     Args:
         network: its name.
-        batch: inputs of a call: noise, for grey images with as many zeros as a digit.
+        batch: inputs of a call.
         shape: None for that in :data:`PREDICTORS`.
         samples: Monte Carlo samples of each input.
         threads: of all sides.
         rivals: of :data:`RIVALS`.
     """
-    generator = torch.Generator().manual_seed(0)
     shape = shape or PREDICTORS[network]
-    image = models.ARCHITECTURES[shape.published].image if shape.published else _IMAGE
-    x = torch.rand(batch, *image, generator=generator)
-    if image == _IMAGE:
-        x = x * (torch.rand(x.shape, generator=generator) < _INK)
     net, twin = _pair(shape)
-    program = compile(net, image=image)
+    if shape.image == practice.IMAGE:
+        x, _ = practice.digits(batch)
+    else:
+        x = torch.rand(batch, *shape.image, generator=torch.Generator().manual_seed(0))
+    program = compile(net, image=shape.image)
     sides: dict[str, predictors.Predictor] = {OURS: lambda x: program.predict(x, samples=samples, seed=0)}
     skipped: dict[str, str] = {}
     with on_threads(threads):
@@ -134,7 +151,7 @@ def case(
                 sides[name] = _rival(name, net, twin, x, samples, threads)
             except predictors.UnavailableError as error:
                 skipped[name] = str(error)
-    return Case(network, x, samples, threads, program, sides, skipped)
+    return Case(network, x, samples, threads, shape.practises, program, sides, skipped)
 
 
 def rows(
@@ -154,7 +171,7 @@ def rows(
     round are left out of the others.
 
     Args:
-        networks: of :data:`PREDICTORS`, with fresh weights.
+        networks: of :data:`PREDICTORS`, see :func:`case`.
         batches: numbers of inputs in a call; fewer for a network that takes too long.
         threads: numbers of threads, of all sides alike.
         repeats: measurements of each side, >= 1.
@@ -272,6 +289,7 @@ def _row(asked: Case, seconds: dict[str, float], limits: dict[str, float]) -> di
         "threads": asked.threads,
         "microseconds": 1e6 * seconds[OURS],
         "kernels": native.instruction_set(),
+        "practised": asked.practised,
         "all": rates,
         "skipped": asked.skipped,
         **limits,
@@ -331,12 +349,22 @@ def _rival(
     return predictors.torch_twin(twin, x, samples)
 
 
+@functools.cache
 def _pair(shape: Shape) -> tuple[torch.nn.Sequential, torch.nn.Sequential]:
-    """A sampling network and its conventional twin with dropout."""
-    if shape.published:
-        twin = models.build(shape.published, model="twin-dropout")
-        return models.build(shape.published).eval(), torch.nn.Sequential(*twin)
-    widths = shape.widths
+    """A sampling network and its conventional twin with dropout, both of which are to be left as they are."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        ours, twin = _published(shape.published) if shape.published else _fully_connected(shape.widths)
+        if shape.practises:
+            practice.practise(ours)
+    return ours.eval(), twin
+
+
+def _published(name: str) -> tuple[torch.nn.Sequential, torch.nn.Sequential]:
+    return models.build(name), torch.nn.Sequential(*models.build(name, model="twin-dropout"))
+
+
+def _fully_connected(widths: Sequence[int]) -> tuple[torch.nn.Sequential, torch.nn.Sequential]:
     ours: list[torch.nn.Module] = [torch.nn.Flatten()]
     theirs: list[torch.nn.Module] = [torch.nn.Flatten()]
     for i, (before, after) in enumerate(itertools.pairwise(widths[:-1])):
