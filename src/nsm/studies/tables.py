@@ -275,6 +275,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "saccades": ("saccades", _saccades),
     "dvsgesture": ("dvsgesture", _gestures),
     "nmnist": ("nmnist", _nmnist),
+    "nmnist-60": ("nmnist-60", _nmnist),
     "stream": ("stream", stream_speed.table),
     "stream-avx2": ("stream-avx2", stream_speed.table),
     "stream-accuracy": ("stream-accuracy", stream_accuracy.table),
