@@ -169,7 +169,7 @@ class Kernels:
         product |= {"narrow": packing.narrow(weights, 2 * area), **self._both(weights, "weights", "tiles")}
         if area == 1 and packing.can_merge(step.geometry):
             product["merged"] = packing.merged(weights)
-            if isinstance(step, Sampled) and packing.can_compare(step.weights):
+            if isinstance(step, Sampled) and packing.can_compare(step.geometry):
                 product["rows"] = self._address(packing.packs(step.weights, step.geometry))
         # What a residual layer receives is added to as codes.
         if area == 1 and packing.has_words(step.geometry) and not is_residual(step):

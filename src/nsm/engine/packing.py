@@ -54,13 +54,9 @@ def panels(weights: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
     return by_group(by_unit, geometry).transpose(0, 2, 1)
 
 
-def can_compare(weights: NDArray[np.int8]) -> bool:
-    """Whether samples that are alike can be compared: whether 16 bits hold the numbers of units and, for each
-    neuron, the sum of the weights of any units.
-    """
-    by_neuron = weights.reshape(len(weights), -1).astype(np.int32)
-    largest, least = by_neuron.clip(min=0).sum(axis=1).max(), by_neuron.clip(max=0).sum(axis=1).min()
-    return bool(by_neuron.shape[1] <= 2**16 and largest < 2**15 and least >= -(2**15))
+def can_compare(geometry: Geometry) -> bool:
+    """Whether samples that are alike can be compared: whether 16 bits hold the number of a unit."""
+    return geometry.fan_in <= 2**16
 
 
 def packs(weights: NDArray[np.int8], geometry: Geometry) -> NDArray[np.int16]:

@@ -11,6 +11,7 @@ namespace {
 using i16 = std::int16_t;
 using u64 = std::uint64_t;
 
+constexpr i64 kAdded = 255;      // weights of 8 bits whose sum fits 16 bits
 constexpr i64 kFewestQuads = 4;  // of fewer, what they have in common is not worth its sums
 // Samples may differ in so many hundredths of the units: in more, additions take longer than products.
 #if defined(__AVX2__) || defined(__ARM_FEATURE_DOTPROD)
@@ -129,34 +130,36 @@ public:
 private:
     template <int count, typename Work>
     void sum_panels(i64 panel, const Work& work) const {
-        alignas(64) i32 sums[count][kQuad][kPanel];
-        Words common[count * kParts] = {};
-        add<count>(panel, 0, ends_[0], ends_[0], common);
+        alignas(64) i32 common[count][kPanel] = {}, sums[count][kQuad][kPanel];
+        add<count>(panel, 0, ends_[0], ends_[0], common[0], common[0], kPanel);
         for (i64 quad = 0; quad < samples_ / kQuad; ++quad) {
-            for (i64 s = 0; s < kQuad; ++s) {
-                const i32* ends = ends_ + 2 * (kQuad * quad + s);
-                alignas(64) Words some[count * kParts];
-                for (int k = 0; k < count * kParts; ++k) some[k] = common[k];
-                add<count>(panel, ends[0], ends[1], ends[2], some);
-                const i16* of_panel = reinterpret_cast<const i16*>(some);
-                for (int p = 0; p < count; ++p, of_panel += kPanel)
-                    for (int c = 0; c < kPanel; ++c) sums[p][s][c] = 2 * (i32)of_panel[c];
-            }
+            const i32* ends = ends_ + 2 * kQuad * quad;
+            for (i64 s = 0; s < kQuad; ++s, ends += 2)
+                add<count>(panel, ends[0], ends[1], ends[2], common[0], sums[0][s], kQuad * kPanel);
             for (int p = 0; p < count; ++p) work(panel + p, quad, sums[p]);
         }
     }
 
-    // Adds the weights of units in the list from `first` to `middle`, and subtracts those up to `end`. Sums may run over 16 bits
-    // and back: the last one fits (nsm.engine.packing.can_compare).
+    // Sums of codes, `stride` from one panel's to the next: those given, and what the units of the list add, from `first` on, and
+    // take away, from `middle` to `end`. Weights are added up in 16 bits, as many as fit.
     template <int count>
-    void add(i64 panel, i64 first, i64 middle, i64 end, Words (&sums)[count * kParts]) const {
+    void add(i64 panel, i64 first, i64 middle, i64 end, const i32* given, i32* sums, i64 stride) const {
         const i64 pack = panel / kPack * kPack;
         const i16* weights = product_.rows + (pack * product_.units + panel - pack) * kPanel;
         const auto row = [&](i64 i) { return reinterpret_cast<const Words*>(weights + list_[i] * kPack * kPanel); };
-        for (; first < middle; ++first)
-            for (int k = 0; k < count * kParts; ++k) sums[k] += row(first)[k];
-        for (; first < end; ++first)
-            for (int k = 0; k < count * kParts; ++k) sums[k] -= row(first)[k];
+        for (bool begun = false; !begun || first < end; begun = true) {
+            const i64 last = end - first < kAdded ? end : first + kAdded;
+            alignas(64) Words some[count * kParts] = {};
+            for (; first < last && first < middle; ++first)
+                for (int k = 0; k < count * kParts; ++k) some[k] += row(first)[k];
+            for (; first < last; ++first)
+                for (int k = 0; k < count * kParts; ++k) some[k] -= row(first)[k];
+            const i16* of_panel = reinterpret_cast<const i16*>(some);
+            for (int p = 0; p < count; ++p, of_panel += kPanel) {
+                const i32* before = begun ? sums + p * stride : given + p * kPanel;
+                for (int c = 0; c < kPanel; ++c) sums[p * stride + c] = before[c] + 2 * (i32)of_panel[c];
+            }
+        }
     }
 
     const Product& product_;
