@@ -4,6 +4,7 @@
 #pragma once
 
 #include "products.hpp"
+#include "vectors.hpp"
 
 namespace nsm::NSM_INSTRUCTION_SET {
 namespace {
@@ -20,13 +21,6 @@ constexpr i64 kMostDiffering = 22;
 constexpr i64 kMostDiffering = 50;
 #endif
 
-#if defined(__AVX512F__)
-constexpr int kVector = 64;
-#elif defined(__AVX2__)
-constexpr int kVector = 32;
-#else
-constexpr int kVector = 16;
-#endif
 typedef u16 Words __attribute__((vector_size(kVector), may_alias));
 constexpr int kParts = kPanel * (int)sizeof(std::int16_t) / kVector;
 

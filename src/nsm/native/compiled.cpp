@@ -156,10 +156,8 @@ bool Compiled::make_thresholds(const ProgramKernels& kernels, i64 first, i64 las
 // All layers, for the scratch's quads.
 void Compiled::pass(const Plan& plan, Scratch& scratch, std::uint64_t seed) const {
     const Chunk chunk{seed, scratch.quads.data(), (i64)scratch.quads.size()};
-    const bool trial = plan.as_bits[0] && passes_.fetch_add(1, std::memory_order_relaxed) % kTrials == 0;
-    const auto compared = [&](std::size_t i) {
-        return layers_[i].product.rows && (trial || alike_[i].load(std::memory_order_relaxed));
-    };
+    const bool trial = plan.as_bits[0] && passes_++ % kTrials == 0;
+    const auto compared = [&](std::size_t i) { return layers_[i].product.rows && (trial || alike_[i]); };
     bool bits = true;
     Activations from{}, to{};
     for (std::size_t i = 0; i < layers_.size(); ++i, from = to) {
@@ -182,8 +180,8 @@ void Compiled::pass(const Plan& plan, Scratch& scratch, std::uint64_t seed) cons
                     plan.kernels.transmit(product, chunk, from, to);
                 else if (from.bits)
                     plan.bits->fire(product, chunk, from, to, scratch.sums);
-                else if (const i64 alike = plan.kernels.fire(product, chunk, from, to, scratch.sums); product.rows)
-                    alike_[i].store(2 * alike > chunk.quads, std::memory_order_relaxed);
+                else
+                    alike_[i] = 2 * plan.kernels.fire(product, chunk, from, to, scratch.sums) > chunk.quads;
                 if (layer.residual) plan.kernels.add(layer.pool, chunk, from, to);
                 break;
             case Layer::Kind::pool:

@@ -11,18 +11,12 @@
 #include "rows.hpp"
 #endif
 #include "synapses.hpp"
+#include "vectors.hpp"
 
 namespace nsm::NSM_INSTRUCTION_SET {
 namespace {
 
-// As wide as the registers: GCC takes wider ones through memory.
-#if defined(__AVX512F__)
-typedef float Floats __attribute__((vector_size(64), may_alias));
-#elif defined(__AVX2__)
-typedef float Floats __attribute__((vector_size(32), may_alias));
-#else
-typedef float Floats __attribute__((vector_size(16), may_alias));
-#endif
+typedef float Floats __attribute__((vector_size(kVector), may_alias));
 
 // The units of a panel's field that are not 0: they add nothing, and pixels often are. Returns how many.
 inline i64 heard(const Input& input, const float* origin, i64 panel, Unit* units) {

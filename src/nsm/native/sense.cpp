@@ -2,21 +2,15 @@
 // and draw in one pass, so that no preactivation is ever stored.
 #include "draw.hpp"
 #include "loops.hpp"
+#include "vectors.hpp"
 
 namespace nsm::NSM_INSTRUCTION_SET {
 namespace {
 
-// As wide as a register: a wider vector would be computed in memory.
-#if defined(__AVX512F__)
-constexpr i64 kWidth = 16;
-#elif defined(__AVX2__)
-constexpr i64 kWidth = 8;
-#else
-constexpr i64 kWidth = 4;
-#endif
+constexpr i64 kWidth = kVector / (int)sizeof(float);
 static_assert(kLanes % kWidth == 0);
 
-typedef float Wide __attribute__((vector_size(4 * kWidth)));
+typedef float Wide __attribute__((vector_size(kVector)));
 using u8 = std::uint8_t;
 
 inline void get(Wide& x, const float* from) { std::memcpy(&x, from, sizeof x); }
