@@ -10,7 +10,7 @@ from nsm import data
 from nsm.training.denormals import flushed_denormals
 
 IMAGE = (1, 28, 28)
-STEPS = 1000  # leave a network about as unsure of its neurons as two epochs of MNIST do
+STEPS = 1000  # fewer leave first layers less sure than an epoch or two of MNIST do
 _BATCH = 100
 _RATE = 2e-3
 _BORDER = 4  # empty pixels on each side, as around the digits of MNIST
