@@ -1,22 +1,20 @@
-"""What all stochastic layers share: parameters, fidelities, and the way from a product to samples."""
+"""What all stochastic layers share: fidelities, and the way from a product to samples."""
 
 from __future__ import annotations
 
-import math
-from abc import ABC, abstractmethod
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from nsm import functional, native, random
+from nsm import functional, native
 from nsm.functional import ESTIMATORS, Estimator
 from nsm.nn.context import DRAWING, Draw, Fidelity, active_fidelity, check_fidelity, next_draw
-from nsm.nn.drawing import Drawing
-from nsm.noise import Gaussian, NoiseLaw
+from nsm.nn.preactivation import Preactivation
+from nsm.noise import NoiseLaw
 
 
-class StochasticLayer(Drawing, ABC):
+class StochasticLayer(Preactivation):
     """Binary threshold neurons behind synapses with multiplicative noise [N19].
 
     Forward law, for every fidelity that draws::
@@ -41,8 +39,6 @@ class StochasticLayer(Drawing, ABC):
         noise: the law of xi.
     """
 
-    bias: nn.Parameter | None
-
     def __init__(
         self,
         product: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d,
@@ -54,30 +50,11 @@ class StochasticLayer(Drawing, ABC):
         binary_input: bool,
         pooled: int,
     ) -> None:
-        super().__init__()
-        if not isinstance(noise, NoiseLaw):
-            raise TypeError(f"noise must be a noise law such as nsm.Bernoulli(0.5), got {noise!r:.80}")
+        super().__init__(product, noise=noise, eta=eta, binary_input=binary_input, pooled=pooled)
         if estimator not in ESTIMATORS:
             raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}, got {estimator!r}")
-        if isinstance(eta, bool) or not (isinstance(eta, int | float) and math.isfinite(eta) and eta >= 0.0):  # type: ignore[redundant-expr]
-            raise ValueError(f"eta must be a finite standard deviation >= 0, got {eta!r}")
-        if not isinstance(binary_input, bool):
-            raise ValueError(f"binary_input must be True or False, got {binary_input!r}")
-        if isinstance(pooled, bool) or not (isinstance(pooled, int) and pooled >= 1):  # type: ignore[redundant-expr]
-            raise ValueError(f"pooled must be a whole number of signs >= 1, got {pooled!r}")
-        if pooled > 1 and not binary_input:
-            raise ValueError(
-                f"pooled={pooled} says that inputs are averages of signs: binary_input must be True"
-            )
-        self.noise, self.estimator, self.eta = noise, estimator, float(eta)
-        self.binary_input, self.pooled = binary_input, pooled
+        self.estimator = estimator
         self.fidelity: Fidelity = check_fidelity(fidelity)
-        self.product = product
-        bias: nn.Parameter | None = product.bias  # type: ignore[assignment]
-        product.register_parameter("bias", None)
-        self.register_parameter("bias", bias)
-        start = noise.mean / math.sqrt(2.0 * noise.variance)
-        self.beta = nn.Parameter(product.weight.new_full(product.weight.shape[:1], start))
 
     @classmethod
     def from_product(
@@ -107,79 +84,10 @@ class StochasticLayer(Drawing, ABC):
         )
         return layer
 
-    @property
-    def weight(self) -> Tensor:
-        """w, the product's weight."""
-        return self.product.weight
-
-    @property
-    def a(self) -> Tensor:
-        """a_i, shape (C,): the constant added to every xi_ij of neuron i that realises beta_i = (mu +
-        a_i)/(sqrt(2) s).
-        """
-        return self._gain() - self.noise.mean
-
-    @a.setter
-    def a(self, value: Tensor | float) -> None:
-        with torch.no_grad():
-            self.beta.copy_((torch.as_tensor(value) + self.noise.mean) / math.sqrt(2.0 * self.noise.variance))
-
-    def _gain(self) -> Tensor:
-        return self.beta * math.sqrt(2.0 * self.noise.variance)
-
-    @property
-    @abstractmethod
-    def _unbatched_dims(self) -> int:
-        """Dimensions of an input without its batch dimension, at the least."""
-
-    @abstractmethod
-    def flatten(self, u: Tensor) -> Tensor:
-        """From the layer's output layout to (N, P, C)."""
-
-    @abstractmethod
-    def _restore(self, z: Tensor, like: Tensor) -> Tensor:
-        """(R, P, C) to output layout, with the positions of ``like``."""
-
-    @abstractmethod
-    def _weighed(self, x: Tensor) -> Tensor:
-        """sum_j w_ij^2 x_j in output layout; ``x`` in input layout."""
-
-    @abstractmethod
-    def _binary_power(self, x: Tensor) -> Tensor:
-        """sum_j w_ij^2 z_j^2 for +-1 inputs of the shape of ``x``: (1, C), or (P, C) where zero padding makes
-        it vary.
-        """
-
-    @abstractmethod
-    def _fields(self, x: Tensor) -> Tensor:
-        """Receptive fields (N, P, G, F) of ``x``: F presynaptic values for each position and each of G
-        groups of neurons.
-        """
-
-    def flat_product(self, x: Tensor) -> Tensor:
-        """w z for a batch of inputs: (N, P, C), P positions (1 for an (N, F) input of a linear layer), C
-        neurons.
-        """
-        return self.flatten(self.product(x))
-
-    def variance(self, x: Tensor) -> Tensor:
-        """Var[u] = s^2 sum_j w_ij^2 z_j^2 + eta^2 for a batch of inputs; where an input is the average of K
-        signs, s^2 sum_j w_ij^2 / K + eta^2.
-
-        Returns:
-            (N, P, C); or (1, C) or (P, C) where ``binary_input`` makes it the same for every input.
-        """
-        power = self._binary_power(x) if self.binary_input else self.flatten(self._weighed(x.square()))
-        return (self.noise.variance / self.pooled) * power.to(self._wide) + self.eta**2
-
     def erf_argument(self, x: Tensor) -> Tensor:
         """s = E[u]/sqrt(2 Var[u]) for a batch of inputs: (N, P, C), P(z' = 1) = (1 + erf(s)) / 2."""
         u, scale, shift = self._argument(x, self.flat_product(x))
         return u * scale + shift
-
-    @property
-    def _wide(self) -> torch.dtype:
-        return torch.promote_types(self.weight.dtype, torch.float32)
 
     def is_drawing(self) -> bool:
         """Whether the fidelity in force is one that draws."""
@@ -280,50 +188,6 @@ class StochasticLayer(Drawing, ABC):
         inverse = torch.where(noisy, torch.rsqrt(2.0 * torch.where(noisy, variance, 1.0)), 0.0)
         sure = torch.where(bias >= 0, torch.inf, -torch.inf).to(self._wide)
         return u, gain * inverse, torch.where(noisy, bias * inverse, sure)
-
-    def _synapse(self, x: Tensor, common: Tensor, draw: Draw) -> Tensor:
-        """u with every xi_ij drawn: (R, P, C); ``common`` is w z, (N, P, C)."""
-        signs, weight = self._signs(self._fields(x)), self.weight.flatten(1)
-        if self.pooled > 1:
-            # An average of 0 has synapses, a cell of the padding has none.
-            signs = signs * self._fields(torch.ones_like(x[:1]))[..., None]
-            weight = (weight / self.pooled).repeat_interleave(self.pooled, dim=1)
-        where = draw.place(random.Purpose.SYNAPSE)
-        noisy = native.synapse(signs.flatten(-2), weight, self.noise, draw.seed, draw.rows, where)
-        sure = self.a * common + (0.0 if self.bias is None else self.bias)
-        return noisy + sure.repeat_interleave(draw.samples(x), dim=0)
-
-    def _signs(self, x: Tensor) -> Tensor:
-        """The presynaptic values behind ``x``, (*x.shape, K): K signs of that average, or ``x`` itself where
-        K is 1. Noise is independent and alike for all of them: it does not matter which ones are positive.
-        """
-        if self.pooled == 1:
-            return x[..., None]
-        # An average is rounded: the number of positive signs is the whole number nearest to what it says.
-        count = torch.round((x.double() + 1.0) * (0.5 * self.pooled))
-        positive = torch.arange(self.pooled, device=x.device) < count[..., None]
-        return torch.where(positive, 1.0, -1.0).to(x.dtype)
-
-    def _unit(self, x: Tensor, draw: Draw) -> Tensor:
-        """u with one xi_j per presynaptic unit, shared by all neurons (and positions) that it feeds: (R, P,
-        C).
-        """
-        repeated = x.repeat_interleave(draw.samples(x), dim=0)
-        drawn = random.words(
-            draw.seed, draw.rows, math.prod(x.shape[1:]) * self.pooled, draw.place(random.Purpose.UNIT)
-        )
-        xi = self.noise.from_words(drawn).to(x.dtype).view(*repeated.shape, self.pooled)
-        received = (xi * self._signs(repeated)).mean(-1)
-        common, noisy = self.flatten(self.product(repeated)), self.flatten(self.product(received))
-        return noisy + self.a * common + (0.0 if self.bias is None else self.bias)
-
-    def _add_eta(self, u: Tensor, draw: Draw) -> Tensor:
-        if self.eta == 0.0:
-            return u
-        drawn = random.words(
-            draw.seed, draw.rows, math.prod(u.shape[1:]), draw.place(random.Purpose.ADDITIVE)
-        )
-        return u + (Gaussian(self.eta).from_words(drawn) - 1.0).view_as(u)
 
     def extra_repr(self) -> str:
         """Bias, noise law, fidelity, and whatever differs from the default."""
