@@ -163,7 +163,15 @@ def _stem() -> nn.Module:
     )
     shape = Architecture((3, 12, 10), layers, classes=5, stem=6, average=5, normalized=True, bias=False)
     return assemble(
-        shape, "nsm", nsm.Bernoulli(0.5), binarize=False, pooling="max", dropout=0.0, centered=False
+        shape,
+        "nsm",
+        nsm.Bernoulli(0.5),
+        binarize=False,
+        pooling="max",
+        dropout=0.0,
+        centered=False,
+        population=1,
+        standardized=False,
     )
 
 

@@ -114,11 +114,27 @@ def test_a_normalization_that_cannot_be_compiled_is_named(modules, message):
             r"0 \(Conv2d\) .* its inputs are averages",
         ),
         ([nsm.nn.Conv2d(2, 3, 3, max_pool=7)], r"0 \(Conv2d\) .* kernel \(7, 7\) must fit"),
+        ([nsm.nn.Conv2d(2, 3, 3, population=2)], r"0 \(Conv2d\) .* its population must be 1, got 2"),
     ],
 )
 def test_what_an_image_cannot_go_through_is_named(modules, message):
     with pytest.raises(CompileError, match=message):
         nsm.compile(nn.Sequential(*modules), image=(2, 8, 8))
+
+
+def test_a_standardized_layer_is_compiled_as_it_is_in_evaluation():
+    torch.manual_seed(0)
+    hidden = [nsm.nn.Linear(20, 30, binary_input=True, standardized=counted) for counted in (True, False)]
+    first, classifier, x = nsm.nn.Linear(8, 20), nn.Linear(30, 4), torch.rand(9, 8)
+    counted, plain = (nn.Sequential(first, layer, classifier) for layer in hidden)
+    counted.train()(torch.rand(50, 8))
+    gain, biases = hidden[0].neurons()
+    hidden[1].product.weight = hidden[0].product.weight
+    hidden[1].adopt(gain, biases[0])
+    found, expected = (
+        nsm.compile(net).predict(x, samples=50, seed=3).probabilities for net in (counted, plain)
+    )
+    assert torch.equal(found, expected)
 
 
 def test_broken_weights_are_named():

@@ -40,7 +40,9 @@ def test_a_part_of_a_network_is_a_plain_sequence() -> None:
 def test_all_kinds_have_the_same_widths(name: str) -> None:
     def widths(model: Model) -> list[tuple[int, ...]]:
         return [
-            tuple(p.shape) for p in build(name, model=model).parameters() if p.dim() > 1 and p[0].numel() > 1
+            tuple(p.shape)
+            for key, p in build(name, model=model).named_parameters()
+            if p.dim() > 1 and p[0].numel() > 1 and not key.endswith("bias")
         ]
 
     for model in MODELS:
@@ -112,6 +114,35 @@ def test_the_first_layer_for_cifar_is_conventional_and_the_neurons_have_no_bias(
     assert sum(isinstance(m, nn.ReLU) for m in twin) == 10
 
 
+def test_the_network_of_populations() -> None:
+    net = build("cifar10-residual")
+    layers = [layer for _, layer in stochastic_layers(net)]
+    assert [len(layer.weight) for layer in layers] == [96, 96, 192, 192, 384, 384, 384]
+    assert [layer.population for layer in layers] == [4] * 7
+    assert [layer.pooled for layer in layers] == [1, 4, 4, 4, 4, 4, 8]
+    # What the first one hears are real features: it cannot count its variance from weights.
+    assert [layer.standardized for layer in layers] == [False] + [True] * 6
+    single = build("cifar10-residual", population=1)
+    assert [layer.pooled for _, layer in stochastic_layers(single)] == [1, 1, 1, 1, 1, 1, 2]
+    twin = build("cifar10-residual", model="twin-bn")
+    assert sum(isinstance(m, nn.ReLU) for m in twin.modules()) == 8
+
+
+@pytest.mark.parametrize("population", [0, 256, 2.0, True, "4"])
+def test_an_impossible_population_is_refused(population: Any) -> None:
+    with pytest.raises(ValueError, match="population must be a whole number from 1 to 255, got"):
+        build("mnist-mlp", population=population)
+
+
+def test_neurons_of_a_network_without_biases_have_some_where_they_must() -> None:
+    layers = [layer for _, layer in stochastic_layers(build("cifar10-allconv-third", population=3))]
+    assert all(layer.bias is not None and layer.bias.shape == (3, len(layer.weight)) for layer in layers)
+    assert [layer.pooled for layer in layers] == [1] + [3] * 8
+    layers = [layer for _, layer in stochastic_layers(build("cifar10-allconv-third", standardized=True))]
+    assert all(layer.bias is not None for layer in layers)
+    assert [layer.standardized for layer in layers] == [False] + [True] * 8
+
+
 def test_the_kinds_of_the_published_comparison() -> None:
     assert all(
         layer.estimator == "straight-through"
@@ -148,7 +179,15 @@ def test_binary_inputs_are_declared_where_they_are() -> None:
     "law", [nsm.Bernoulli(0.25), nsm.Gaussian(1.0), nsm.Measured([0.5, 1.5, 2.0])], ids=repr
 )
 def test_a_network_describes_itself(law: nsm.NoiseLaw) -> None:
-    net = build("digits-mlp", noise=law, binarize=True, pooling="average", centered=True)
+    net = build(
+        "digits-mlp",
+        noise=law,
+        binarize=True,
+        pooling="average",
+        centered=True,
+        population=3,
+        standardized=True,
+    )
     again = from_config(json.loads(json.dumps(net.config)))
     assert again.config == net.config
     layers = [layer for layer in again if isinstance(layer, Linear)]
@@ -164,6 +203,7 @@ def test_a_network_describes_itself(law: nsm.NoiseLaw) -> None:
         ({"name": "mnist-cnn", "dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"name": "mnist-cnn", "dropout": "a"}, r"dropout must be in \[0, 1\), got 'a'"),
         ({"name": "mnist-cnn", "centered": "no"}, "centered must be True or False, got 'no'"),
+        ({"name": "mnist-cnn", "standardized": 1}, "standardized must be True or False, got 1"),
         ({"name": "mnist-cnn", "binarize": 3}, "binarize must be True or False, got 3"),
         (
             {"name": "mnist-cnn", "noise": "bernoulli"},

@@ -32,6 +32,12 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...], nn.Module]] = {
         (3, 2, 5, 4),
         nn.Conv2d(2, 4, (3, 2), padding=(1, 0), padding_mode="reflect"),
     ),
+    "linear-population": (lambda **kw: nsm.nn.Linear(6, 4, population=3, **kw), (3, 6), nn.Linear(6, 4)),
+    "conv2d-population": (
+        lambda **kw: nsm.nn.Conv2d(2, 5, 3, padding=1, max_pool=2, population=4, **kw),
+        (3, 2, 4, 6),
+        nn.Sequential(nn.Conv2d(2, 5, 3, padding=1), nn.MaxPool2d(2)),
+    ),
     "conv1d-maximum": (
         lambda **kw: nsm.nn.Conv1d(2, 4, 3, padding=1, max_pool=3, **kw),
         (3, 2, 8),
@@ -83,7 +89,9 @@ def test_shapes_and_values_are_those_of_torch_with_signs(kind: str, fidelity: Fi
     assert z.shape == torch_layer(x).shape
     assert z.abs().max() <= 1.0
     if fidelity not in MEANS:
-        assert set(z.unique().tolist()) == {-1.0, 1.0}
+        positive = (z + 1.0) * (0.5 * layer.population)
+        torch.testing.assert_close(positive, positive.round())
+        assert len(z.unique()) > layer.population / 2
     if kind != "linear-deep":
         assert layer(x[0]).shape == torch_layer(x[0]).shape
 
@@ -201,6 +209,15 @@ def test_neurons_without_variance_are_deterministic(fidelity: Fidelity, declared
         ({"pooled": 0, "binary_input": True}, "pooled must be a whole number of signs >= 1, got 0"),
         ({"pooled": 2.0, "binary_input": True}, "pooled must be a whole number of signs >= 1, got 2.0"),
         ({"pooled": 4}, "pooled=4 says that inputs are averages of signs: binary_input must be True"),
+        ({"population": 0}, "population must be a whole number from 1 to 255, got 0"),
+        ({"population": True}, "population must be a whole number from 1 to 255, got True"),
+        ({"population": 2, "bias": False}, "population=2 needs a bias: without one its neurons would be"),
+        ({"standardized": 1}, "standardized must be True or False, got 1"),
+        ({"standardized": True}, "standardized=True needs binary_input=True and a bias"),
+        (
+            {"standardized": True, "binary_input": True, "bias": False},
+            "standardized=True needs binary_input=True and a bias",
+        ),
     ],
 )
 def test_impossible_declarations_are_refused(declared: dict[str, Any], reason: str) -> None:

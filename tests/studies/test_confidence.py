@@ -99,6 +99,8 @@ def test_costs_are_counted():
     for centered in (False, True):
         net = nsm.models.build("digits-mlp", centered=centered)
         assert cost(net, x, 5) == (2 * layers[0] + 5 * (layers[1] + layers[2]), 24 * 5 * (256 + 128))
+    three = nsm.models.build("digits-mlp", population=3)
+    assert cost(three, x, 5) == (2 * layers[0] + 5 * (layers[1] + layers[2]), 3 * 24 * 5 * (256 + 128))
     dropout = mc_dropout(nsm.models.build("digits-mlp", model="twin-dropout"))
     assert cost(dropout, x, 5) == (layers[0] + 5 * (layers[1] + layers[2]), 24 * 5 * (256 + 128))
 

@@ -138,7 +138,8 @@ def test_a_step_is_that_of_torch(kind):
         torch.testing.assert_close(left, right)
 
 
-def test_only_weights_decay_under_weight_norm():
-    optimizer = build_optimizer(models.build("digits-mlp", model="twin-wn"), TrainingConfig(weight_decay=0.1))
+@pytest.mark.parametrize("options", [{"model": "twin-wn"}, {"population": 2}], ids=str)
+def test_only_weights_decay(options):
+    optimizer = build_optimizer(models.build("digits-mlp", **options), TrainingConfig(weight_decay=0.1))
     decayed = [len(group["params"]) for group in optimizer.param_groups if group["weight_decay"]]
     assert decayed == [3]

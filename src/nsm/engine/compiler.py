@@ -253,11 +253,14 @@ class _Walk:
 
     def _add_stochastic(self, layer: StochasticLayer) -> None:
         transmission = self._transmission(layer)
+        if layer.population > 1:
+            raise CompileError(f"its population must be 1, got {layer.population}")
         geometry = self._geometry(layer)
+        gain, (bias,) = layer.neurons()
         weights = _float32(layer.weight).reshape(geometry.weight_shape)
         noise = Noise(
-            gain=_float32(layer.a + layer.noise.mean),
-            bias=_bias(layer.bias, geometry),
+            gain=_float32(gain),
+            bias=_float32(bias),
             variance=layer.noise.variance,
             additive=layer.eta**2,
             layer=self._numbers[layer],

@@ -34,6 +34,8 @@ class Product(NamedTuple):
         max_pool: width of the square windows over which activations are pooled by their maximum.
         residual: whether the activations are added to the inputs, neuron by neuron; those of stochastic
             neurons are averaged with them.
+        population: stochastic neurons in each place.
+        standardized: whether stochastic neurons behind signs count from the statistics of a batch.
     """
 
     inputs: int
@@ -44,6 +46,8 @@ class Product(NamedTuple):
     pooled: int = 1
     max_pool: int = 1
     residual: bool = False
+    population: int = 1
+    standardized: bool = False
 
 
 def neurons(
@@ -74,6 +78,8 @@ def neurons(
             "estimator": "straight-through" if model == "ste" else estimator,
             "binary_input": binary_input,
             "pooled": product.pooled,
+            "population": product.population,
+            "standardized": product.standardized and binary_input,
         }
         if model == "stnn":
             options |= {"noise": _NONE, "eta": math.sqrt(noise.variance / 3.0)}

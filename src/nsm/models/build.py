@@ -10,6 +10,7 @@ from torch import nn
 from nsm import noise as laws
 from nsm.models.blocks import MODELS, Model
 from nsm.models.networks import ARCHITECTURES, POOLINGS, Pooling, assemble
+from nsm.nn.layer import check_population
 from nsm.noise import NoiseLaw
 
 
@@ -40,6 +41,8 @@ def build(
     pooling: Pooling = "max",
     dropout: float | None = None,
     centered: bool = False,
+    population: int | None = None,
+    standardized: bool | None = None,
 ) -> Network:
     """A network of the published shape with fresh weights (from torch's default generator).
 
@@ -48,9 +51,10 @@ def build(
     ``"cifar100-allconv"`` are 3x96c3-p2-3x192c3-p2-192c3-2x192c1-avg8 behind a conventional 96c3 and
     ``"dvsgesture-allconv"`` is 3x64c3-p2-3x96c3-p2-3x128c3-p2-256c3-2x256c1-avg8-11 on 6 time bins of 64x64
     pixels [N19]; ``"digits-mlp"`` is 64-256-128-10. Not published are ``"cifar10-allconv-third"``, a third as
-    wide, and ``"cifar10-residual"``, 64c3-2x64r3-128c3-p2-2x128r3-256c3-p2-2x256r3-256c1-avg8-10 behind a
-    conventional 64c3, r for residual layers (:class:`nsm.nn.Residual`; in other kinds of model activations
-    are added to what the layer receives). Every kind of model has the same widths.
+    wide, and ``"cifar10-residual"``, 2x96c3-192c3-p2-192c3-384c3-p2-2x384r3-avg4-10 behind a conventional
+    64c3-p2 with rectifiers, r for residual layers (:class:`nsm.nn.Residual`; in other kinds of model
+    activations are added to what the layer receives), of populations of four neurons in each place and with
+    standardized layers. Every kind of model has the same widths.
 
     The networks for CIFAR normalize the image, the real first layer's output and the classifier's input by
     batch, as published; ``.train()`` and ``.eval()`` matter to these three layers. The network for gestures
@@ -73,6 +77,10 @@ def build(
         dropout: rate of ``"twin-dropout"``; None for the architecture's own.
         centered: whether the weights of every neuron sum to zero, see :func:`nsm.nn.centered`; not those of a
             real first layer and of the classifier.
+        population: neurons of a stochastic kind in each place, from 1 to 255, see
+            :class:`nsm.nn.StochasticLayer`; None for the architecture's own. Other kinds have one.
+        standardized: whether neurons of a stochastic kind that hear signs count their gains and biases from
+            the statistics of a batch; None for the architecture's own.
 
     Returns:
         A module from float (B, channels, height, width) in [0, 1] to logits (B, classes).
@@ -88,18 +96,21 @@ def build(
         raise ValueError(f"name must be one of {', '.join(ARCHITECTURES)}, got {name!r}")
     if model not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}, got {model!r}")
-    for option, value in (("binarize", binarize), ("centered", centered)):
-        if not isinstance(value, bool):
-            raise ValueError(f"{option} must be True or False, got {value!r}")
     if noise is not None and not isinstance(noise, NoiseLaw):
         raise ValueError(f"noise must be a noise law such as nsm.Bernoulli(0.5), got {noise!r:.80}")
     if pooling not in POOLINGS:
         raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
     shape = ARCHITECTURES[name]
+    standardized = shape.standardized if standardized is None else standardized
+    for option, value in (("binarize", binarize), ("centered", centered), ("standardized", standardized)):
+        if not isinstance(value, bool):
+            raise ValueError(f"{option} must be True or False, got {value!r}")
     noise = shape.noise if noise is None else noise
     dropout = shape.dropout if dropout is None else dropout
     if not (isinstance(dropout, int | float) and 0.0 <= dropout < 1.0):  # type: ignore[redundant-expr]
         raise ValueError(f"dropout must be in [0, 1), got {dropout!r}")
+    population = shape.population if population is None else population
+    check_population(population)
     config = {
         "name": name,
         "model": model,
@@ -108,9 +119,19 @@ def build(
         "pooling": pooling,
         "dropout": dropout,
         "centered": centered,
+        "population": population,
+        "standardized": standardized,
     }
     modules = assemble(
-        shape, model, noise, binarize=binarize, pooling=pooling, dropout=dropout, centered=centered
+        shape,
+        model,
+        noise,
+        binarize=binarize,
+        pooling=pooling,
+        dropout=dropout,
+        centered=centered,
+        population=population,
+        standardized=standardized,
     )
     return Network(modules, config, shape.image)
 
@@ -121,7 +142,17 @@ def from_config(config: object) -> Network:
     Raises:
         ValueError: naming a key that is missing, unknown or has an impossible value.
     """
-    expected = {"name", "model", "noise", "binarize", "pooling", "dropout", "centered"}
+    expected = {
+        "name",
+        "model",
+        "noise",
+        "binarize",
+        "pooling",
+        "dropout",
+        "centered",
+        "population",
+        "standardized",
+    }
     if not isinstance(config, dict):
         raise ValueError(f"a network's config must be an object, got {config!r:.200}")
     if missing := sorted(expected - set(config)):
@@ -135,6 +166,8 @@ def from_config(config: object) -> Network:
         "pooling": str,
         "dropout": (int, float),
         "centered": bool,
+        "population": int,
+        "standardized": bool,
     }
     for key, kind in kinds.items():
         if not isinstance(config[key], kind):
@@ -147,4 +180,6 @@ def from_config(config: object) -> Network:
         pooling=config["pooling"],
         dropout=config["dropout"],
         centered=config["centered"],
+        population=config["population"],
+        standardized=config["standardized"],
     )

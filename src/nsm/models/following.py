@@ -15,7 +15,7 @@ from nsm.nn.original import NORMALIZATIONS, PRODUCTS, read
 # Their noise is in the rectifier: its argument is no preactivation to follow.
 _FOLLOWED = tuple(model for model in RECTIFIED_MODELS if model != "sn")
 # What may differ between a network and the twin that it follows.
-_OWN = ("model", "noise", "dropout")
+_OWN = ("model", "noise", "dropout", "population", "standardized")
 
 
 def can_follow(net: Network, twin: Network) -> bool:

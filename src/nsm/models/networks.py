@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, get_args
 from torch import nn
 
 from nsm.functional import Estimator
-from nsm.models.blocks import RECTIFIED_MODELS, Model, Product, neurons
+from nsm.models.blocks import RECTIFIED_MODELS, STOCHASTIC_MODELS, Model, Product, neurons
 from nsm.nn import Binarize
 from nsm.noise import Bernoulli, NoiseLaw
 
@@ -49,10 +49,14 @@ class Architecture:
         dropout: rate of the twin with dropout, after every hidden activation.
         stem: channels of a conventional 3x3 convolution before the neurons, with batch normalization of its
             input and output; 0 for none.
+        rectified: whether features of the stem are rectified in stochastic networks, too.
+        shrunk: whether 2x2 maximum pooling of the stem's features follows.
         average: width of the windows over which the last convolution's activations are averaged; 0 for none.
         normalized: whether batch normalization comes before the classifier.
         bias: whether neurons have a bias.
         estimator: gradient of an NSM's neurons, see :func:`nsm.functional.derivative`.
+        population: stochastic neurons in each place unless another number is asked for.
+        standardized: whether stochastic neurons count from the statistics of a batch unless told otherwise.
     """
 
     image: tuple[int, int, int]
@@ -62,10 +66,14 @@ class Architecture:
     noise: NoiseLaw = field(default_factory=lambda: Bernoulli(0.5))
     dropout: float = 0.3
     stem: int = 0
+    rectified: bool = False
+    shrunk: bool = False
     average: int = 0
     normalized: bool = False
     bias: bool = True
     estimator: Estimator = "probability"
+    population: int = 1
+    standardized: bool = False
 
 
 def _cifar(classes: int, width: int = 96) -> Architecture:
@@ -112,18 +120,21 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "cifar10-residual": Architecture(
         (3, 32, 32),
         (
-            Convolution(64, 3, padded=True),
-            *_residual(64),
-            Convolution(128, 3, padded=True, pooled=True),
-            *_residual(128),
-            Convolution(256, 3, padded=True, pooled=True),
-            *_residual(256),
-            Convolution(256, 1),
+            Convolution(96, 3, padded=True),
+            Convolution(96, 3, padded=True),
+            Convolution(192, 3, padded=True, pooled=True),
+            Convolution(192, 3, padded=True),
+            Convolution(384, 3, padded=True, pooled=True),
+            *_residual(384),
         ),
         stem=64,
-        average=8,
+        rectified=True,
+        shrunk=True,
+        average=4,
         normalized=True,
         estimator="smoothed",
+        population=4,
+        standardized=True,
     ),
     "dvsgesture-allconv": Architecture(
         (6, 64, 64),
@@ -152,6 +163,8 @@ def assemble(
     pooling: Pooling,
     dropout: float,
     centered: bool,
+    population: int,
+    standardized: bool,
 ) -> nn.Sequential:
     """The network of this shape with neurons of one kind, ending in a linear classifier on their activations.
 
@@ -165,6 +178,9 @@ def assemble(
             once.
         dropout: rate of ``twin-dropout``.
         centered: whether the weights of every neuron sum to zero.
+        population: stochastic neurons in each place.
+        standardized: whether stochastic neurons behind signs count from the statistics of a batch; they have
+            biases then, as populations have.
     """
     modules: list[nn.Module] = [Binarize()] if binarize else []
     binary = binarize
@@ -186,18 +202,31 @@ def assemble(
 
     channels, height, width = shape.image
     pooled = 1
+    bias = shape.bias or (model in STOCHASTIC_MODELS and (population > 1 or standardized))
     if shape.stem:
-        modules.extend(_stem(channels, shape.stem, model))
+        modules.extend(_stem(channels, shape.stem, rectified=shape.rectified or model in RECTIFIED_MODELS))
         channels, binary = shape.stem, False
+        if shape.shrunk:
+            modules.append(nn.MaxPool2d(2))
+            height, width = height // 2, width // 2
     for layer in shape.convolutions:
         padding = layer.kernel // 2 if layer.padded else 0
         max_pool = 2 if layer.pooled and pooling == "max" else 1
         add(
             Product(
-                channels, layer.outputs, layer.kernel, padding, shape.bias, pooled, max_pool, layer.residual
+                channels,
+                layer.outputs,
+                layer.kernel,
+                padding,
+                bias,
+                pooled,
+                max_pool,
+                layer.residual,
+                population,
+                standardized,
             )
         )
-        channels, pooled = layer.outputs, pooled + 1 if layer.residual else 1
+        channels, pooled = layer.outputs, population + (pooled if layer.residual else 0)
         height, width = (size + 2 * padding - layer.kernel + 1 for size in (height, width))
         if layer.pooled:
             if pooling == "average":
@@ -211,18 +240,25 @@ def assemble(
     modules.append(nn.Flatten())
     features = channels * height * width
     for outputs in shape.hidden:
-        add(Product(features, outputs, bias=shape.bias, pooled=pooled))
-        features, pooled = outputs, 1
+        add(
+            Product(
+                features,
+                outputs,
+                bias=bias,
+                pooled=pooled,
+                population=population,
+                standardized=standardized,
+            )
+        )
+        features, pooled = outputs, population
     if shape.normalized:
         modules.append(nn.BatchNorm1d(features))
     modules.append(nn.Linear(features, shape.classes))
     return nn.Sequential(*modules)
 
 
-def _stem(channels: int, outputs: int, model: Model) -> list[nn.Module]:
-    """Real inputs to real features. A twin's are rectified, as its other layers' are; an NSM's meet noise
-    next.
-    """
+def _stem(channels: int, outputs: int, *, rectified: bool) -> list[nn.Module]:
+    """Real inputs to real features."""
     convolution = nn.Conv2d(channels, outputs, 3, padding=1, bias=False)
     modules = [nn.BatchNorm2d(channels), convolution, nn.BatchNorm2d(outputs)]
-    return [*modules, nn.ReLU()] if model in RECTIFIED_MODELS else modules
+    return [*modules, nn.ReLU()] if rectified else modules

@@ -117,6 +117,8 @@ def fit_gain(layer: StochasticLayer, x: Tensor, target: Target) -> None:
             (N, P, C).
     """
     like = layer.product(x)
+    if layer.standardized:
+        layer.take_statistics(layer.flatten(like))
     variance = layer.variance(x).double()
     rate = torch.where(variance > 0, torch.rsqrt(2.0 * variance), 0.0)
     del variance
@@ -138,6 +140,10 @@ def fit_gain(layer: StochasticLayer, x: Tensor, target: Target) -> None:
         # A neuron whose product does not vary on the batch says nothing about its gain.
         known = determinant > 1e-9 * dd * rr
     known = known & gain.isfinite() & bias.isfinite()
-    layer.a = torch.where(known, gain - layer.noise.mean, layer.a)
-    if layer.bias is not None:
-        layer.bias.copy_(torch.where(known, bias, layer.bias))
+    before = layer.neurons()
+    gain = torch.where(known, gain, before.gain)
+    if layer.bias is None:
+        layer.adopt(gain, None)
+        return
+    row = layer.in_a_row(bias, rate.mean((0, 1)).reciprocal(), wanted.std((0, 1), correction=0))
+    layer.adopt(gain, torch.where(known, row, torch.stack(before.biases).view_as(row)))

@@ -49,6 +49,8 @@ class _Conv(StochasticLayer):
         eta: float = 0.0,
         binary_input: bool = False,
         pooled: int = 1,
+        population: int = 1,
+        standardized: bool = False,
         max_pool: int | tuple[int, ...] = 1,
     ) -> None:
         super().__init__(
@@ -71,6 +73,8 @@ class _Conv(StochasticLayer):
             eta=eta,
             binary_input=binary_input,
             pooled=pooled,
+            population=population,
+            standardized=standardized,
         )
         window = max_pool if isinstance(max_pool, tuple) else (max_pool,) * self._dims
         if len(window) != self._dims or not all(type(size) is int and size >= 1 for size in window):
@@ -128,12 +132,12 @@ class _Conv(StochasticLayer):
         )
         if min(counts(padded.shape, self.weight.shape, where)) < 1:
             return super()._sample(x)
-        draw, gain = next_draw(self.index, len(x), x.device), self._gain()
+        draw, (gain, (bias,)) = next_draw(self.index, len(x), x.device), self.neurons()
         z = native.sense(
             padded,
             self.weight,
             gain,
-            torch.zeros_like(gain) if self.bias is None else self.bias,
+            bias,
             self.noise.variance,
             self.eta**2,
             where,
@@ -155,6 +159,7 @@ class _Conv(StochasticLayer):
         return (
             plain
             and not self.binary_input
+            and self.population == 1
             and active_fidelity(self.fidelity) == "moment"
             and (not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") in KERNEL_DTYPES)
             and conv.groups == 1

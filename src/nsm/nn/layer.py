@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Self
+import functools
+import operator
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +12,43 @@ from torch import Tensor, nn
 from nsm import functional, native
 from nsm.functional import ESTIMATORS, Estimator
 from nsm.nn.context import DRAWING, Draw, Fidelity, active_fidelity, check_fidelity, next_draw
-from nsm.nn.preactivation import Preactivation
+from nsm.nn.preactivation import Neurons, Preactivation
 from nsm.noise import NoiseLaw
+
+# Thresholds of a population's neurons lie within so many standard deviations of what they hear.
+_RANGE = 2.5
+
+
+# Their sum is a whole number in every dtype, bfloat16 included.
+_LARGEST = 255
+
+
+def check_population(population: int) -> None:
+    """Nothing, if so many neurons can stand in one place.
+
+    Raises:
+        ValueError: if not.
+    """
+    if isinstance(population, bool) or not (isinstance(population, int) and 1 <= population <= _LARGEST):  # type: ignore[redundant-expr]
+        raise ValueError(f"population must be a whole number from 1 to {_LARGEST}, got {population!r}")
+
+
+class Member(NamedTuple):
+    """One neuron of every population, or all neurons of a layer without populations: s = u * scale + shift.
+
+    Attributes:
+        gain: mu + a, (C,).
+        bias: b in the unit of u, (C,).
+        u: (N, P, C).
+        scale: (Q, C), Q in {1, P}.
+        shift: (Q, C).
+    """
+
+    gain: Tensor
+    bias: Tensor
+    u: Tensor
+    scale: Tensor
+    shift: Tensor
 
 
 class StochasticLayer(Preactivation):
@@ -22,7 +59,8 @@ class StochasticLayer(Preactivation):
         u_i = sum_j (xi_ij + a_i) w_ij z_j + b_i + eta_i,    z'_i = +1 if u_i >= 0 else -1
 
     Gradient law: that of the firing probability, dz'_i/ds_i = (2/sqrt(pi)) exp(-s_i^2) at s_i = E[u_i]/sqrt(2
-    Var[u_i]), or straight through. ``train()`` and ``eval()`` change nothing.
+    Var[u_i]), or straight through. ``train()`` and ``eval()`` change nothing but what a standardized layer
+    counts from.
 
     At fidelity ``"marginal"`` an input z_j of a layer with ``binary_input`` is the mean of a sign (of K signs
     alike, where it is an average) that is drawn independently of the others, and
@@ -32,11 +70,31 @@ class StochasticLayer(Preactivation):
     so that z'_i = erf(s_i) is what samples of a whole network average to, as far as neurons are independent.
     Its gradient is its own, whatever the estimator.
 
+    With ``population=K`` every u_i is heard by K neurons. They have the synapses' weights and the gain in
+    common, each its own noise and bias b_ik, and what leaves the layer is their average::
+
+        z'_i = (1/K) sum_k sgn(u_ik),    E[z'_i] = (1/K) sum_k erf(s_ik)
+
+    As their thresholds lie in a row, a population says how far u_i is above the first: a rectifier in K + 1
+    steps, for one product. A layer behind it declares ``pooled=K``. Gradient law: that of the average.
+
+    With ``standardized`` gains and biases are counted from what neurons hear: from the mean m_i and the
+    standard deviation d_i of w_i.z over the batch and all positions, in evaluation from running averages of
+    them. With D_i^2 = 2 (s^2 sum_j w_ij^2 / pooled + eta^2)::
+
+        mu + a_i = beta_i D_i / d_i,    b_ik = D_i (bias_ik - beta_i m_i / d_i)
+
+    so that s_ik = beta_i (w_i.z - m_i) / d_i + bias_ik wherever no zeros of a padding are heard. In
+    evaluation these are constants and the law is the one above. Gradients pass through m and d, as in batch
+    normalization (Ioffe and Szegedy, ICML 2015).
+
     Attributes:
         product: the plain torch module that computes w z; hooks, counters, pruning and quantisers see it.
-        bias: b, shape (C,), or None.
+        bias: b, shape (C,), or (K, C) of populations; or None.
         beta: the gain, shape (C,): s_i = beta_i w_i.z/||w_i|| + ... on +-1 inputs. Starts where a = 0.
         noise: the law of xi.
+        center: running average of m, shape (C,), of a standardized layer.
+        deviation: running average of d, likewise.
     """
 
     def __init__(
@@ -49,12 +107,24 @@ class StochasticLayer(Preactivation):
         eta: float,
         binary_input: bool,
         pooled: int,
+        population: int,
+        standardized: bool,
     ) -> None:
-        super().__init__(product, noise=noise, eta=eta, binary_input=binary_input, pooled=pooled)
+        super().__init__(
+            product, noise=noise, eta=eta, binary_input=binary_input, pooled=pooled, standardized=standardized
+        )
         if estimator not in ESTIMATORS:
             raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}, got {estimator!r}")
-        self.estimator = estimator
+        check_population(population)
+        if population > 1 and self.bias is None:
+            raise ValueError(f"population={population} needs a bias: without one its neurons would be alike")
+        self.estimator, self.population = estimator, population
         self.fidelity: Fidelity = check_fidelity(fidelity)
+        if population > 1 or standardized:
+            assert self.bias is not None
+            unit = torch.sqrt(2.0 * noise.variance / pooled * self.weight.detach().square().flatten(1).sum(1))
+            row = self.in_a_row(self.bias.detach(), unit, self.beta.detach())
+            self.bias = nn.Parameter(row / unit if standardized else row)
 
     @classmethod
     def from_product(
@@ -67,6 +137,8 @@ class StochasticLayer(Preactivation):
         eta: float = 0.0,
         binary_input: bool = False,
         pooled: int = 1,
+        population: int = 1,
+        standardized: bool = False,
     ) -> Self:
         """A layer around an existing torch module, which it takes over; the module's bias becomes the
         layer's.
@@ -81,13 +153,35 @@ class StochasticLayer(Preactivation):
             eta=eta,
             binary_input=binary_input,
             pooled=pooled,
+            population=population,
+            standardized=standardized,
         )
         return layer
 
+    def in_a_row(self, bias: Tensor, unit: Tensor, spread: Tensor) -> Tensor:
+        """Biases of a layer whose neurons, if they were single, would have these.
+
+        Args:
+            bias: (C,).
+            unit: (C,), the difference of u that is one of s.
+            spread: (C,), standard deviation of s.
+
+        Returns:
+            (K, C): s of a population's neurons lies lower by equal steps, 5/2 standard deviations in all; the
+            bias itself for K = 1.
+        """
+        if self.population == 1:
+            return bias
+        steps = (torch.arange(self.population, dtype=bias.dtype, device=bias.device) + 0.5) / self.population
+        return bias - steps[:, None] * (_RANGE * spread * unit)
+
     def erf_argument(self, x: Tensor) -> Tensor:
-        """s = E[u]/sqrt(2 Var[u]) for a batch of inputs: (N, P, C), P(z' = 1) = (1 + erf(s)) / 2."""
-        u, scale, shift = self._argument(x, self.flat_product(x))
-        return u * scale + shift
+        """s = E[u]/sqrt(2 Var[u]) for a batch of inputs: (N, P, C), of populations (K, N, P, C);
+        P(z' = 1) = (1 + erf(s)) / 2. Of a standardized layer it is that of evaluation.
+        """
+        u = self.flat_product(x)
+        found = torch.stack([m.u * m.scale + m.shift for m in self._members(x, u, self.neurons())])
+        return found if self.population > 1 else found[0]
 
     def is_drawing(self) -> bool:
         """Whether the fidelity in force is one that draws."""
@@ -112,33 +206,35 @@ class StochasticLayer(Preactivation):
         output = self.product(x)
         if not len(x):
             return self._restore(self._pool(self.flatten(output), output), output)
-        mode = active_fidelity(self.fidelity)
+        mode, u = active_fidelity(self.fidelity), self.flatten(output)
+        members = (self._marginal if mode == "marginal" else self._members)(x, u, self.neurons_of(u))
+        answers = [self._answer(mode, member, x, output) for member in members]
+        # Whole numbers, whatever their order.
+        z = functools.reduce(operator.add, answers)
+        return self._restore((z / self.population if self.population > 1 else z).to(output.dtype), output)
+
+    def _answer(self, mode: Fidelity, member: Member, x: Tensor, output: Tensor) -> Tensor:
+        """What leaves the layer, (R, P, C), if it has these neurons alone."""
         draw = next_draw(self.index, len(x), x.device)
-        if mode == "marginal":
-            z = self._marginal(x, output).repeat_interleave(draw.samples(x), dim=0)
-            return self._restore(z.to(output.dtype), output)
-        u, scale, shift = self._argument(x, self.flatten(output))
-        u = u.float() if u.dtype == torch.float16 else u
+        gain, bias, u, scale, shift = member
         if mode == "moment":
-            z = self._fire(u, scale, shift, draw, output)
-            return self._restore(z.to(output.dtype), output)
+            return self._fire(u.float() if u.dtype == torch.float16 else u, scale, shift, draw, output)
         repeat = draw.samples(x)
         s = u * scale + shift
-        expected = self._expected(s, output, self.estimator).repeat_interleave(repeat, dim=0)
-        if mode == "mean":
-            z = expected
-        elif mode == "threshold":
+        estimator = "probability" if mode == "marginal" else self.estimator
+        expected = self._expected(s, output, estimator).repeat_interleave(repeat, dim=0)
+        if mode in ("mean", "marginal"):
+            return expected
+        if mode == "threshold":
             signs = self._pool(functional.sign(s), output).repeat_interleave(repeat, dim=0)
-            z = functional.with_gradient_of(signs, expected)
-        else:
-            with torch.no_grad():
-                if mode == "synapse":
-                    drawn = self._synapse(x, self.flatten(output), draw)
-                else:
-                    drawn = self._unit(x, draw)
-                drawn = self._pool(functional.sign(self._add_eta(drawn, draw)), output)
-            z = functional.with_gradient_of(drawn, expected)
-        return self._restore(z.to(output.dtype), output)
+            return functional.with_gradient_of(signs, expected)
+        with torch.no_grad():
+            if mode == "synapse":
+                drawn = self._synapse(x, self.flatten(output), gain, bias, draw)
+            else:
+                drawn = self._units(x, gain, bias, draw)
+            drawn = self._pool(functional.sign(self._add_eta(drawn, draw)), output)
+        return functional.with_gradient_of(drawn, expected)
 
     def _fire(self, u: Tensor, scale: Tensor, shift: Tensor, draw: Draw, like: Tensor) -> Tensor:  # noqa: ARG002
         """Samples (R, P, C) of what leaves the layer; ``like`` is the product in output layout."""
@@ -148,16 +244,14 @@ class StochasticLayer(Preactivation):
         """E of what leaves the layer, (N, P, C)."""
         return functional.expected_state(s, estimator)
 
-    def _marginal(self, x: Tensor, like: Tensor) -> Tensor:
-        """E of what leaves the layer, (N, P, C), where inputs are means of independent signs."""
-        gain, u = self._gain().to(self._wide), self.flatten(like).to(self._wide)
-        bias = torch.zeros_like(gain) if self.bias is None else self.bias.to(self._wide)
-        variance = self.variance(x)
+    def _marginal(self, x: Tensor, u: Tensor, neurons: Neurons) -> list[Member]:
+        """As :meth:`_members`, where inputs are means of independent signs."""
+        gain, u, variance = neurons.gain.to(self._wide), u.to(self._wide), self.variance(x)
         if self.binary_input:
             drawn = self.flatten(self._weighed((1.0 - x.to(self._wide).square()).to(x.dtype)))
             variance = variance + gain.square() * drawn.to(self._wide) / self.pooled
-        s = native.standardize(u, variance.expand_as(u), gain, bias, 1.0, 0.0)
-        return self._expected(s, like, "probability")
+        variance = variance.expand_as(u)
+        return [self._by_inputs(u, variance, gain, bias, 1.0, 0.0) for bias in neurons.biases]
 
     def _pool(self, z: Tensor, like: Tensor) -> Tensor:  # noqa: ARG002
         """What leaves the layer when its neurons do ``z``, (N, P, C)."""
@@ -172,22 +266,32 @@ class StochasticLayer(Preactivation):
         """
         return self._expected(s, like, self.estimator).mean((0, 1))
 
-    def _argument(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(u, scale, shift) with s = u * scale + shift; u is w z wherever the variance does not depend on the
-        input.
+    def _members(self, x: Tensor, u: Tensor, neurons: Neurons) -> list[Member]:
+        """The layer's neurons, ``u`` being w z, (N, P, C); theirs is the same wherever the variance does not
+        depend on the input.
         """
-        gain = self._gain().to(self._wide)
-        bias = torch.zeros_like(gain) if self.bias is None else self.bias.to(self._wide)
+        gain = neurons.gain.to(self._wide)
         if not self.binary_input:
-            power = self.flatten(self._weighed(x.square()))
-            s = native.standardize(u, power, gain, bias, self.noise.variance, self.eta**2)
-            return s, torch.ones_like(gain)[None], torch.zeros_like(gain)[None]
+            power, law = self.flatten(self._weighed(x.square())), (self.noise.variance, self.eta**2)
+            return [self._by_inputs(u, power, gain, bias, *law) for bias in neurons.biases]
         variance = self.variance(x)
         # The same limits as in erf_argument, for a variance known before the input.
         noisy = variance != 0
         inverse = torch.where(noisy, torch.rsqrt(2.0 * torch.where(noisy, variance, 1.0)), 0.0)
-        sure = torch.where(bias >= 0, torch.inf, -torch.inf).to(self._wide)
-        return u, gain * inverse, torch.where(noisy, bias * inverse, sure)
+
+        def member(bias: Tensor) -> Member:
+            wide = bias.to(self._wide)
+            sure = torch.where(wide >= 0, torch.inf, -torch.inf).to(self._wide)
+            return Member(gain, bias, u, gain * inverse, torch.where(noisy, wide * inverse, sure))
+
+        return [member(bias) for bias in neurons.biases]
+
+    def _by_inputs(
+        self, u: Tensor, power: Tensor, gain: Tensor, bias: Tensor, variance: float, extra: float
+    ) -> Member:
+        """Neurons whose variance their inputs decide, see :func:`nsm.functional.standardize`."""
+        s = native.standardize(u, power, gain, bias.to(self._wide), variance, extra)
+        return Member(gain, bias, s, torch.ones_like(gain)[None], torch.zeros_like(gain)[None])
 
     def extra_repr(self) -> str:
         """Bias, noise law, fidelity, and whatever differs from the default."""
@@ -200,4 +304,8 @@ class StochasticLayer(Preactivation):
             parts.append("binary_input=True")
         if self.pooled > 1:
             parts.append(f"pooled={self.pooled}")
+        if self.population > 1:
+            parts.append(f"population={self.population}")
+        if self.standardized:
+            parts.append("standardized=True")
         return ", ".join(parts)

@@ -33,11 +33,16 @@ class Linear(StochasticLayer):
             ``binary_input``. Behind an average over K neurons each of these has a synapse of its own, of
             weight w/K and with noise of its own: u = sum_jk (xi_jk + a) (w_j/K) z_jk + b. The variance then
             is a property of the weights, too: s^2 sum_j w_j^2 / K.
+        population: number K of neurons in each of the C places, at most 255, which hear the same u with noise
+            and biases of their own, and whose average leaves the layer; a layer behind it is ``pooled=K``.
+        standardized: count gains and biases from the mean and the standard deviation of w z over a batch,
+            see :class:`nsm.nn.StochasticLayer`; needs ``binary_input`` and a bias.
 
     Shape: (\\*, in_features) to (\\*, out_features).
 
     Raises:
-        ValueError: for an unknown fidelity or estimator, an impossible eta or number of pooled signs.
+        ValueError: for an unknown fidelity or estimator, an impossible eta, number of pooled signs or
+            population, or a population or a standardized layer without what it needs.
         TypeError: if ``noise`` is not a noise law.
     """
 
@@ -57,6 +62,8 @@ class Linear(StochasticLayer):
         eta: float = 0.0,
         binary_input: bool = False,
         pooled: int = 1,
+        population: int = 1,
+        standardized: bool = False,
     ) -> None:
         super().__init__(
             nn.Linear(in_features, out_features, bias, device, dtype),
@@ -66,6 +73,8 @@ class Linear(StochasticLayer):
             eta=eta,
             binary_input=binary_input,
             pooled=pooled,
+            population=population,
+            standardized=standardized,
         )
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,21 @@ from nsm.nn.context import Draw
 from nsm.nn.drawing import Drawing
 from nsm.noise import Gaussian, NoiseLaw
 
+_MOMENTUM = 0.1  # of running averages, as in torch's batch normalization
+_LEAST = 1e-6  # variance of u, so that a neuron that hears nothing can be counted from itself
+
+
+class Neurons(NamedTuple):
+    """What a layer's neurons add to their product.
+
+    Attributes:
+        gain: mu + a, (C,).
+        biases: b in the unit of u, (C,) of each neuron of a population, one after the other.
+    """
+
+    gain: Tensor
+    biases: tuple[Tensor, ...]
+
 
 class Preactivation(Drawing, ABC):
     """u_i = sum_j (xi_ij + a_i) w_ij z_j + b_i + eta_i: a product and the noise of its synapses.
@@ -21,6 +37,8 @@ class Preactivation(Drawing, ABC):
     """
 
     bias: nn.Parameter | None
+    center: Tensor
+    deviation: Tensor
 
     def __init__(
         self,
@@ -30,6 +48,7 @@ class Preactivation(Drawing, ABC):
         eta: float,
         binary_input: bool,
         pooled: int,
+        standardized: bool,
     ) -> None:
         super().__init__()
         if not isinstance(noise, NoiseLaw):
@@ -44,7 +63,11 @@ class Preactivation(Drawing, ABC):
             raise ValueError(
                 f"pooled={pooled} says that inputs are averages of signs: binary_input must be True"
             )
-        self.noise, self.eta = noise, float(eta)
+        if not isinstance(standardized, bool):
+            raise ValueError(f"standardized must be True or False, got {standardized!r}")
+        if standardized and not (binary_input and product.bias is not None):
+            raise ValueError("standardized=True needs binary_input=True and a bias")
+        self.noise, self.eta, self.standardized = noise, float(eta), standardized
         self.binary_input, self.pooled = binary_input, pooled
         self.product = product
         bias: nn.Parameter | None = product.bias  # type: ignore[assignment]
@@ -52,6 +75,9 @@ class Preactivation(Drawing, ABC):
         self.register_parameter("bias", bias)
         start = noise.mean / math.sqrt(2.0 * noise.variance)
         self.beta = nn.Parameter(product.weight.new_full(product.weight.shape[:1], start))
+        if standardized:
+            self.register_buffer("center", torch.zeros_like(self.beta, requires_grad=False))
+            self.register_buffer("deviation", torch.ones_like(self.beta, requires_grad=False))
 
     @property
     def weight(self) -> Tensor:
@@ -61,17 +87,85 @@ class Preactivation(Drawing, ABC):
     @property
     def a(self) -> Tensor:
         """a_i, shape (C,): the constant added to every xi_ij of neuron i that realises beta_i = (mu +
-        a_i)/(sqrt(2) s).
+        a_i)/(sqrt(2) s), or what a standardized layer has in evaluation.
         """
-        return self._gain() - self.noise.mean
+        return self.neurons().gain - self.noise.mean
 
     @a.setter
     def a(self, value: Tensor | float) -> None:
         with torch.no_grad():
-            self.beta.copy_((torch.as_tensor(value) + self.noise.mean) / math.sqrt(2.0 * self.noise.variance))
+            self.beta.copy_((torch.as_tensor(value) + self.noise.mean) / self._unit() * self._deviation())
 
-    def _gain(self) -> Tensor:
-        return self.beta * math.sqrt(2.0 * self.noise.variance)
+    def adopt(self, gain: Tensor, bias: Tensor | None) -> None:
+        """Set beta and, where it is given, ``bias``, so that the law has these.
+
+        Args:
+            gain: (C,), mu + a.
+            bias: (C,), or (K, C) of populations, b in the unit of u.
+        """
+        self.a = gain - self.noise.mean
+        if bias is None:
+            return
+        assert self.bias is not None
+        with torch.no_grad():
+            if self.standardized:
+                bias = bias / self._unit() + self.beta * self.center / self.deviation
+            self.bias.copy_(bias)
+
+    def neurons(self) -> Neurons:
+        """Gain and biases of the neurons; of a standardized layer those that it has in evaluation."""
+        if not self.standardized:
+            return Neurons(self.beta * self._unit(), self._biases())
+        return self._counted(self.center, self.deviation)
+
+    def neurons_of(self, u: Tensor) -> Neurons:
+        """Gain and biases for w z of one batch, (N, P, C), from whose statistics a standardized layer counts
+        in training. Running averages follow.
+        """
+        if not (self.standardized and self.training):
+            return self.neurons()
+        center, deviation = self._statistics(u)
+        self._follow(center.detach(), deviation.detach(), share=_MOMENTUM)
+        return self._counted(center, deviation)
+
+    def _counted(self, center: Tensor, deviation: Tensor) -> Neurons:
+        unit, rate = self._unit(), self.beta / deviation
+        return Neurons(rate * unit, tuple((bias - rate * center) * unit for bias in self._biases()))
+
+    def _biases(self) -> tuple[Tensor, ...]:
+        if self.bias is None:
+            return (torch.zeros_like(self.beta),)
+        return self.bias.unbind() if self.bias.dim() == 2 else (self.bias,)
+
+    def _statistics(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, (C,) each."""
+        wide = u.to(self._wide).flatten(0, 1)
+        # Not torch.var_mean, which takes several times as long.
+        center, power = wide.mean(0), wide.square().mean(0)
+        return center, torch.sqrt((power - center.square()).clamp(min=_LEAST))
+
+    @torch.no_grad()
+    def take_statistics(self, u: Tensor) -> None:
+        """Let a standardized layer count from ``u``, (N, P, C), w z of a batch."""
+        self._follow(*self._statistics(u), share=1.0)
+
+    @torch.no_grad()
+    def _follow(self, center: Tensor, deviation: Tensor, share: float) -> None:
+        self.center.lerp_(center.to(self.center.dtype), share)
+        self.deviation.lerp_(deviation.to(self.deviation.dtype), share)
+
+    def _unit(self) -> Tensor | float:
+        """What gains are counted in: sqrt(2) s; in a standardized layer the difference of u that is one of s,
+        (C,), where no zeros are heard.
+        """
+        if not self.standardized:
+            return math.sqrt(2.0 * self.noise.variance)
+        power = self.weight.square().flatten(1).sum(1)
+        variance = self.noise.variance / self.pooled * power + self.eta**2
+        return torch.sqrt(2.0 * variance.clamp(min=_LEAST))
+
+    def _deviation(self) -> Tensor | float:
+        return self.deviation if self.standardized else 1.0
 
     @property
     @abstractmethod
@@ -122,7 +216,7 @@ class Preactivation(Drawing, ABC):
     def _wide(self) -> torch.dtype:
         return torch.promote_types(self.weight.dtype, torch.float32)
 
-    def _synapse(self, x: Tensor, common: Tensor, draw: Draw) -> Tensor:
+    def _synapse(self, x: Tensor, common: Tensor, gain: Tensor, bias: Tensor, draw: Draw) -> Tensor:
         """u with every xi_ij drawn: (R, P, C); ``common`` is w z, (N, P, C)."""
         signs, weight = self._signs(self._fields(x)), self.weight.flatten(1)
         if self.pooled > 1:
@@ -131,7 +225,7 @@ class Preactivation(Drawing, ABC):
             weight = (weight / self.pooled).repeat_interleave(self.pooled, dim=1)
         where = draw.place(random.Purpose.SYNAPSE)
         noisy = native.synapse(signs.flatten(-2), weight, self.noise, draw.seed, draw.rows, where)
-        sure = self.a * common + (0.0 if self.bias is None else self.bias)
+        sure = (gain - self.noise.mean) * common + bias
         return noisy + sure.repeat_interleave(draw.samples(x), dim=0)
 
     def _signs(self, x: Tensor) -> Tensor:
@@ -145,7 +239,7 @@ class Preactivation(Drawing, ABC):
         positive = torch.arange(self.pooled, device=x.device) < count[..., None]
         return torch.where(positive, 1.0, -1.0).to(x.dtype)
 
-    def _unit(self, x: Tensor, draw: Draw) -> Tensor:
+    def _units(self, x: Tensor, gain: Tensor, bias: Tensor, draw: Draw) -> Tensor:
         """u with one xi_j per presynaptic unit, shared by all neurons (and positions) that it feeds: (R, P,
         C).
         """
@@ -156,7 +250,7 @@ class Preactivation(Drawing, ABC):
         xi = self.noise.from_words(drawn).to(x.dtype).view(*repeated.shape, self.pooled)
         received = (xi * self._signs(repeated)).mean(-1)
         common, noisy = self.flatten(self.product(repeated)), self.flatten(self.product(received))
-        return noisy + self.a * common + (0.0 if self.bias is None else self.bias)
+        return noisy + (gain - self.noise.mean) * common + bias
 
     def _add_eta(self, u: Tensor, draw: Draw) -> Tensor:
         if self.eta == 0.0:

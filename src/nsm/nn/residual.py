@@ -10,13 +10,14 @@ from nsm.nn.layer import StochasticLayer
 class Residual(nn.Module):
     """A stochastic layer that is averaged with its own input.
 
-    Forward law, for an input x that is the average of K signs (``layer.pooled``), z the layer's samples::
+    Forward law, for an input x that is the average of K signs (``layer.pooled``), z the layer's samples, the
+    average of L signs (``layer.population``)::
 
-        x' = (K x + z) / (K + 1)
+        x' = (K x + L z) / (K + L)
 
-    Every activation x' is the average of K + 1 signs. Nothing real arises, and a layer behind it that
-    declares ``pooled=K + 1`` has a synapse for every one of them: its variance is the same whatever they are.
-    Gradient law: K / (K + 1) of it through x, 1 / (K + 1) by the layer's own law.
+    Every activation x' is the average of K + L signs. Nothing real arises, and a layer behind it that
+    declares ``pooled=K + L`` has a synapse for every one of them: its variance is the same whatever they are.
+    Gradient law: K / (K + L) of it through x, L / (K + L) by the layer's own law.
 
     A layer of random weights hands on at most 2/pi of a correlation between two inputs; here the input is
     handed on as well, so that a deep network keeps what its lower layers said.
@@ -48,15 +49,15 @@ class Residual(nn.Module):
 
     @property
     def pooled(self) -> int:
-        """K + 1, the signs that an output is the average of."""
-        return self.layer.pooled + 1
+        """K + L, the signs that an output is the average of."""
+        return self.layer.pooled + self.layer.population
 
     def forward(self, x: Tensor) -> Tensor:
-        """The average of K + 1 signs, of the shape of ``x``."""
+        """The average of K + L signs, of the shape of ``x``."""
         z: Tensor = self.layer(x)
         if z.shape[1:] != x.shape[1:] or len(z) % len(x):
             raise ValueError(
                 f"layer must keep the shape of its input, {tuple(x.shape)}, got {tuple(z.shape)}"
             )
         x = x.repeat_interleave(len(z) // len(x), dim=0)
-        return x + (z - x) / self.pooled
+        return x + (z - x) * (self.layer.population / self.pooled)

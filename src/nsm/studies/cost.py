@@ -38,9 +38,9 @@ def cost(net: nn.Module, x: Tensor, samples: int) -> Cost:
         assert isinstance(module, _PRODUCTS)
         products += output.numel() * module.weight[0].numel() * (2 if module in twice else 1)
 
-    def drew(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+    def drew(module: nn.Module, _inputs: Any, output: Tensor) -> None:
         nonlocal bits
-        bits += _BITS * output.numel()
+        bits += _BITS * output.numel() * getattr(module, "population", 1)
 
     # By the module that multiplies: the product inside a stochastic layer is one of these.
     twice = {

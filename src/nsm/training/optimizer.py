@@ -56,8 +56,8 @@ def set_rates(optimizer: Optimizer, config: TrainingConfig, rates: Rates) -> Non
 
 
 def _is_weight(name: str, parameter: Tensor) -> bool:
-    # torch's weight_norm keeps the norms as "original0", of a weight's number of dimensions.
-    return parameter.dim() > 1 and not name.endswith("original0")
+    # Of more dimensions than one are biases of populations, too, and what torch's weight_norm keeps as norms.
+    return parameter.dim() > 1 and not name.endswith(("bias", "original0"))
 
 
 def _initial_state(parameter: Tensor, config: TrainingConfig) -> dict[str, Tensor]:
