@@ -1,7 +1,9 @@
 """Streams of the generator as they go to a battery of tests."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from nsm.studies import generator
 
 @pytest.mark.parametrize("stream", generator.STREAMS)
 def test_streams_never_repeat(stream: str) -> None:
-    first, second = (np.frombuffer(piece, "<u4") for piece in itertools.islice(generator.pieces(stream), 2))
+    first, second = (np.frombuffer(piece, "<u4") for piece in itertools.islice(generator.Numbers(stream), 2))
     assert first.shape == second.shape == (64 * 4096,)
     assert len(np.unique(first)) > 0.999 * len(first)
     assert (first != second).mean() > 0.999
@@ -37,7 +39,7 @@ def test_stretches_of_a_stream_follow_each_other(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(generator, "_examined", examine)
     streams = ("elements", "program")
     rows = generator.rows(streams, "testu01.so", stretches=2, progress=lambda *count: done.append(count))
-    expected = [piece for stream in streams for piece in itertools.islice(generator.pieces(stream), 2)]
+    expected = [piece for stream in streams for piece in itertools.islice(generator.Numbers(stream), 2)]
     assert examined == expected
     assert [row["bytes"] for row in rows] == [2**21, 2**21]
     assert [row["suspect"] for row in rows] == [["Collision, stretch 1"], []]
@@ -51,3 +53,55 @@ def test_stretches_of_a_stream_follow_each_other(monkeypatch: pytest.MonkeyPatch
 def test_no_stretch_is_refused_before_anything_is_drawn() -> None:
     with pytest.raises(ValueError, match="stretches must be at least 1, got 0"):
         generator.rows(("elements",), "testu01.so", stretches=0)
+
+
+def _interrupted(
+    examined: list[int], after: int
+) -> Callable[[Iterator[bytes], str], tuple[int, dict[str, float]]]:
+    """A battery that takes three pieces, and is stopped by Ctrl-C at one of its turns."""
+
+    def examine(numbers: Iterator[bytes], _library: str) -> tuple[int, dict[str, float]]:
+        if len(examined) == after:
+            raise KeyboardInterrupt
+        assert isinstance(numbers, generator.Numbers)
+        examined.append(numbers.taken)
+        for _ in range(3):
+            next(numbers)
+        return 2**21, {"Gap": 0.5}
+
+    return examine
+
+
+def test_an_interrupted_study_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rows() -> list[dict[str, Any]]:
+        return generator.rows(("elements", "program"), "testu01.so", stretches=2, kept=tmp_path)
+
+    examined = list[int]()
+    monkeypatch.setattr(generator, "_examined", _interrupted(examined, 3))
+    with pytest.raises(KeyboardInterrupt):
+        rows()
+    assert examined == [0, 3, 0]
+    monkeypatch.setattr(generator, "_examined", _interrupted(examined, 4))
+    found = rows()
+    assert examined == [0, 3, 0, 3]
+    assert [row["bytes"] for row in found] == [2**22, 2**22]
+    assert rows() == found
+    assert len(examined) == 4
+    monkeypatch.setattr(generator, "commit", lambda: "another")
+    monkeypatch.setattr(generator, "_examined", _interrupted(examined, 8))
+    assert rows() == found
+    assert examined[4:] == [0, 3, 0, 3]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"commit": ""}', '{"commit": "", "batteries": [{"taken": 1}]}']
+)
+def test_a_broken_file_of_batteries_is_named(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generator, "commit", lambda: "")
+    (tmp_path / "elements.json").write_text(content)
+    with pytest.raises(
+        ValueError, match=r"elements.json: holds no batteries of tests \(.*; remove it to begin"
+    ):
+        generator.rows(("elements",), "testu01.so", kept=tmp_path)

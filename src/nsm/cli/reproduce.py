@@ -211,14 +211,18 @@ def generator(
     stretches: Annotated[
         int, typer.Option(min=1, help="Batteries for each stream, each reading on behind the last.")
     ] = 1,
-    results: Annotated[Path, typer.Option(help="Result file.", dir_okay=False)] = Path(
-        "runs/generator/results.json"
+    runs: Annotated[Path, typer.Option(help="Folder of batteries that are done, and results.")] = Path(
+        "runs/generator"
     ),
+    results: Annotated[
+        Path | None, typer.Option(help="Result file.", dir_okay=False, show_default="RUNS/results.json")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """The generator's numbers in the library's orders, under TestU01's SmallCrush.
 
-    A battery takes .85 GiB of numbers, ten seconds or more.
+    A battery takes .85 GiB of numbers, ten seconds or more. Those that are done
+    are kept: the same command goes on behind them.
 
     Examples:
         nsm reproduce generator --results results/generator.json
@@ -230,7 +234,8 @@ def generator(
 
     chosen, file = tuple(stream or study.STREAMS), None if library is None else str(library)
     with progress(study.STUDY, quiet=quiet) as show:
-        rows = study.rows(chosen, file, stretches=stretches, progress=show)
+        rows = study.rows(chosen, file, stretches=stretches, kept=runs, progress=show)
+    results = results or runs / "results.json"
     write(results, study.STUDY, rows)
     typer.echo(f"{results}")
 

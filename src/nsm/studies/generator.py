@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import json
 import multiprocessing
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from nsm import random
+from nsm.files import write_atomically
+from nsm.provenance import commit
 from nsm.studies.timing import counted
 
 STUDY = "generator"
@@ -85,15 +87,38 @@ STREAMS: dict[str, Callable[[int], Tensor]] = {
 }
 
 
-def pieces(stream: str) -> Iterator[bytes]:
-    """The numbers of a stream without end, 32-bit little-endian words.
+class Numbers(Iterator[bytes]):
+    """The numbers of a stream without end, 32-bit little-endian words, piece by piece.
+
+    Attributes:
+        taken: pieces so far, those before the first one included.
 
     Raises:
         ValueError: if ``stream`` is none of :data:`STREAMS`.
     """
-    draw = _known(stream)
-    for piece in count():
-        yield draw(piece).numpy().astype("<u4").tobytes()
+
+    def __init__(self, stream: str, first: int = 0) -> None:
+        self._draw, self.taken = _known(stream), first
+
+    def __next__(self) -> bytes:
+        """The next piece."""
+        piece = self._draw(self.taken).numpy().astype("<u4").tobytes()
+        self.taken += 1
+        return piece
+
+
+class Battery(NamedTuple):
+    """What a battery of tests found.
+
+    Attributes:
+        taken: pieces of the stream that it and those before it took.
+        bytes: how much it read.
+        p_values: by the name of the statistic.
+    """
+
+    taken: int
+    bytes: int
+    p_values: dict[str, float]
 
 
 def _known(stream: str) -> Callable[[int], Tensor]:
@@ -107,6 +132,7 @@ def rows(
     library: str | None = None,
     *,
     stretches: int = 1,
+    kept: Path | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> list[dict[str, Any]]:
     """One row for each stream: the statistics' p-values, and how many of them are suspect.
@@ -115,10 +141,14 @@ def rows(
         streams: of :data:`STREAMS`.
         library: file of TestU01's shared library; by default the installed one.
         stretches: batteries that a stream goes through, each reading on behind the last, >= 1.
+        kept: folder in which batteries are kept as soon as they are done, one file for each stream; those
+            that the same source has put there are not run again. None for none.
         progress: called with the number of batteries done and of all.
 
     Raises:
-        ValueError: if a stream is unknown, there are no stretches, or TestU01 cannot be loaded.
+        ValueError: if a stream is unknown, there are no stretches, TestU01 cannot be loaded, or a kept file
+            cannot be read.
+        OSError: if a kept file cannot be written.
     """
     for stream in streams:
         _known(stream)
@@ -127,31 +157,78 @@ def rows(
     found = library or ctypes.util.find_library("testu01")
     if found is None:
         raise ValueError("TestU01 is not installed (Debian: libtestu01-0), and library names no file of it")
+    files = [None if kept is None else kept / f"{stream}.json" for stream in streams]
+    known = [[] if file is None else _read(file) for file in files]
     after_battery = counted(progress, len(streams) * stretches)
-    return [_row(stream, found, stretches, after_battery) for stream in streams]
+    return [
+        _row(stream, _batteries(stream, found, stretches, batteries, file, after_battery))
+        for stream, batteries, file in zip(streams, known, files, strict=True)
+    ]
 
 
-def _row(stream: str, library: str, stretches: int, after_battery: Callable[[], object]) -> dict[str, Any]:
-    numbers = pieces(stream)
-    read, p_values = 0, list[dict[str, float]]()
-    for _ in range(stretches):
-        more, found = _examined(numbers, library)
-        read += more
-        p_values.append(found)
+def _batteries(
+    stream: str,
+    library: str,
+    stretches: int,
+    known: list[Battery],
+    file: Path | None,
+    after_battery: Callable[[], object],
+) -> list[Battery]:
+    """The first batteries of a stream, those that are not known run now."""
+    done = known[:stretches]
+    for _ in done:
         after_battery()
+    numbers = Numbers(stream, done[-1].taken if done else 0)
+    while len(done) < stretches:
+        read, p_values = _examined(numbers, library)
+        done.append(Battery(numbers.taken, read, p_values))
+        if file is not None:
+            _write(file, done)
+        after_battery()
+    return done
+
+
+def _write(file: Path, batteries: list[Battery]) -> None:
+    content = {"commit": commit(), "batteries": [battery._asdict() for battery in batteries]}
+    write_atomically(file, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _read(file: Path) -> list[Battery]:
+    """Batteries that this source has kept; none where there is no file or another source wrote it."""
+    try:
+        content = json.loads(file.read_text())
+        if content["commit"] != commit():
+            return []
+        return [
+            Battery(
+                int(battery["taken"]),
+                int(battery["bytes"]),
+                {str(name): float(p) for name, p in battery["p_values"].items()},
+            )
+            for battery in content["batteries"]
+        ]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file}: holds no batteries of tests ({error}); remove it to begin anew") from error
+
+
+def _row(stream: str, batteries: list[Battery]) -> dict[str, Any]:
     each = [
-        (f"{name}, stretch {number}", p) for number, found in enumerate(p_values) for name, p in found.items()
+        (f"{name}, stretch {number}", p)
+        for number, battery in enumerate(batteries)
+        for name, p in battery.p_values.items()
     ]
     return {
         "stream": stream,
         "battery": "TestU01 SmallCrush",
-        "stretches": stretches,
-        "bytes": read,
+        "stretches": len(batteries),
+        "bytes": sum(battery.bytes for battery in batteries),
         "statistics": len(each),
         "suspect": [name for name, p in each if not _SUSPECT <= p <= 1.0 - _SUSPECT],
         "smallest": min(p for _, p in each),
         "largest": max(p for _, p in each),
-        "p_values": p_values,
+        "p_values": [battery.p_values for battery in batteries],
     }
 
 
