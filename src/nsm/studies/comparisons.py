@@ -20,6 +20,10 @@ _CIFAR10 = {
     "bnsm-marginal": Kind(
         "NSM, Bernoulli noise, learnt as marginals", (*_BERNOULLI, "marginals=1.0", "spread=1.0")
     ),
+    "bnsm-population": Kind(
+        "NSM, Bernoulli noise, eight neurons in each place",
+        (*_BERNOULLI, "population=8", "standardized=true", "spread=1.4"),
+    ),
     "bnsm-from-twin": Kind("NSM, Bernoulli noise, from the trained twin", _BERNOULLI, 9.94, start="twin"),
     "gnsm-from-twin": Kind("NSM, Gaussian noise, from the trained twin", _GAUSSIAN, 9.81, start="twin"),
     "twin": Kind("conventional twin (ReLU, batch norm)", ("model=twin-bn",), 10.47),
@@ -43,7 +47,13 @@ COMPARISONS: Mapping[str, Comparison] = {
             _CIFAR10,
             {
                 "cifar10-allconv": tuple(_CIFAR10),
-                "cifar10-allconv-third": ("bnsm", "bnsm-marginal", "bnsm-from-twin", "twin"),
+                "cifar10-allconv-third": (
+                    "bnsm",
+                    "bnsm-marginal",
+                    "bnsm-population",
+                    "bnsm-from-twin",
+                    "twin",
+                ),
                 "cifar10-residual": ("bnsm", "bnsm-marginal", "twin"),
             },
             published="cifar10-allconv",
