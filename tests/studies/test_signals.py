@@ -70,3 +70,15 @@ def test_neurons_that_follow_their_input_have_nothing_in_common() -> None:
     images = torch.ones(40, 20) * torch.tensor([1.0, -1.0]).repeat(20)[:, None]
     (state,) = states(net, images)
     assert (state.undecided, state.common) == (0.0, pytest.approx(0.0))
+
+
+def test_a_population_is_judged_by_what_it_hands_on() -> None:
+    layer = nsm.nn.Linear(20, 30, binary_input=True, population=2)
+    with torch.no_grad():
+        layer.product.weight.fill_(1.0)
+        assert layer.bias is not None
+        layer.bias.copy_(torch.tensor([100.0, 0.0])[:, None].expand(2, 30))
+        layer.a = -layer.noise.mean
+    (state,) = states(nn.Sequential(layer, nn.Linear(30, 3)), torch.randn(40, 20).sign())
+    assert state.undecided == 0.5
+    assert state.common == pytest.approx(1.0)

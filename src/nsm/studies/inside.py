@@ -60,7 +60,7 @@ def preactivations(net: nn.Sequential, images: Tensor) -> Tensor:
     inputs = torch.arange(len(images))
 
     def measure(layer: StochasticLayer, x: Tensor) -> None:
-        found.append(layer.erf_argument(x).flatten(0, 1))
+        found.append(layer.erf_argument(x).flatten(0, -2))
 
     def receive(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         found.append(arguments[0].movedim(1, -1).flatten(0, -2))

@@ -60,7 +60,7 @@ def states(net: nn.Module, images: Tensor) -> list[LayerState]:
 
     def measure(layer: StochasticLayer, x: Tensor) -> None:
         s = layer.erf_argument(x)
-        mean = torch.erf(s)
+        mean = torch.erf(s).mean(0) if layer.population > 1 else torch.erf(s)
         common = mean.mean(0).square().mean() / mean.square().mean()
         found.append(LayerState(float((s.abs() < 1.0).float().mean()), float(common)))
 
