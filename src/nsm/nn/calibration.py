@@ -28,7 +28,9 @@ def calibrate(net: nn.Module, batch: Tensor, *, spread: float = 1.0, seed: int =
     ``spread``, and a mean for which what leaves the layer is +1 and -1 equally often.
 
     For a neuron that is not pooled that mean is 0 or close to it; neurons that are pooled by their maximum
-    start below 0, or the maximum would hardly ever be -1.
+    start below 0, or the maximum would hardly ever be -1. The neurons of a population start in a row below
+    the mean that a single one would have, see :meth:`nsm.nn.StochasticLayer.in_a_row`. A standardized layer
+    counts from the batch until it learns.
 
     Layers are set in the order in which data meets them, each on samples of the layers before it, so that no
     layer starts saturated or undecided however deep the network is. Neurons whose preactivation does not vary
