@@ -234,6 +234,21 @@ def _sure() -> nn.Module:
     return net
 
 
+def _population() -> nn.Module:
+    """Populations of several sizes, with everything that may stand between them."""
+    heard = {"binary_input": True, "pooled": 3, "population": 3, "standardized": True}
+    return nn.Sequential(
+        nsm.nn.Conv2d(2, 5, 3, padding=1, population=3, max_pool=2),
+        nsm.nn.Residual(nsm.nn.Conv2d(5, 5, 3, padding=1, **heard)),
+        nn.AvgPool2d((2, 1)),
+        nsm.nn.Conv2d(5, 6, 2, binary_input=True, pooled=12, population=2, noise=nsm.Gaussian(0.8)),
+        nn.Flatten(),
+        nsm.nn.Linear(24, 9, binary_input=True, pooled=2, population=4, eta=0.2),
+        nn.BatchNorm1d(9),
+        nn.Linear(9, 3),
+    )
+
+
 # Name: (network, shape of an input)
 NETS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "vectors": (_vectors, (20,)),
@@ -249,6 +264,7 @@ NETS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "wide": (_wide, (9,)),
     "features": (_features, (20,)),
     "stem": (_stem, (3, 12, 10)),
+    "population": (_population, (2, 8, 10)),
     "strided": (_strided, (4, 11, 10)),
     "synapses": (_synapses, (2, 9, 10)),
     "synapses-averages": (_synapses_on_averages, (1, 9, 9)),

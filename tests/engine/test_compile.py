@@ -114,7 +114,6 @@ def test_a_normalization_that_cannot_be_compiled_is_named(modules, message):
             r"0 \(Conv2d\) .* its inputs are averages",
         ),
         ([nsm.nn.Conv2d(2, 3, 3, max_pool=7)], r"0 \(Conv2d\) .* kernel \(7, 7\) must fit"),
-        ([nsm.nn.Conv2d(2, 3, 3, population=2)], r"0 \(Conv2d\) .* its population must be 1, got 2"),
     ],
 )
 def test_what_an_image_cannot_go_through_is_named(modules, message):

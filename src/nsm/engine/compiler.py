@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nsm.engine import populations
 from nsm.engine.chain import CompileError, chain, check_plain
 from nsm.engine.normalization import Affine, BatchNorm, affine, alone, behind, in_front
 from nsm.engine.program import Program
@@ -50,7 +51,8 @@ def compile(  # noqa: A001 (as in torch.compile)
     (:class:`nsm.nn.Linear`, :class:`nsm.nn.Conv2d` with zero padding; in :class:`nsm.nn.Residual` or not) at
     fidelity ``"moment"`` or ``"synapse"``, between them ``torch.nn.MaxPool2d``, ``AvgPool2d`` and
     ``Flatten``; a ``torch.nn.Linear`` on top, with a batch normalization in front of it or without. Dropout
-    is left out and batch normalization uses its running statistics, as in evaluation. All layers up to the
+    is left out; batch normalization and standardized layers use their running statistics, as in evaluation.
+    Populations become single neurons, as many as there are, with synapses of their own. All layers up to the
     first stochastic one keep float32 weights and real inputs, and run once for all samples; the others get
     weights of the precision asked for, with a scale of their own for every neuron.
 
@@ -136,6 +138,7 @@ class _Walk:
         self._shape, self._flat, self._precision, self._numbers = shape, flat, precision, numbers
         self._fidelity = fidelity
         self._binarize, self._area = False, 1
+        self._copies = 1  # neurons in each place of what the next module receives
         self._normalization: Affine | None = None  # of neurons, which the classifier has to take in
 
     def add(self, module: nn.Module) -> None:
@@ -204,6 +207,7 @@ class _Walk:
 
     def _add_normalization(self, norm: BatchNorm) -> None:
         channels, height, width = self._shape
+        channels //= self._copies
         spread = isinstance(norm, nn.BatchNorm1d) and (height, width) != (1, 1)
         if isinstance(norm, nn.BatchNorm2d) == self._flat:
             raise CompileError(f"it receives {'a flat vector' if self._flat else 'images'}")
@@ -227,17 +231,22 @@ class _Walk:
     def _add_residual(self, module: Residual) -> None:
         if self._is_real():
             raise CompileError("it must stand behind a stochastic layer")
-        if module.layer.pooled != self._area:
+        if module.layer.pooled != self._area * self._copies:
             raise CompileError(
                 f"its layer says that inputs are averages of {module.layer.pooled} signs, "
-                f"but they are of {self._area}"
+                f"but they are of {self._area * self._copies}"
             )
-        before = self._shape
+        if module.layer.population != self._copies:
+            raise CompileError(
+                f"its layer's population must be that of what it receives, {self._copies}, "
+                f"got {module.layer.population}"
+            )
+        before, area = self._shape, self._area
         self._add_stochastic(module.layer)
         layer = self.steps.pop()
         if not isinstance(layer, Sampled) or self._shape != before:
             raise CompileError("its layer must keep the shape of what it receives")
-        self._shape, self._area = before, module.layer.pooled
+        self._shape, self._area = before, area
         self._append(replace(layer, residual=True), before)
 
     def _transmission(self, layer: StochasticLayer) -> float:
@@ -253,14 +262,12 @@ class _Walk:
 
     def _add_stochastic(self, layer: StochasticLayer) -> None:
         transmission = self._transmission(layer)
-        if layer.population > 1:
-            raise CompileError(f"its population must be 1, got {layer.population}")
-        geometry = self._geometry(layer)
-        gain, (bias,) = layer.neurons()
-        weights = _float32(layer.weight).reshape(geometry.weight_shape)
+        geometry, population = self._geometry(layer), layer.population
+        gain, biases = layer.neurons()
+        weights = self._weights(layer.weight, geometry, population)
         noise = Noise(
-            gain=_float32(gain),
-            bias=_float32(bias),
+            gain=populations.neurons(_float32(gain), population),
+            bias=_float32(torch.stack(biases, dim=1)).ravel(),
             variance=layer.noise.variance,
             additive=layer.eta**2,
             layer=self._numbers[layer],
@@ -273,26 +280,36 @@ class _Walk:
         else:
             whole, scale = quantized(weights, self._precision)
             # Behind neurons inputs are signs, declared or not.
-            pooled = layer.pooled if layer.binary_input or self._area == 1 else 0
+            known = layer.binary_input or self._area == 1 or self._copies > 1
+            pooled = populations.pooled(layer, self._copies) if known else 0
             self._append(Sampled(geometry, whole, scale, noise, pooled), geometry.outputs)
+        self._copies = population
         if isinstance(layer, Conv2d) and max(layer.max_pool, default=1) > 1:
             window = _pair(layer.max_pool)
             self._append_pool(Pool(self._shape, window, window, average=False))
 
     def _geometry(self, layer: StochasticLayer) -> Geometry:
         if isinstance(layer, Linear):
-            return self._connected(layer.product)
+            return self._connected(layer.product, layer.population)
         if not isinstance(layer, Conv2d):
             raise CompileError("of the stochastic layers, Linear and Conv2d can be compiled")
         conv = layer.product
         assert isinstance(conv, nn.Conv2d)
-        return self._convolution(conv)
+        return self._convolution(conv, layer.population)
 
-    def _convolution(self, conv: nn.Conv2d) -> Geometry:
+    def _weights(self, weight: Tensor, geometry: Geometry, population: int = 1) -> Floats:
+        neurons, channels, *kernel = geometry.weight_shape
+        shape = (neurons // population, channels // self._copies, *kernel)
+        return populations.neurons(
+            populations.synapses(_float32(weight).reshape(shape), self._copies), population
+        )
+
+    def _convolution(self, conv: nn.Conv2d, population: int = 1) -> Geometry:
         if self._flat:
             raise CompileError("it receives a flat vector")
-        if conv.in_channels != self._shape[0]:
-            raise CompileError(f"it takes {conv.in_channels} channels and would receive {self._shape[0]}")
+        channels = self._shape[0] // self._copies
+        if conv.in_channels != channels:
+            raise CompileError(f"it takes {conv.in_channels} channels and would receive {channels}")
         around = margins(conv)
         if conv.padding_mode != "zeros" and any(map(any, around)):
             raise CompileError(f'its padding_mode must be "zeros", got "{conv.padding_mode}"')
@@ -300,7 +317,7 @@ class _Walk:
         return _checked(
             Geometry(
                 self._shape,
-                conv.out_channels,
+                conv.out_channels * population,
                 _pair(conv.kernel_size),
                 _pair(conv.stride),
                 (top, left, bottom, right),
@@ -309,14 +326,13 @@ class _Walk:
             )
         )
 
-    def _connected(self, linear: nn.Linear) -> Geometry:
+    def _connected(self, linear: nn.Linear, population: int = 1) -> Geometry:
         if not self._flat and self._shape[1:] != (1, 1):
             raise CompileError("it needs a Flatten in front of it")
-        if linear.in_features != math.prod(self._shape):
-            raise CompileError(
-                f"it takes {linear.in_features} inputs and would receive {math.prod(self._shape)}"
-            )
-        return _checked(Geometry(self._shape, linear.out_features, self._shape[1:]))
+        features = math.prod(self._shape) // self._copies
+        if linear.in_features != features:
+            raise CompileError(f"it takes {linear.in_features} inputs and would receive {features}")
+        return _checked(Geometry(self._shape, linear.out_features * population, self._shape[1:]))
 
     def _add_pool(self, pool: nn.MaxPool2d | nn.AvgPool2d) -> None:
         if self._is_real():
@@ -326,6 +342,8 @@ class _Walk:
         if _pair(pool.padding) != (0, 0) or pool.ceil_mode:
             raise CompileError("it must have padding=0 and ceil_mode=False")
         if isinstance(pool, nn.MaxPool2d):
+            if self._copies > 1:
+                raise CompileError("it takes maxima of averages: max_pool of a layer takes those of neurons")
             if _pair(pool.dilation) != (1, 1) or pool.return_indices:
                 raise CompileError("it must have dilation=1 and return_indices=False")
         elif pool.divisor_override is not None:
@@ -342,10 +360,12 @@ class _Walk:
 
     def _add_classifier(self, linear: nn.Linear) -> None:
         geometry = self._connected(linear)
-        weights = _float32(linear.weight).reshape(geometry.weight_shape)
+        neurons, channels, *kernel = geometry.weight_shape
+        weights = _float32(linear.weight).reshape(neurons, channels // self._copies, *kernel)
         bias = _bias(linear.bias, geometry)
         if self._normalization is not None:
             weights, bias = in_front(weights, bias, self._normalization)
+        weights = populations.synapses(weights, self._copies)
         whole, scale = quantized(weights, "int8")
         self._append(Classifier(geometry, whole, scale, bias), geometry.outputs)
 
