@@ -9,21 +9,27 @@ from nsm.studies import mnist
 from nsm.studies.images import Comparison
 from nsm.studies.kinds import Kind
 
-_FASHION = {
-    name: replace(mnist.KINDS[name], published=None) for name in ("bnsm", "gnsm", "bnsm-marginal", "twin")
+_BERNOULLI, _GAUSSIAN = ("model=nsm", "noise=bernoulli:0.5"), ("model=nsm", "noise=gaussian:1.0")
+_POPULATION = {
+    "bnsm-population": Kind(
+        "NSM, Bernoulli noise, four neurons in each place",
+        (*_BERNOULLI, "population=4", "standardized=true", "spread=1.4"),
+    )
 }
 
-_BERNOULLI, _GAUSSIAN = ("model=nsm", "noise=bernoulli:0.5"), ("model=nsm", "noise=gaussian:1.0")
+_FASHION = {
+    **{name: replace(mnist.KINDS[name], published=None) for name in ("bnsm", "gnsm", "bnsm-marginal")},
+    **_POPULATION,
+    "twin": replace(mnist.KINDS["twin"], published=None),
+}
+
 _CIFAR10 = {
     "bnsm": Kind("NSM, Bernoulli noise", _BERNOULLI, 9.98),
     "gnsm": Kind("NSM, Gaussian noise", _GAUSSIAN, 10.35),
     "bnsm-marginal": Kind(
         "NSM, Bernoulli noise, learnt as marginals", (*_BERNOULLI, "marginals=1.0", "spread=1.0")
     ),
-    "bnsm-population": Kind(
-        "NSM, Bernoulli noise, eight neurons in each place",
-        (*_BERNOULLI, "population=8", "standardized=true", "spread=1.4"),
-    ),
+    **_POPULATION,
     "bnsm-from-twin": Kind("NSM, Bernoulli noise, from the trained twin", _BERNOULLI, 9.94, start="twin"),
     "gnsm-from-twin": Kind("NSM, Gaussian noise, from the trained twin", _GAUSSIAN, 9.81, start="twin"),
     "twin": Kind("conventional twin (ReLU, batch norm)", ("model=twin-bn",), 10.47),
