@@ -205,6 +205,10 @@ def test_samples_and_sums_do_not_depend_on_threads(monkeypatch, name, count, sam
     for threads in (1, 2, 3, 40):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         found.append(program.predict(x, samples=samples, seed=1, votes=True))
+        # What threads add up at once where nobody asks for votes.
+        alone = program.predict(x, samples=samples, seed=1)
+        for name in ("probabilities", "entropy", "mutual_information"):
+            assert torch.equal(getattr(alone, name), getattr(found[-1], name))
     for one, *others in zip(*found, strict=True):
         assert all(torch.equal(one, other) for other in others)
 

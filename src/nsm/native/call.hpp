@@ -16,6 +16,7 @@ namespace {
 constexpr i64 kLeastPlaces = 8;     // lines of samples that a table must be used for
 constexpr i64 kShares = 4;          // chunks for each thread, so that all end at about the same time
 constexpr i64 kWave = 4096;         // pieces whose sums are kept at a time
+constexpr int kLooks = 100;         // at what other threads have made before they are given way: a microsecond or two
 constexpr i64 kDrawn = 8;           // multiplications that take as long as drawing a synapse
 // Multiplications; fewer take less time than waking a thread.
 constexpr i64 kWorthAThread = 2'000'000, kWorthAThreadOfTiles = 8'000'000;
@@ -56,10 +57,10 @@ struct Compiled::Plan {
         if (threads > 1 && few && all < std::min(kShares * threads, kWave)) {
             const i64 share = (all * length / kQuad + threads - 1) / threads, tile = kTileRows / kQuad;
             together = 0;
-            // Whole lines and tiles; products alone take two quads.
+            // Whole lines and tiles.
             plan_bits(self, tile);
-            const i64 step = kernels.tiles || as_bits[0] ? tile : 2;
-            quads = std::clamp(share / step * step, step, std::max(step, rows / kQuad / step * step));
+            const i64 step = kernels.tiles || as_bits[0] ? tile : 1;
+            quads = std::clamp((share + step - 1) / step * step, step, std::max(step, rows / kQuad / step * step));
         } else {
             const i64 line = bits && self.may_be_bits(0) ? (kLanes + length - 1) / length : 1;
             const i64 share = std::max(line, all / (threads * kShares));
@@ -168,7 +169,12 @@ private:
             for (i64 s = 0; s < length(piece); ++s)
                 std::copy_n(logits + s * stride(), classes,
                             results_.logits + (input * samples_ + first_sample(piece) + s) * classes);
-        plan_.kernels.average(logits, stride(), length(piece), classes, sums);
+        float entropies[2 * kTotals];
+        for (i64 s = 0; s < length(piece); s += kTotals, logits += kTotals * stride()) {
+            const i64 some = std::min(kTotals, length(piece) - s);
+            plan_.kernels.softmax(logits, stride(), some, classes, entropies);
+            plan_.kernels.add_up(logits, stride(), some, classes, entropies, sums);
+        }
     }
 
     void add_to_total(i64 piece, const double* sums) {
@@ -207,7 +213,9 @@ private:
         }
         const i64 count = (i64)list.size(), chunks = (count + plan_.quads - 1) / plan_.quads;
         const i64 parts = count_ == 1 ? self_.parts() : 0, share = std::max<i64>(1, parts / (2 * plan_.threads));
-        std::vector<float> logits((std::size_t)(count * kQuad * stride()));
+        // Threads turn logits into probabilities, unless somebody asks for them.
+        const bool shared = !results_.logits;
+        std::vector<float> logits((std::size_t)(count * kQuad * stride())), entropies((std::size_t)(count * kQuad * 2));
         alignas(64) std::atomic<i64> next_part{0}, made{0}, next_chunk{0};  // none in another's line of the cache
         with_helpers(std::min(plan_.threads, chunks) - 1, [&] {
             const Borrowed scratch(self_);
@@ -216,20 +224,32 @@ private:
                 make_thresholds(0, first, last, *own, (*scratch).work);
                 made += last - first;
             }
-            while (made < parts) std::this_thread::yield();
+            for (int looks = 0; made < parts;)
+                if (looks < kLooks)
+                    rest(), ++looks;
+                else
+                    std::this_thread::yield();
             if (first_failed() < count_) return;
             for (i64 chunk; (chunk = next_chunk++) < chunks;) {
                 const i64 first = chunk * plan_.quads, last = std::min(count, first + plan_.quads);
                 (*scratch).quads.assign(list.begin() + first, list.begin() + last);
                 self_.pass(plan_, *scratch, seed_);
-                std::copy_n((*scratch).logits, (last - first) * kQuad * stride(), logits.data() + first * kQuad * stride());
+                const i64 samples = (last - first) * kQuad;
+                float* drawn = logits.data() + first * kQuad * stride();
+                std::copy_n((*scratch).logits, samples * stride(), drawn);
+                if (shared)
+                    plan_.kernels.softmax(drawn, stride(), samples, self_.classes_, entropies.data() + first * kQuad * 2);
             }
         });
         if (first_failed() < count_) return;
-        float* drawn = logits.data();
-        for (i64 piece = 0; piece < all(); drawn += quads(piece) * kQuad * stride(), ++piece) {
+        i64 first = 0;
+        for (i64 piece = 0; piece < all(); first += quads(piece) * kQuad, ++piece) {
+            float* drawn = logits.data() + first * stride();
             double* sums = sums_.data() + piece * width();
-            sum_up(piece, drawn, sums);
+            if (shared)
+                plan_.kernels.add_up(drawn, stride(), length(piece), self_.classes_, entropies.data() + first * 2, sums);
+            else
+                sum_up(piece, drawn, sums);
             add_to_total(piece, sums);
         }
     }

@@ -24,14 +24,6 @@ using std::chrono::steady_clock;
 constexpr auto kPatience = std::chrono::microseconds(50);
 constexpr int kLooks = 32;  // between two looks at the clock
 
-void rest() {
-#if defined(NSM_X86)
-    __builtin_ia32_pause();
-#elif defined(NSM_ARM)
-    asm volatile("yield");
-#endif
-}
-
 enum State : int { idle, offered, busy };
 
 // Looks for a while whether the state has become another one.

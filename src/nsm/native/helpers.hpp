@@ -7,6 +7,15 @@
 
 namespace nsm {
 
+// Between two looks at what another thread is about to write.
+inline void rest() {
+#if defined(NSM_X86)
+    __builtin_ia32_pause();
+#elif defined(NSM_ARM)
+    asm volatile("yield");
+#endif
+}
+
 // Calls work() on this thread and on up to `others` more, and returns when none of them is in it any longer. What it throws,
 // on whichever thread, is thrown from here: the first of it. A helper that
 // has not woken up by the time this thread is done is not waited for: to ask for one that is there costs a system

@@ -214,9 +214,8 @@ inline float exponential(float x) {
     return y < -126.0f ? 0.0f : power * scale;
 }
 
-void average(float* logits, i64 stride, i64 samples, i64 classes, double* sums) {
+void softmax(float* logits, i64 stride, i64 samples, i64 classes, float* entropies) {
     constexpr i64 lanes = 16;
-    double totals = 1.0;
     for (i64 sample = 0; sample < samples; ++sample) {
         float* l = logits + sample * stride;
         float largest = l[0];
@@ -232,11 +231,21 @@ void average(float* logits, i64 stride, i64 samples, i64 classes, double* sums) 
             for (i64 c = 0; c < count; ++c) total += powers[c], weighted += powers[c] * below[c];
         }
         const float inverse = 1.0f / total;
-        for (i64 c = 0; c < classes; ++c) sums[c] += (double)(l[c] * inverse);
-        sums[classes] += (double)(weighted * inverse);
+        for (i64 c = 0; c < classes; ++c) l[c] *= inverse;
+        entropies[2 * sample] = weighted * inverse;
+        entropies[2 * sample + 1] = total;
+    }
+}
+
+void add_up(const float* probabilities, i64 stride, i64 samples, i64 classes, const float* entropies, double* sums) {
+    double totals = 1.0;
+    for (i64 sample = 0; sample < samples; ++sample) {
+        const float* p = probabilities + sample * stride;
+        for (i64 c = 0; c < classes; ++c) sums[c] += (double)p[c];
+        sums[classes] += (double)entropies[2 * sample];
         // The logarithm of the product of some totals, each at most the number of classes, is the sum of theirs.
-        totals *= (double)total;
-        if (sample % 16 == 15 || sample == samples - 1) {
+        totals *= (double)entropies[2 * sample + 1];
+        if (sample % kTotals == kTotals - 1 || sample == samples - 1) {
             sums[classes] += __builtin_log(totals);
             totals = 1.0;
         }
@@ -247,6 +256,6 @@ void average(float* logits, i64 stride, i64 samples, i64 classes, double* sums) 
 
 extern const ProgramKernels program_kernels;
 const ProgramKernels program_kernels{
-    kTiles, spread, real, first, bounded, draw, sense, fire, transmit, pool, add, classify, average, limits, multiply_adds};
+    kTiles, spread, real, first, bounded, draw, sense, fire, transmit, pool, add, classify, softmax, add_up, limits, multiply_adds};
 
 }  // namespace nsm::NSM_INSTRUCTION_SET

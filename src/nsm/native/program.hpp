@@ -17,6 +17,7 @@ constexpr std::int64_t kPanel = 32;      // neurons computed together
 constexpr std::int64_t kQuad = 4;        // samples drawn together
 constexpr std::int64_t kArgument = 15000;  // units of the threshold's argument: 1 standard deviation of u
 constexpr std::int64_t kSlack = 64;      // bytes that may be read behind a row of codes
+constexpr std::int64_t kTotals = 16;     // samples whose totals are multiplied
 
 // Neurons of a layer in panels of 32, none across a border of groups: neuron k of group g is number
 // 32 * per_group * g + k of its position's stream.
@@ -218,8 +219,11 @@ struct ProgramKernels {
     // Codes of an image, added to those of another one of the same shape.
     void (*add)(const Pool& pool, const Chunk& chunk, const Activations& from, const Activations& to);
     void (*classify)(const Product& product, const Chunk& chunk, const Activations& from, float* logits, void* scratch);
-    // Adds the softmax of each sample to sums[0 .. classes), its entropy to sums[classes]; the logits are used up.
-    void (*average)(float* logits, std::int64_t stride, std::int64_t samples, std::int64_t classes, double* sums);
+    // The softmax of each sample, in place of its logits. Its entropy is a + ln b, a and b of a sample behind each other.
+    void (*softmax)(float* logits, std::int64_t stride, std::int64_t samples, std::int64_t classes, float* entropies);
+    // Adds those to sums[0 .. classes), their entropies to sums[classes]: the same sums for a whole number of kTotals at a time.
+    void (*add_up)(const float* probabilities, std::int64_t stride, std::int64_t samples, std::int64_t classes,
+                   const float* entropies, double* sums);
     // P(z = 1) = (limit or, where side, 65536 - limit) / 65536 for arguments in units of 1 / kArgument.
     void (*limits)(const float* argument, std::int64_t count, std::uint16_t* limit, std::uint16_t* side);
     // At least so many products of a code and a weight, added up, as fast as the instructions go; returns how many.
