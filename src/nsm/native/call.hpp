@@ -60,7 +60,7 @@ struct Compiled::Plan {
             // Whole lines and tiles.
             plan_bits(self, tile);
             const i64 step = kernels.tiles || as_bits[0] ? tile : 1;
-            quads = std::clamp((share + step - 1) / step * step, step, std::max(step, rows / kQuad / step * step));
+            quads = std::clamp(share / step * step, step, std::max(step, rows / kQuad / step * step));
         } else {
             const i64 line = bits && self.may_be_bits(0) ? (kLanes + length - 1) / length : 1;
             const i64 share = std::max(line, all / (threads * kShares));
