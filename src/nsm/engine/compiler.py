@@ -297,7 +297,7 @@ class _Walk:
         assert isinstance(conv, nn.Conv2d)
         return self._convolution(conv, layer.population)
 
-    def _weights(self, weight: Tensor, geometry: Geometry, population: int = 1) -> Floats:
+    def _weights(self, weight: Tensor, geometry: Geometry, population: int) -> Floats:
         neurons, channels, *kernel = geometry.weight_shape
         shape = (neurons // population, channels // self._copies, *kernel)
         return populations.neurons(
