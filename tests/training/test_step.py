@@ -9,6 +9,7 @@ import nsm
 from nsm import models
 from nsm.training import TrainingConfig
 from nsm.training.averaging import WeightAverage
+from nsm.training.muon import orthogonalized
 from nsm.training.optimizer import build_optimizer, set_rates
 from nsm.training.processes import launch
 from nsm.training.schedule import Rates
@@ -143,3 +144,66 @@ def test_only_weights_decay(options):
     optimizer = build_optimizer(models.build("digits-mlp", **options), TrainingConfig(weight_decay=0.1))
     decayed = [len(group["params"]) for group in optimizer.param_groups if group["weight_decay"]]
     assert decayed == [3]
+
+
+def test_muon_turns_hidden_weights_and_steps_the_rest_as_adamw():
+    net = models.build("digits-mlp")
+    before, twin = copy.deepcopy(net), copy.deepcopy(net)
+    config = TrainingConfig(optimizer="muon", lr=1e-3, gain_lr=3.0, weight_decay=0.1, schedule="constant")
+    reference = TrainingConfig(optimizer="adamw", lr=1e-3, gain_lr=3.0, weight_decay=0.1, schedule="constant")
+    optimizers = build_optimizer(net, config), build_optimizer(twin, reference)
+    for _ in range(3):
+        for parameters in zip(net.parameters(), twin.parameters(), strict=True):
+            parameters[0].grad = torch.randn_like(parameters[0])
+            parameters[1].grad = parameters[0].grad.clone()
+        for optimizer, of in zip(optimizers, (config, reference), strict=True):
+            set_rates(optimizer, of, Rates(0.5, 0.9))
+            optimizer.step()
+    hidden = [f"{i}.product.weight" for i in range(2)]
+    start, like = dict(before.named_parameters()), dict(twin.named_parameters())
+    for name, value in net.named_parameters():
+        if not name.endswith("product.weight"):
+            torch.testing.assert_close(value, like[name])
+            continue
+        torch.testing.assert_close(value.norm(), start[name].norm())
+        # Three steps of a twentieth, as good as at right angles to each other and to the weights.
+        assert 0.05 < (value - start[name]).norm() / start[name].norm() < 0.15
+    assert sum(name.endswith("product.weight") for name in like) == len(hidden)
+
+
+def test_muon_follows_orthogonalized_momentum():
+    weight = torch.nn.Linear(20, 6, bias=False)
+    net = torch.nn.Sequential(weight, torch.nn.Linear(6, 2))
+    config = TrainingConfig(optimizer="muon", lr=1e-3, betas=(0.5, 0.99), schedule="constant")
+    optimizer, momentum = build_optimizer(net, config), torch.zeros(6, 20)
+    for _ in range(3):
+        for parameter in net.parameters():
+            parameter.grad = torch.randn_like(parameter)
+        wanted, size = weight.weight.detach().clone(), weight.weight.norm().item()
+        momentum = 0.5 * momentum + weight.weight.grad
+        direction = orthogonalized(weight.weight.grad + 0.5 * momentum)
+        wanted -= 0.1 * size * direction / direction.norm()
+        set_rates(optimizer, config, Rates(1.0, None))
+        optimizer.step()
+        torch.testing.assert_close(weight.weight.detach(), wanted * size / wanted.norm())
+
+
+@pytest.mark.parametrize("shape", [(8, 30), (30, 8), (12, 12)])
+def test_orthogonalized_keeps_directions_and_evens_out_their_sizes(shape):
+    left, _, right = torch.linalg.svd(torch.randn(shape), full_matrices=False)
+    sizes = torch.logspace(0, -2, min(shape)) * 0.9
+    found = left.T @ orthogonalized(left * sizes @ right) @ right.T
+    assert found.diagonal().min() > 0.6
+    assert found.diagonal().max() < 1.3
+    torch.testing.assert_close(found, found.diagonal().diag(), atol=1e-4, rtol=0.0)
+
+
+def test_muon_leaves_zeros_alone():
+    net = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 2))
+    torch.nn.init.zeros_(net[0].weight)
+    for parameter in net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer = build_optimizer(net, TrainingConfig(optimizer="muon"))
+    optimizer.step()
+    assert not net[0].weight.any()
+    assert all(parameter.isfinite().all() for parameter in net.parameters())

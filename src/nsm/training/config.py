@@ -13,7 +13,7 @@ from nsm.models import Model
 from nsm.noise import NoiseLaw
 from nsm.training.fields import Scalar, Section, checked
 
-OptimizerName = Literal["adam", "adamw", "sgd"]
+OptimizerName = Literal["adam", "adamw", "sgd", "muon"]
 ScheduleName = Literal["one-cycle", "step", "constant-linear", "constant", "cosine"]
 LossName = Literal["average", "sample"]
 Precision = Literal["32-true", "bf16-mixed"]
@@ -160,10 +160,13 @@ class TrainingConfig(Section):
         seed: of weights, order, noise and augmentation, in [0, 2^63).
         start: folder of a run whose weights, gains and biases this one starts with, or of its trained twin's,
             whose preactivations its neurons then follow (:func:`nsm.models.follow`); None for fresh ones.
-        optimizer: ``"adam"`` (weight decay added to the gradient), ``"adamw"`` (decoupled) or ``"sgd"``.
+        optimizer: ``"adam"`` (weight decay added to the gradient), ``"adamw"`` (decoupled), ``"sgd"``, or
+            ``"muon"``: adamw, but every weight matrix before the classifier's moves by its orthogonalized
+            momentum and keeps its size, see :class:`nsm.training.muon.Muon`.
         lr: learning rate that the schedule scales, > 0.
         betas: decay of the gradient's first and second moment, each in [0, 1); the first is the momentum of
-            ``"sgd"``. The schedules ``"one-cycle"`` and ``"constant-linear"`` set the first themselves.
+            ``"sgd"`` and of the matrices of ``"muon"``. The schedules ``"one-cycle"`` and
+            ``"constant-linear"`` set the first themselves.
         eps: added to the root of the second moment, > 0.
         weight_decay: of weights only, not of biases, gains or normalizations; >= 0.
         spread: standard deviation over 500 training images that every fresh neuron's s starts with, see
