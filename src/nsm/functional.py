@@ -184,20 +184,26 @@ def sign(u: Tensor) -> Tensor:
 
 
 def fire(u: Tensor, scale: Tensor, shift: Tensor, seed: Tensor, rows: Tensor, where: int) -> Tensor:
-    """Sample z' in {-1, +1} with P(z' = 1) = (1 + erf(s)) / 2, s = u * scale + shift.
+    """Sample z' in {-1, +1} with P(z' = 1) = (1 + erf(s)) / 2, s = u * scale + shift; of populations of K
+    neurons that hear the same u the average.
 
     Args:
         u: (N, P, C), N inputs, P positions, C neurons; float32, bfloat16 or float64.
         scale: float32 (Q, C), Q in {1, P}.
-        shift: float32 (Q, C).
+        shift: float32 (Q, C), or (K, Q, C) of populations.
         seed: int64 scalar.
         rows: int64 (R, 2), (sample, input) of each output row, R = k N: row r is drawn from ``u[r // k]``.
-        where: the place of the draw, see :func:`nsm.random.place`.
+        where: the place of the draw, see :func:`nsm.random.place`; each neuron more of a population draws at
+            the layer's next use.
 
     Returns:
         (R, P, C) in the dtype of ``u``; NaN where s is NaN, so that a broken network cannot pass for a
         working one. Element (p, c) of a row is number p C + c of its stream.
     """
+    if shift.dim() == 3:
+        draws = [fire(u, scale, one, seed, rows, where + k * random.NEXT_USE) for k, one in enumerate(shift)]
+        total = torch.stack(draws).to(torch.promote_types(u.dtype, torch.float32)).sum(0)
+        return (total / len(shift)).to(u.dtype)
     count, positions, channels = u.shape
     s = u.float() * scale + shift
     threshold = threshold24(s).repeat_interleave(len(rows) // count, dim=0)
@@ -215,7 +221,7 @@ def fire_backward(
         grad: (R, P, C), gradient at the samples.
         u: (N, P, C) as in the forward pass.
         scale: (Q, C).
-        shift: (Q, C).
+        shift: (Q, C), or (K, Q, C) of populations.
         estimator: see :func:`derivative`.
 
     Returns:
@@ -223,12 +229,19 @@ def fire_backward(
     """
     # float64 stays float64, so that gradients can be checked by finite differences.
     wide = torch.promote_types(u.dtype, torch.float32)
-    s = u.to(wide) * scale + shift
-    total = grad.to(wide).view(len(u), -1, *u.shape[1:]).sum(1) * derivative(s, estimator)
+    s = u.to(wide) * scale
     # scale and shift are the same at all positions or differ at each.
     summed = (0, 1) if len(scale) == 1 else (0,)
-    by_scale, by_shift = (total * u).sum(summed).view_as(scale), total.sum(summed).view_as(shift)
-    return (total * scale).to(u.dtype), by_scale.to(scale.dtype), by_shift.to(shift.dtype)
+    arriving = grad.to(wide).view(len(u), -1, *u.shape[1:]).sum(1)
+    members = shift if shift.dim() == 3 else shift[None]
+    arriving = arriving / len(members) if len(members) > 1 else arriving
+    total, by_shift = torch.zeros_like(arriving), []
+    for member in members:
+        part = arriving * derivative(s + member, estimator)
+        total += part
+        by_shift.append(part.sum(summed).view_as(member))
+    by_scale = (total * u).sum(summed).view_as(scale).to(scale.dtype)
+    return (total * scale).to(u.dtype), by_scale, torch.stack(by_shift).view_as(shift).to(shift.dtype)
 
 
 def fire_max(u: Tensor, scale: Tensor, shift: Tensor, seed: Tensor, rows: Tensor, where: int) -> Tensor:

@@ -150,6 +150,10 @@ def place(layer: int = 0, use: int = 0, purpose: Purpose = Purpose.FIRE) -> int:
     return layer << 16 | use << 4 | int(purpose)
 
 
+# From the place of a draw to that of the layer's next use.
+NEXT_USE = 1 << 4
+
+
 def words(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:
     """``count`` 32-bit words for every row.
 

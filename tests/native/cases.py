@@ -45,13 +45,14 @@ def inputs(
     dtype: torch.dtype = torch.float32,
     samples: int = 1,
     per_position: bool = False,
+    population: int = 1,
 ) -> Inputs:
     n, p, c = shape
     generator = torch.Generator().manual_seed(n + 10 * p + 100 * c + samples)
     q = p if per_position else 1
     u = arranged((2.0 * torch.randn(shape, generator=generator)).to(dtype), layout)
     scale = torch.rand(q, c, generator=generator) + 0.3
-    shift = torch.randn(q, c, generator=generator)
+    shift = torch.randn(*([population] if population > 1 else []), q, c, generator=generator)
     index = torch.arange(samples * n)
     rows = torch.stack((2**32 - 1 - index % samples, 7 + 2**29 * (index // samples)), dim=-1)
     return Inputs(u, scale, shift, torch.tensor(0x7EDCBA9876543210), rows, 3 << 16 | 5 << 4)

@@ -22,7 +22,8 @@ def instruction_set(request, monkeypatch):
 def assert_same_bits(case: Inputs) -> None:
     z = native.fire(*case)
     assert torch.equal(z, functional.fire(*case))
-    assert set(z.unique().tolist()) == {-1.0, 1.0}
+    if case.shift.dim() == 2:
+        assert set(z.unique().tolist()) == {-1.0, 1.0}
 
 
 @pytest.mark.usefixtures("instruction_set")
@@ -30,8 +31,21 @@ def assert_same_bits(case: Inputs) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_samples_are_the_bits_of_the_reference(shape, layout, dtype):
-    for samples, per_position in itertools.product((1, 3), (False, True)):
-        assert_same_bits(inputs(shape, layout, dtype, samples, per_position))
+    for samples, per_position, population in itertools.product((1, 3), (False, True), (1, 5)):
+        assert_same_bits(inputs(shape, layout, dtype, samples, per_position, population))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("samples", [1, 3])
+def test_a_population_is_the_average_of_neurons_that_draw_at_later_uses(samples, layout):
+    case = inputs((2, 70, 33), layout, samples=samples, population=5)
+    single = [
+        native.fire(*case._replace(shift=shift, place=case.place + 16 * k))
+        for k, shift in enumerate(case.shift)
+    ]
+    z = native.fire(*case)
+    assert torch.equal(z, sum(single) / 5)
+    assert z.stride() == single[0].stride()
 
 
 @pytest.mark.usefixtures("instruction_set")
@@ -62,9 +76,10 @@ def test_extreme_arguments_are_defined(dtype):
 
 @pytest.mark.usefixtures("instruction_set")
 @pytest.mark.parametrize("layout", ["channel last", "position last"])
+@pytest.mark.parametrize("population", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_nan_stays_visible(dtype, layout):
-    case = inputs((2, 40, 5), layout, dtype)
+def test_nan_stays_visible(dtype, population, layout):
+    case = inputs((2, 40, 5), layout, dtype, population=population)
     case.u[1, 3, 2] = torch.nan
     broken = native.fire(*case).isnan()
     assert broken[1, 3, 2]
@@ -73,8 +88,9 @@ def test_nan_stays_visible(dtype, layout):
 
 @pytest.mark.parametrize("layout", ["channel last", "position last"])
 @pytest.mark.parametrize("samples", [1, 5])
-def test_samples_do_not_depend_on_threads(layout, samples):
-    case = inputs((8, 300, 96), layout, samples=samples)
+@pytest.mark.parametrize("population", [1, 4])
+def test_samples_do_not_depend_on_threads(layout, samples, population):
+    case = inputs((8, 300, 96), layout, samples=samples, population=population)
     before = torch.get_num_threads()
     try:
         drawn = []

@@ -1,5 +1,6 @@
 """Gradients of the firing operator: kernels against the closed form in float64, and autograd."""
 
+import itertools
 import math
 
 import pytest
@@ -28,13 +29,21 @@ def exact(case, grad, estimator):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_gradient_is_the_closed_form(shape, layout, estimator):
-    for samples in (1, 3):
-        for per_position in (False, True):
-            case = inputs(shape, layout, samples=samples, per_position=per_position)
-            grad = torch.randn(samples * shape[0], *shape[1:], generator=torch.Generator().manual_seed(1))
-            results = torch.ops.nsm.fire_backward(grad, *case.differentiable, estimator)
-            for result, expected in zip(results, exact(case, grad, estimator), strict=True):
-                torch.testing.assert_close(result.double(), expected, rtol=1e-5, atol=2e-5)
+    for samples, per_position, population in itertools.product((1, 3), (False, True), (1, 5)):
+        case = inputs(shape, layout, samples=samples, per_position=per_position, population=population)
+        grad = torch.randn(samples * shape[0], *shape[1:], generator=torch.Generator().manual_seed(1))
+        results = torch.ops.nsm.fire_backward(grad, *case.differentiable, estimator)
+        for result, expected in zip(results, exact(case, grad, estimator), strict=True):
+            torch.testing.assert_close(result.double(), expected, rtol=1e-5, atol=2e-5)
+
+
+def test_gradient_of_a_population_is_that_of_the_average():
+    case = inputs((3, 20, 7), population=4)
+    u, scale, shift = (x.double().requires_grad_() for x in case.differentiable)
+    grad = torch.randn(3, 20, 7, generator=torch.Generator().manual_seed(1)).double()
+    torch.erf(u * scale + shift[:, None]).mean(0).backward(grad)
+    for leaf, expected in zip((u, scale, shift), exact(case, grad, "probability"), strict=True):
+        torch.testing.assert_close(leaf.grad, expected)
 
 
 @needs_kernels
@@ -75,9 +84,10 @@ def test_gradient_has_no_denormals():
 
 
 @pytest.mark.parametrize("per_position", [False, True])
+@pytest.mark.parametrize("population", [1, 3])
 @pytest.mark.parametrize("layout", ["channel last", "position last"])
-def test_gradient_does_not_depend_on_threads(layout, per_position):
-    case = inputs((40, 196, 64), layout, per_position=per_position)
+def test_gradient_does_not_depend_on_threads(layout, population, per_position):
+    case = inputs((40, 196, 64), layout, per_position=per_position, population=population)
     grad = torch.randn(case.u.shape, generator=torch.Generator().manual_seed(1))
     before = torch.get_num_threads()
     try:

@@ -12,10 +12,11 @@ from tests.native.cases import inputs
 
 @pytest.mark.parametrize("kernels", ["auto", "off"])
 @pytest.mark.parametrize("layout", ["channel last", "position last", "neither"])
+@pytest.mark.parametrize("population", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_registration_is_sound(monkeypatch, dtype, layout, kernels):
+def test_registration_is_sound(monkeypatch, dtype, population, layout, kernels):
     monkeypatch.setenv("NSM_KERNELS", kernels)
-    case = inputs((2, 6, 5), layout, dtype, samples=2)
+    case = inputs((2, 6, 5), layout, dtype, samples=2, population=population)
     leaves = [x.detach().requires_grad_() for x in case.differentiable]
     torch.library.opcheck(
         torch.ops.nsm.fire.default, (*leaves, case.seed, case.rows, case.place, "probability")
@@ -41,8 +42,9 @@ def test_compiles_without_graph_breaks(layout):
         torch.testing.assert_close(compiled, eager)
 
 
-def test_plain_torch_gives_the_same_samples_and_gradients(monkeypatch):
-    case = inputs((3, 20, 8), "position last", samples=2)
+@pytest.mark.parametrize("population", [1, 3])
+def test_plain_torch_gives_the_same_samples_and_gradients(monkeypatch, population):
+    case = inputs((3, 20, 8), "position last", samples=2, population=population)
     results = []
     for choice in ("auto", "off"):
         monkeypatch.setenv("NSM_KERNELS", choice)
@@ -57,9 +59,10 @@ def test_plain_torch_gives_the_same_samples_and_gradients(monkeypatch):
 
 
 @pytest.mark.parametrize("part", [1, 400, 10_000])
-def test_plain_torch_draws_the_same_in_parts(monkeypatch, part):
+@pytest.mark.parametrize("population", [1, 3])
+def test_plain_torch_draws_the_same_in_parts(monkeypatch, population, part):
     monkeypatch.setenv("NSM_KERNELS", "off")
-    case = inputs((3, 20, 8), samples=2)
+    case = inputs((3, 20, 8), samples=2, population=population)
     monkeypatch.setattr(operators, "_PART", part)
     assert torch.equal(native.fire(*case), functional.fire(*case))
 
@@ -78,6 +81,8 @@ def test_float64_draws_the_samples_of_float32():
         ({"u": torch.zeros(2, 6, 5, dtype=torch.int64)}, TypeError, "u must be float32, bfloat16 or float64"),
         ({"scale": torch.zeros(2, 5)}, ValueError, r"scale and shift must both .* got scale \(2, 5\)"),
         ({"shift": torch.zeros(6, 5)}, ValueError, r"scale and shift must both .* got shift \(6, 5\)"),
+        ({"shift": torch.zeros(0, 1, 5)}, ValueError, r"population, got shift \(0, 1, 5\)"),
+        ({"shift": torch.zeros(3, 2, 5)}, ValueError, r"population, got shift \(2, 5\)"),
         ({"shift": torch.zeros(1, 5).bfloat16()}, TypeError, "shift must be float32 or float64"),
         ({"seed": torch.zeros(1, dtype=torch.int64)}, TypeError, "seed must be an int64 scalar"),
         ({"rows": torch.zeros(2, 2)}, TypeError, r"rows must be int64 of shape \(R, 2\)"),

@@ -53,13 +53,14 @@ NB_MODULE(_kernels, m) {
     m.attr("lanes") = nsm::kLanes;
     define<nsm::Fire>(m, "fire",
                       {FIELD(u), FIELD(z), FIELD(scale), FIELD(shift), FIELD(rows), FIELD(inputs), FIELD(positions),
-                       FIELD(channels), FIELD(samples), FIELD(u_stride), FIELD(seed), FIELD(place), FIELD(bfloat16),
-                       FIELD(position_last), FIELD(shared)});
+                       FIELD(channels), FIELD(samples), FIELD(u_stride), FIELD(members), FIELD(shift_stride),
+                       FIELD(place_stride), FIELD(seed), FIELD(place), FIELD(bfloat16), FIELD(position_last),
+                       FIELD(shared)});
     define<nsm::FireBackward>(
         m, "fire_backward",
         {FIELD(grad), FIELD(u), FIELD(grad_u), FIELD(scale), FIELD(shift), FIELD(by_scale), FIELD(by_shift),
-         FIELD(inputs), FIELD(samples), FIELD(u_stride), FIELD(outer), FIELD(inner), FIELD(bfloat16),
-         FIELD(estimator), FIELD(by_run)});
+         FIELD(inputs), FIELD(samples), FIELD(u_stride), FIELD(members), FIELD(outer), FIELD(inner),
+         FIELD(bfloat16), FIELD(estimator), FIELD(by_run)});
     define<nsm::FireMax>(m, "fire_max",
                          {FIELD(u), FIELD(z), FIELD(scale), FIELD(shift), FIELD(origin), FIELD(member), FIELD(rows),
                           FIELD(inputs), FIELD(positions), FIELD(window), FIELD(channels), FIELD(samples),

@@ -117,28 +117,28 @@ void by_parts(std::int64_t count, std::int64_t elements, int threads,
              [&](std::int64_t i) { work(count * i / parts, count * (i + 1) / parts); });
 }
 
-// Where two sums over all inputs go, so many elements each.
+// Where two sums over all inputs go: count elements, and so many times as many.
 struct Sums {
     float *scale, *shift;
-    std::int64_t count;
+    std::int64_t count, members = 1;
 };
 
 // Inputs in at most kInputBlocks blocks: the split depends on the shape alone, and so does the order of every sum.
 void by_input_blocks(std::int64_t inputs, std::int64_t inner, std::int64_t elements, const Sums& sums, int threads,
                      const std::function<void(const Part&)>& work) {
-    const std::int64_t parts = std::min(inputs, kInputBlocks);
-    std::vector<float> partial(2 * parts * sums.count);
+    const std::int64_t parts = std::min(inputs, kInputBlocks), shifts = sums.members * sums.count;
+    std::vector<float> partial(parts * (sums.count + shifts));
     parallel(parts, elements, threads, [&](std::int64_t i) {
-        float* scale = partial.data() + 2 * i * sums.count;
+        float* scale = partial.data() + i * (sums.count + shifts);
         work(Part{inputs * i / parts, inputs * (i + 1) / parts, 0, inner, scale, scale + sums.count});
     });
     std::fill_n(sums.scale, sums.count, 0.0f);
-    std::fill_n(sums.shift, sums.count, 0.0f);
-    for (std::int64_t i = 0; i < parts; ++i)
-        for (std::int64_t j = 0; j < sums.count; ++j) {
-            sums.scale[j] += partial[2 * i * sums.count + j];
-            sums.shift[j] += partial[(2 * i + 1) * sums.count + j];
-        }
+    std::fill_n(sums.shift, shifts, 0.0f);
+    for (std::int64_t i = 0; i < parts; ++i) {
+        const float* scale = partial.data() + i * (sums.count + shifts);
+        for (std::int64_t j = 0; j < sums.count; ++j) sums.scale[j] += scale[j];
+        for (std::int64_t j = 0; j < shifts; ++j) sums.shift[j] += scale[sums.count + j];
+    }
 }
 
 template <typename Job>
@@ -166,7 +166,7 @@ void run(const FireBackward& job, const Means& means) {
     const std::int64_t elements = job.inputs * job.samples * job.outer * job.inner;
     if (job.outer == 1 && !job.by_run) {
         std::fill_n(job.by_scale, job.inner, 0.0f);
-        std::fill_n(job.by_shift, job.inner, 0.0f);
+        std::fill_n(job.by_shift, job.members * job.inner, 0.0f);
         const std::int64_t parts = (job.inner + kColumns - 1) / kColumns;
         parallel(parts, elements, means.threads, [&](std::int64_t i) {
             const std::int64_t last = std::min((i + 1) * kColumns, job.inner);
@@ -174,8 +174,9 @@ void run(const FireBackward& job, const Means& means) {
         });
         return;
     }
-    by_input_blocks(job.inputs, job.inner, elements, {job.by_scale, job.by_shift, job.by_run ? job.outer : job.inner},
-                    means.threads, [&](const Part& part) { means.kernels.fire_backward(job, part); });
+    by_input_blocks(job.inputs, job.inner, elements,
+                    {job.by_scale, job.by_shift, job.by_run ? job.outer : job.inner, job.members}, means.threads,
+                    [&](const Part& part) { means.kernels.fire_backward(job, part); });
 }
 
 void run(const FireMax& job, const Means& means) { draw(job, means.kernels.fire_max, means.threads); }

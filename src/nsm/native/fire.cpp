@@ -14,8 +14,8 @@ inline void thresholds(const T* u, const float* scale, const float* shift, i64 c
     }
 }
 
-template <bool by_run, typename T>
-inline void fire_once(const u32* words, const T* u, const float* scale, const float* shift, i64 count, T* z) {
+template <bool by_run, typename T, typename Z>
+inline void fire_once(const u32* words, const T* u, const float* scale, const float* shift, i64 count, Z* z) {
     const auto estimates = [=](i64 i, float& silent, float& all) {
         const float product = load(u[i]) * scale[by_run ? 0 : i];
         estimate(product + shift[by_run ? 0 : i], silent, all);
@@ -37,16 +37,80 @@ void fire_channel_last_once(const Fire& job, i64 row, i64 first, i64 count, cons
     }
 }
 
+inline void draw(const Fire& job, i64 member, i64 row, i64 group, u32* words) {
+    const u32 place = job.place + (u32)(member * job.place_stride);
+    philox::sixteen(words, job.seed, (u32)group * 16, (u32)job.rows[2 * row + 1], (u32)job.rows[2 * row], place);
+}
+
+// Averages of `members` signs, whose sum is counted up for up to kGroup elements.
+class Average {
+public:
+    void add(const float* z, i64 count) {
+        for (i64 i = 0; i < count; ++i) sum_[i] += z[i];
+    }
+
+    template <typename T>
+    void put(i64 members, i64 count, T* __restrict z) const {
+        // As torch divides.
+        for (i64 i = 0; i < count; ++i) store(z[i], sum_[i] / (float)members);
+    }
+
+private:
+    alignas(64) float sum_[kGroup] = {};
+};
+
+template <typename T>
+void fire_members_once(const Fire& job, i64 row, i64 first, i64 count, const T* u) {
+    T* z = static_cast<T*>(job.z) + row * job.positions * job.channels + first;
+    alignas(64) u32 words[kGroup];
+    alignas(64) float one[kGroup];
+    i64 at = job.shared ? first % job.channels : first;
+    for (i64 e = 0; e < count; e += kGroup) {
+        const i64 n = count - e < kGroup ? count - e : kGroup;
+        Average average;
+        for (i64 k = 0; k < job.members; ++k) {
+            draw(job, k, row, (first + e) / kGroup, words);
+            fire_once<false>(words, u + first + e, job.scale + at, job.shift + k * job.shift_stride + at, n, one);
+            average.add(one, n);
+        }
+        average.put(job.members, n, z + e);
+        at = job.shared ? (at + kGroup) % job.channels : at + kGroup;
+    }
+}
+
+// As decide_side_by_side, for thresholds of each member, kChunk apart.
+template <typename T>
+void decide_members(const Fire& job, i64 begin, i64 end, i64 first, i64 count, const float* threshold) {
+    alignas(64) u32 words[kGroup];
+    alignas(64) float one[kGroup];
+    for (i64 row = begin; row < end; ++row) {
+        T* z = static_cast<T*>(job.z) + row * job.positions * job.channels + first;
+        for (i64 e = 0; e < count; e += kGroup) {
+            const i64 n = count - e < kGroup ? count - e : kGroup;
+            Average average;
+            for (i64 k = 0; k < job.members; ++k) {
+                draw(job, k, row, (first + e) / kGroup, words);
+                decide(words, threshold + k * kChunk + e, n, one);
+                average.add(one, n);
+            }
+            average.put(job.members, n, z + e);
+        }
+    }
+}
+
 template <typename T>
 void fire_channel_last(const Fire& job, i64 begin, i64 end, i64 first, i64 count, const T* u, float* threshold) {
+    if (job.samples == 1 && job.members > 1) return fire_members_once(job, begin, first, count, u);
     if (job.samples == 1) return fire_channel_last_once(job, begin, first, count, u);
     i64 at = job.shared ? first % job.channels : first;
     for (i64 e = 0; e < count; e += kGroup) {
         const i64 n = count - e < kGroup ? count - e : kGroup;
-        thresholds<false>(u + first + e, job.scale + at, job.shift + at, n, threshold + e);
+        for (i64 k = 0; k < job.members; ++k)
+            thresholds<false>(u + first + e, job.scale + at, job.shift + k * job.shift_stride + at, n,
+                              threshold + k * kChunk + e);
         at = job.shared ? (at + kGroup) % job.channels : at + kGroup;
     }
-    decide_side_by_side<T>(job, begin, end, first, count, threshold);
+    (job.members > 1 ? decide_members<T> : decide_side_by_side<T, Fire>)(job, begin, end, first, count, threshold);
 }
 
 typedef u32 Quad __attribute__((vector_size(16)));
@@ -149,6 +213,29 @@ namespace {
 
 constexpr i64 kBlock = 256;
 
+// Up to kBlock elements of a run, each with one scale and shift; `total` is the gradient at their averages.
+template <Estimator estimator, typename T>
+void backward_of_members(const FireBackward& job, const Part& part, i64 first, i64 count, const float* total,
+                         const T* u, T* grad_u) {
+    alignas(64) float g[kBlock] = {}, s[kBlock];
+    const float* scale = job.scale + first;
+    for (i64 i = 0; i < count; ++i) s[i] = load(u[i]) * scale[i];
+    const float share = 1.0f / (float)job.members;
+    for (i64 k = 0; k < job.members; ++k) {
+        const float* shift = job.shift + k * job.inner + first;
+        float* __restrict to = part.shift + k * job.inner + first;
+        for (i64 i = 0; i < count; ++i) {
+            const float one = total[i] * share * slope<estimator>(s[i] + shift[i]);
+            g[i] += one;
+            to[i] += one;
+        }
+    }
+    for (i64 i = 0; i < count; ++i) {
+        part.scale[first + i] += g[i] * load(u[i]);
+        store(grad_u[i], g[i] * scale[i]);
+    }
+}
+
 template <typename T, Estimator estimator, bool by_run>
 void backward_of(const FireBackward& job, const Part& part) {
     const i64 size = job.outer * job.inner;
@@ -167,6 +254,10 @@ void backward_of(const FireBackward& job, const Part& part) {
                     for (i64 i = 0; i < count; ++i) total[i] += load(grad[k * size + i]);
                 const float* scale = job.scale + (by_run ? o : first);
                 const float* shift = job.shift + (by_run ? o : first);
+                if (!by_run && job.members > 1) {
+                    backward_of_members<estimator>(job, part, first, count, total, u, grad_u);
+                    continue;
+                }
                 for (i64 i = 0; i < count; ++i) {
                     const float x = load(u[i]), a = scale[by_run ? 0 : i], b = shift[by_run ? 0 : i];
                     g[i] = total[i] * slope<estimator>(x * a + b);

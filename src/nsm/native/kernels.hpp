@@ -21,9 +21,11 @@ struct Fire {
     const void* u;         // inputs rows, u_stride elements apart
     void* z;               // inputs * samples dense rows
     const float* scale;    // in the order of u's rows; where shared: one per channel, repeated for kGroup elements more
-    const float* shift;    // as scale
+    const float* shift;    // as scale, for each member
     const std::int64_t* rows;  // (sample, input) of each output row
     std::int64_t inputs, positions, channels, samples, u_stride;
+    std::int64_t members;  // neurons that hear the same and whose average is the sample; 1 where position_last
+    std::int64_t shift_stride, place_stride;  // from one member to the next
     std::uint64_t seed;
     std::uint32_t place;
     bool bfloat16;
@@ -36,9 +38,10 @@ struct FireBackward {
     const void* u;       // inputs rows, u_stride elements apart
     void* grad_u;        // inputs dense rows
     const float* scale;  // in the order of u's rows
-    const float* shift;
-    float *by_scale, *by_shift;  // outer elements each where by_run, else inner elements
+    const float* shift;  // likewise, for each member
+    float *by_scale, *by_shift;  // as scale and shift: outer elements where by_run, else inner elements
     std::int64_t inputs, samples, u_stride;
+    std::int64_t members;        // of which the sample is the average; 1 where by_run
     std::int64_t outer, inner;  // a row is outer runs of inner contiguous elements
     std::int64_t estimator;
     bool bfloat16;
@@ -135,7 +138,7 @@ struct SenseBackward {
     bool bfloat16;
 };
 
-// A part of a backward pass: some inputs, some elements of every run; its two sums go to scale and shift.
+// A part of a backward pass: some inputs, some elements of every run; its sums go to scale and shift.
 struct Part {
     std::int64_t first_input, last_input, first, last;
     float *scale, *shift;
@@ -150,7 +153,7 @@ constexpr std::int64_t position_chunk(const Fire& job) {
 // Floats of scratch memory that fire needs: thresholds; and, where words must be turned into the order of memory, those
 // as turned and a group of positions as drawn.
 constexpr std::int64_t scratch_size(const Fire& job) {
-    return job.position_last ? (2 * position_chunk(job) + kGroup) * job.channels : kChunk;
+    return job.position_last ? (2 * position_chunk(job) + kGroup) * job.channels : job.members * kChunk;
 }
 
 constexpr std::int64_t scratch_size(const FireMax&) { return kChunk; }

@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from nsm import functional
+from nsm import functional, random
 from nsm.functional import Estimator
 from nsm.native import jobs, layout
 from nsm.native.checks import KERNEL_DTYPES, check_draw, check_estimator, kernels_for
@@ -29,7 +29,8 @@ def fire(
     place: int,
     estimator: Estimator = "probability",
 ) -> Tensor:
-    """Sample z' in {-1, +1} with P(z' = 1) = (1 + erf(s)) / 2, s = u * scale + shift.
+    """Sample z' in {-1, +1} with P(z' = 1) = (1 + erf(s)) / 2, s = u * scale + shift; of populations of K
+    neurons that hear the same u the average.
 
     Differentiable in ``u``, ``scale`` and ``shift``; the gradient is that of E[z'] as the estimator sees it.
     Bit for bit the samples of :func:`nsm.functional.fire`, for any number of threads.
@@ -37,10 +38,11 @@ def fire(
     Args:
         u: (N, P, C), N inputs, P positions, C neurons; float32, bfloat16 or float64, any strides.
         scale: float32 or float64 (Q, C), Q in {1, P}.
-        shift: as ``scale``.
+        shift: as ``scale``, or (K, Q, C) of populations.
         seed: int64 scalar in [0, 2^63).
         rows: int64 (R, 2), (sample, input) of each output row, R = k N: row r is drawn from ``u[r // k]``.
-        place: the place of the draw, see :func:`nsm.random.place`.
+        place: the place of the draw, see :func:`nsm.random.place`; each neuron more of a population draws at
+            the layer's next use.
         estimator: see :func:`nsm.functional.derivative`.
 
     Returns:
@@ -60,11 +62,12 @@ def _check_argument(u: Tensor, scale: Tensor, shift: Tensor) -> None:
     if u.dtype not in (*KERNEL_DTYPES, torch.float64):
         raise TypeError(f"u must be float32, bfloat16 or float64, got {u.dtype}")
     _, positions, channels = u.shape
-    for name, value in (("scale", scale), ("shift", shift)):
+    members = shift[0] if shift.dim() == 3 and len(shift) else shift
+    for name, value in (("scale", scale), ("shift", members)):
         if value.shape not in ((1, channels), (positions, channels)) or value.shape != scale.shape:
             raise ValueError(
-                f"scale and shift must both have shape (1, {channels}) or ({positions}, {channels}), "
-                f"got {name} {tuple(value.shape)}"
+                f"scale and shift must both have shape (1, {channels}) or ({positions}, {channels}), shift "
+                f"that of each member of a population, got {name} {tuple(value.shape)}"
             )
         if value.dtype not in (torch.float32, torch.float64):
             raise TypeError(f"{name} must be float32 or float64, got {value.dtype}")
@@ -77,21 +80,26 @@ def _fire(
     _check_argument(u, scale, shift)
     check_draw(len(u), seed, rows, place)
     check_estimator(estimator)
+    members = len(shift) if shift.dim() == 3 else 1
     z = layout.empty_rows(u, len(rows))
     if z.numel() == 0:
         return z
     kernels = kernels_for(seed, rows, u=u, scale=scale, shift=shift)
     if kernels is None:
         return _fire_by_parts(z, u, scale, shift, seed, rows, place)
+    if members > 1 and layout.is_position_last(u):
+        # Of populations the kernel knows one memory order.
+        u = u.contiguous()
+        return z.copy_(_fire(u, scale, shift, seed, rows, place, estimator))
     u, rows, position_last = layout.dense_rows(u), rows.contiguous(), layout.is_position_last(u)
     count, positions, channels = u.shape
     shared = len(scale) == 1 and positions > 1
     if shared:
         # A group of elements starts at any channel and runs on into the next position.
         turns = 1 + math.ceil(_GROUP / channels)
-        scale, shift = scale.repeat(1, turns), shift.repeat(1, turns)
+        scale, shift = _repeated(scale, turns), _repeated(shift, turns)
     elif position_last:
-        scale, shift = scale.t(), shift.t()
+        scale, shift = scale.mT, shift.mT
     scale, shift = scale.contiguous(), shift.contiguous()
     jobs.run(
         "fire",
@@ -105,6 +113,9 @@ def _fire(
         channels=channels,
         samples=len(rows) // count,
         u_stride=u.stride(0),
+        members=members,
+        shift_stride=shift.numel() // members,
+        place_stride=random.NEXT_USE,
         seed=int(seed),
         place=place,
         bfloat16=u.dtype == torch.bfloat16,
@@ -112,6 +123,11 @@ def _fire(
         shared=shared,
     )
     return z
+
+
+def _repeated(x: Tensor, turns: int) -> Tensor:
+    """(..., Q, C) to (..., Q, turns x C)."""
+    return x.repeat(*(1,) * (x.dim() - 1), turns)
 
 
 def _fire_by_parts(
@@ -144,6 +160,10 @@ def _fire_backward(
     if kernels is None:
         results = functional.fire_backward(grad, u, scale, shift, cast("Estimator", estimator))
         return grad_u.copy_(results[0]), grad_scale.copy_(results[1]), grad_shift.copy_(results[2])
+    members = len(shift) if shift.dim() == 3 else 1
+    if members > 1 and layout.is_position_last(u):
+        results = _fire_backward(grad, u.contiguous(), scale, shift, estimator)
+        return grad_u.copy_(results[0]), *results[1:]
     position_last = layout.is_position_last(u)
     u, grad = layout.dense_rows(u), layout.dense(grad.to(u.dtype), position_last)
     count, positions, channels = u.shape
@@ -151,14 +171,14 @@ def _fire_backward(
     if len(scale) == positions:
         # In the memory order of u's rows.
         outer, inner, turned = 1, positions * channels, position_last
-        scale, shift = (scale.t(), shift.t()) if turned else (scale, shift)
+        scale, shift = (scale.mT, shift.mT) if turned else (scale, shift)
     elif position_last:
         outer, inner, by_run = channels, positions, True
     else:
         # Several positions in one run, where there are few channels.
         turns = max(d for d in range(1, max(1, _RUN // channels) + 1) if positions % d == 0)
         outer, inner = positions // turns, turns * channels
-        scale, shift = scale.repeat(1, turns), shift.repeat(1, turns)
+        scale, shift = _repeated(scale, turns), _repeated(shift, turns)
     scale, shift = scale.contiguous(), shift.contiguous()
     by_scale, by_shift = torch.empty_like(scale), torch.empty_like(shift)
     jobs.run(
@@ -173,6 +193,7 @@ def _fire_backward(
         inputs=count,
         samples=len(grad) // count,
         u_stride=u.stride(0),
+        members=members,
         outer=outer,
         inner=inner,
         bfloat16=u.dtype == torch.bfloat16,
@@ -180,7 +201,11 @@ def _fire_backward(
         by_run=by_run,
     )
     for target, sums in ((grad_scale, by_scale), (grad_shift, by_shift)):
-        target.copy_(sums.t() if turned else sums.view(turns, *target.shape).sum(0))
+        if turned:
+            target.copy_(sums.mT)
+        else:
+            *population, many, channels = target.shape
+            target.copy_(sums.view(*population, turns, many, channels).sum(-3))
     return grad_u, grad_scale, grad_shift
 
 

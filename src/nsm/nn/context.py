@@ -104,13 +104,14 @@ def one_pass(seed: Tensor, rows: Tensor) -> Iterator[None]:
         _ambient.draws = previous
 
 
-def next_draw(layer: int, batch: int, device: torch.device) -> Draw:
-    """Coordinates for the next use of layer number ``layer`` on ``batch`` rows.
+def next_draw(layer: int, batch: int, device: torch.device, uses: int = 1) -> Draw:
+    """Coordinates for the next use of layer number ``layer`` on ``batch`` rows, or the first of several.
 
     Outside :func:`draws` each call takes a fresh seed from torch's default generator.
 
     Raises:
-        ValueError: if the pass covers a number of rows that is no multiple of ``batch``.
+        ValueError: if the pass covers a number of rows that is no multiple of ``batch``, or uses the layer
+            too often.
     """
     current: _Pass | None = getattr(_ambient, "draws", None)
     if current is None:
@@ -122,5 +123,6 @@ def next_draw(layer: int, batch: int, device: torch.device) -> Draw:
             "the number of rows must be a multiple of the batch"
         )
     use = current.uses.get(layer, 0)
-    current.uses[layer] = use + 1
+    random.place(layer, use + uses - 1)  # or a later draw would be another layer's
+    current.uses[layer] = use + uses
     return Draw(current.seed, current.rows.to(device), layer, use)

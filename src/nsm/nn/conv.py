@@ -169,6 +169,10 @@ class _Conv(StochasticLayer):
             and not x.requires_grad
         )
 
+    @property
+    def _hear_alike(self) -> bool:
+        return super()._hear_alike and not self._pools
+
     def _fire(self, u: Tensor, scale: Tensor, shift: Tensor, draw: Draw, like: Tensor) -> Tensor:
         if not self._pools:
             return super()._fire(u, scale, shift, draw, like)

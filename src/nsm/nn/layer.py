@@ -51,6 +51,11 @@ class Member(NamedTuple):
     shift: Tensor
 
 
+def _drawable(u: Tensor) -> Tensor:
+    """``u`` in a dtype that can be drawn from."""
+    return u.float() if u.dtype == torch.float16 else u
+
+
 class StochasticLayer(Preactivation):
     """Binary threshold neurons behind synapses with multiplicative noise [N19].
 
@@ -208,17 +213,31 @@ class StochasticLayer(Preactivation):
             return self._restore(self._pool(self.flatten(output), output), output)
         mode, u = active_fidelity(self.fidelity), self.flatten(output)
         members = (self._marginal if mode == "marginal" else self._members)(x, u, self.neurons_of(u))
+        if mode == "moment" and len(members) > 1 and self._hear_alike:
+            return self._restore(self._fire_together(x, members).to(output.dtype), output)
         answers = [self._answer(mode, member, x, output) for member in members]
         # Whole numbers, whatever their order.
         z = functools.reduce(operator.add, answers)
         return self._restore((z / self.population if self.population > 1 else z).to(output.dtype), output)
+
+    @property
+    def _hear_alike(self) -> bool:
+        """Whether the members of a population differ by their shift alone, and are not pooled first."""
+        return self.binary_input
+
+    def _fire_together(self, x: Tensor, members: list[Member]) -> Tensor:
+        """Samples (R, P, C) of the averages over populations."""
+        _, _, u, scale, _ = members[0]
+        draw = next_draw(self.index, len(x), x.device, uses=len(members))
+        shift = torch.stack([member.shift for member in members])
+        return native.fire(_drawable(u), scale, shift, draw.seed, draw.rows, draw.place(), self.estimator)
 
     def _answer(self, mode: Fidelity, member: Member, x: Tensor, output: Tensor) -> Tensor:
         """What leaves the layer, (R, P, C), if it has these neurons alone."""
         draw = next_draw(self.index, len(x), x.device)
         gain, bias, u, scale, shift = member
         if mode == "moment":
-            return self._fire(u.float() if u.dtype == torch.float16 else u, scale, shift, draw, output)
+            return self._fire(_drawable(u), scale, shift, draw, output)
         repeat = draw.samples(x)
         s = u * scale + shift
         estimator = "probability" if mode == "marginal" else self.estimator
