@@ -117,15 +117,16 @@ def test_the_first_layer_for_cifar_is_conventional_and_the_neurons_have_no_bias(
 def test_the_network_of_populations() -> None:
     net = build("cifar10-residual")
     layers = [layer for _, layer in stochastic_layers(net)]
-    assert [len(layer.weight) for layer in layers] == [96, 96, 192, 192, 384, 384, 384]
-    assert [layer.population for layer in layers] == [4] * 7
-    assert [layer.pooled for layer in layers] == [1, 4, 4, 4, 4, 4, 8]
+    assert [len(layer.weight) for layer in layers] == [64, 64, 256, 256, 384, 384]
+    assert [layer.population for layer in layers] == [8] * 6
+    assert [layer.pooled for layer in layers] == [1, 8, 16, 8, 16, 8]
     # What the first one hears are real features: it cannot count its variance from weights.
-    assert [layer.standardized for layer in layers] == [False] + [True] * 6
+    assert [layer.standardized for layer in layers] == [False] + [True] * 5
     single = build("cifar10-residual", population=1)
-    assert [layer.pooled for _, layer in stochastic_layers(single)] == [1, 1, 1, 1, 1, 1, 2]
+    assert [layer.pooled for _, layer in stochastic_layers(single)] == [1, 1, 2, 1, 2, 1]
     twin = build("cifar10-residual", model="twin-bn")
     assert sum(isinstance(m, nn.ReLU) for m in twin.modules()) == 8
+    assert twin(torch.rand(2, 3, 32, 32)).shape == net(torch.rand(2, 3, 32, 32)).shape == (2, 10)
 
 
 @pytest.mark.parametrize("population", [0, 256, 2.0, True, "4"])

@@ -134,7 +134,7 @@ def cifar10(
     Days by the published protocol of 300 epochs. Also a third as wide, and a
     residual network. Kinds: bnsm, bnsm-from-twin, twin; of the published width
     gnsm and gnsm-from-twin; bnsm-marginal, which learns what samples average
-    to; bnsm-population, with four neurons in each place. Those from the
+    to; bnsm-population, with eight neurons in each place. Those from the
     trained twin start with what it knows, so it is trained first.
 
     Examples:

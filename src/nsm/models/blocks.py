@@ -36,6 +36,7 @@ class Product(NamedTuple):
             neurons are averaged with them.
         population: stochastic neurons in each place.
         standardized: whether stochastic neurons behind signs count from the statistics of a batch.
+        stride: of a convolution.
     """
 
     inputs: int
@@ -48,6 +49,7 @@ class Product(NamedTuple):
     residual: bool = False
     population: int = 1
     standardized: bool = False
+    stride: int = 1
 
 
 def neurons(
@@ -85,7 +87,13 @@ def neurons(
             options |= {"noise": _NONE, "eta": math.sqrt(noise.variance / 3.0)}
         layer: StochasticLayer
         if product.kernel:
-            layer = Conv2d(*product[:3], padding=product.padding, max_pool=product.max_pool, **options)
+            layer = Conv2d(
+                *product[:3],
+                stride=product.stride,
+                padding=product.padding,
+                max_pool=product.max_pool,
+                **options,
+            )
         else:
             layer = Linear(*product[:2], **options)
         if centered:
@@ -118,7 +126,7 @@ class Skip(nn.Sequential):
 
 def _conventional(product: Product, *, bias: bool) -> nn.Conv2d | nn.Linear:
     if product.kernel:
-        return nn.Conv2d(*product[:3], padding=product.padding, bias=bias)
+        return nn.Conv2d(*product[:3], stride=product.stride, padding=product.padding, bias=bias)
     return nn.Linear(product.inputs, product.outputs, bias=bias)
 
 

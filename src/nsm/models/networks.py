@@ -23,10 +23,12 @@ class Convolution(NamedTuple):
     Attributes:
         outputs: channels.
         kernel: width of the square kernel.
-        padded: whether zeros around the image keep its size (odd kernels), or the image shrinks.
+        padded: whether zeros around the image make it a whole multiple of what leaves the layer (odd kernels;
+            even ones of an even stride), or the image shrinks.
         pooled: whether 2x2 pooling follows.
         residual: whether its activations are added to its input; those of stochastic neurons are averaged
             with it.
+        stride: cells from one neuron to the next.
     """
 
     outputs: int
@@ -34,6 +36,12 @@ class Convolution(NamedTuple):
     padded: bool = False
     pooled: bool = False
     residual: bool = False
+    stride: int = 1
+
+    @property
+    def padding(self) -> int:
+        """Zeros on every side of the image."""
+        return (self.kernel - 1) // 2 if self.padded else 0
 
 
 @dataclass(frozen=True)
@@ -47,9 +55,9 @@ class Architecture:
         classes: outputs of the linear classifier on top.
         noise: the noise law of an NSM of this shape unless another is asked for.
         dropout: rate of the twin with dropout, after every hidden activation.
-        stem: channels of a conventional 3x3 convolution before the neurons, with batch normalization of its
-            input and output; 0 for none.
-        rectified: whether features of the stem are rectified in stochastic networks, too.
+        stem: channels of conventional 3x3 convolutions before the neurons, with batch normalization of the
+            image and of each output, and rectifiers between them.
+        rectified: whether the last of them is rectified in stochastic networks, too.
         shrunk: whether 2x2 maximum pooling of the stem's features follows.
         average: width of the windows over which the last convolution's activations are averaged; 0 for none.
         normalized: whether batch normalization comes before the classifier.
@@ -65,7 +73,7 @@ class Architecture:
     classes: int = 10
     noise: NoiseLaw = field(default_factory=lambda: Bernoulli(0.5))
     dropout: float = 0.3
-    stem: int = 0
+    stem: tuple[int, ...] = ()
     rectified: bool = False
     shrunk: bool = False
     average: int = 0
@@ -88,7 +96,7 @@ def _cifar(classes: int, width: int = 96) -> Architecture:
             Convolution(2 * width, 1),
         ),
         classes=classes,
-        stem=width,
+        stem=(width,),
         average=8,
         normalized=True,
         bias=False,
@@ -96,8 +104,12 @@ def _cifar(classes: int, width: int = 96) -> Architecture:
     )
 
 
-def _residual(channels: int) -> tuple[Convolution, ...]:
-    return tuple(Convolution(channels, 3, padded=True, residual=True) for _ in range(2))
+def _pair(channels: int, kernel: int, stride: int = 1) -> tuple[Convolution, ...]:
+    """A padded layer and a residual one of the same size."""
+    return (
+        Convolution(channels, kernel, padded=True, stride=stride),
+        Convolution(channels, 3, padded=True, residual=True),
+    )
 
 
 def _block(channels: int, layers: int) -> tuple[Convolution, ...]:
@@ -119,21 +131,13 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "cifar100-allconv": _cifar(100),
     "cifar10-residual": Architecture(
         (3, 32, 32),
-        (
-            Convolution(96, 3, padded=True),
-            Convolution(96, 3, padded=True),
-            Convolution(192, 3, padded=True, pooled=True),
-            Convolution(192, 3, padded=True),
-            Convolution(384, 3, padded=True, pooled=True),
-            *_residual(384),
-        ),
-        stem=64,
+        (*_pair(64, 3), *_pair(256, 4, stride=2), *_pair(384, 4, stride=2)),
+        stem=(32, 64),
         rectified=True,
         shrunk=True,
         average=4,
         normalized=True,
-        estimator="smoothed",
-        population=4,
+        population=8,
         standardized=True,
     ),
     "dvsgesture-allconv": Architecture(
@@ -205,29 +209,31 @@ def assemble(
     bias = shape.bias or (model in STOCHASTIC_MODELS and (population > 1 or standardized))
     if shape.stem:
         modules.extend(_stem(channels, shape.stem, rectified=shape.rectified or model in RECTIFIED_MODELS))
-        channels, binary = shape.stem, False
+        channels, binary = shape.stem[-1], False
         if shape.shrunk:
             modules.append(nn.MaxPool2d(2))
             height, width = height // 2, width // 2
     for layer in shape.convolutions:
-        padding = layer.kernel // 2 if layer.padded else 0
         max_pool = 2 if layer.pooled and pooling == "max" else 1
         add(
             Product(
                 channels,
                 layer.outputs,
                 layer.kernel,
-                padding,
+                layer.padding,
                 bias,
                 pooled,
                 max_pool,
                 layer.residual,
                 population,
                 standardized,
+                layer.stride,
             )
         )
         channels, pooled = layer.outputs, population + (pooled if layer.residual else 0)
-        height, width = (size + 2 * padding - layer.kernel + 1 for size in (height, width))
+        height, width = (
+            (size + 2 * layer.padding - layer.kernel) // layer.stride + 1 for size in (height, width)
+        )
         if layer.pooled:
             if pooling == "average":
                 modules.append(nn.AvgPool2d(2))
@@ -257,8 +263,12 @@ def assemble(
     return nn.Sequential(*modules)
 
 
-def _stem(channels: int, outputs: int, *, rectified: bool) -> list[nn.Module]:
+def _stem(channels: int, widths: tuple[int, ...], *, rectified: bool) -> list[nn.Module]:
     """Real inputs to real features."""
-    convolution = nn.Conv2d(channels, outputs, 3, padding=1, bias=False)
-    modules = [nn.BatchNorm2d(channels), convolution, nn.BatchNorm2d(outputs)]
-    return [*modules, nn.ReLU()] if rectified else modules
+    modules: list[nn.Module] = [nn.BatchNorm2d(channels)]
+    for i, outputs in enumerate(widths, start=1):
+        modules += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)]
+        if rectified or i < len(widths):
+            modules.append(nn.ReLU())
+        channels = outputs
+    return modules

@@ -12,8 +12,8 @@ from nsm.studies.kinds import Kind
 _BERNOULLI, _GAUSSIAN = ("model=nsm", "noise=bernoulli:0.5"), ("model=nsm", "noise=gaussian:1.0")
 _POPULATION = {
     "bnsm-population": Kind(
-        "NSM, Bernoulli noise, four neurons in each place",
-        (*_BERNOULLI, "population=4", "standardized=true", "spread=1.4"),
+        "NSM, Bernoulli noise, eight neurons in each place",
+        (*_BERNOULLI, "population=8", "standardized=true", "spread=2.8"),
     )
 }
 
