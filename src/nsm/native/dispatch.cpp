@@ -117,7 +117,7 @@ void by_parts(std::int64_t count, std::int64_t elements, int threads,
              [&](std::int64_t i) { work(count * i / parts, count * (i + 1) / parts); });
 }
 
-// Where two sums over all inputs go: count elements, and so many times as many.
+// Where two sums over all inputs go: one of count elements, and one of as many for each member.
 struct Sums {
     float *scale, *shift;
     std::int64_t count, members = 1;
