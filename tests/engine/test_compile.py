@@ -121,18 +121,22 @@ def test_what_an_image_cannot_go_through_is_named(modules, message):
         nsm.compile(nn.Sequential(*modules), image=(2, 8, 8))
 
 
-def test_a_standardized_layer_is_compiled_as_it_is_in_evaluation():
+def test_standardized_layers_are_compiled_as_they_are_in_evaluation():
     torch.manual_seed(0)
-    hidden = [nsm.nn.Linear(20, 30, binary_input=True, standardized=counted) for counted in (True, False)]
-    first, classifier, x = nsm.nn.Linear(8, 20), nn.Linear(30, 4), torch.rand(9, 8)
-    counted, plain = (nn.Sequential(first, layer, classifier) for layer in hidden)
-    counted.train()(torch.rand(50, 8))
-    gain, biases = hidden[0].neurons()
-    hidden[1].product.weight = hidden[0].product.weight
-    hidden[1].adopt(gain, biases[0])
-    found, expected = (
-        nsm.compile(net).predict(x, samples=50, seed=3).probabilities for net in (counted, plain)
-    )
+
+    def layers(*, standardized):
+        first = nsm.nn.Linear(8, 20, standardized=standardized)
+        return first, nsm.nn.Linear(20, 30, binary_input=True, standardized=standardized)
+
+    counted, plain, classifier = layers(standardized=True), layers(standardized=False), nn.Linear(30, 4)
+    nets = [nn.Sequential(*hidden, classifier) for hidden in (counted, plain)]
+    nets[0].train()(torch.rand(50, 8))
+    for source, layer in zip(counted, plain, strict=True):
+        gain, biases = source.neurons()
+        layer.product.weight = source.product.weight
+        layer.adopt(gain, biases[0])
+    x = torch.rand(9, 8)
+    found, expected = (nsm.compile(net).predict(x, samples=50, seed=3).probabilities for net in nets)
     assert torch.equal(found, expected)
 
 

@@ -213,11 +213,7 @@ def test_neurons_without_variance_are_deterministic(fidelity: Fidelity, declared
         ({"population": True}, "population must be a whole number from 1 to 255, got True"),
         ({"population": 2, "bias": False}, "population=2 needs a bias: without one its neurons would be"),
         ({"standardized": 1}, "standardized must be True or False, got 1"),
-        ({"standardized": True}, "standardized=True needs binary_input=True and a bias"),
-        (
-            {"standardized": True, "binary_input": True, "bias": False},
-            "standardized=True needs binary_input=True and a bias",
-        ),
+        ({"standardized": True, "bias": False}, "standardized=True needs a bias"),
     ],
 )
 def test_impossible_declarations_are_refused(declared: dict[str, Any], reason: str) -> None:

@@ -15,7 +15,7 @@ INPUTS = torch.arange(4)
 def net(*, standardized: bool, **options: Any) -> nn.Sequential:
     torch.manual_seed(1)
     return nn.Sequential(
-        Conv2d(2, 6, 3, padding=1, population=3, max_pool=2),
+        Conv2d(2, 6, 3, padding=1, population=3, max_pool=2, standardized=standardized),
         Conv2d(
             6,
             8,
@@ -74,6 +74,44 @@ def test_in_training_s_is_standardized_over_the_batch() -> None:
     torch.testing.assert_close(layer(x), expected, atol=1e-6, rtol=0)
 
 
+def test_behind_real_inputs_the_batch_tells_the_unit_too() -> None:
+    layer = Conv2d(2, 3, 3, population=2, standardized=True, fidelity="mean", eta=0.3).double()
+    x = torch.randn(20, 2, 6, 6, dtype=torch.float64)
+    hears, power = layer.product(x), nn.functional.conv2d(x.square(), layer.weight.square())
+
+    def channels(values: Tensor) -> Tensor:
+        return values[:, None, None]
+
+    variance = layer.noise.variance
+    counted = (hears - hears.mean((0, 2, 3), keepdim=True)) / channels(hears.std((0, 2, 3), correction=0))
+    typical = variance * channels(power.mean((0, 2, 3))) + 0.09
+    factor = (typical / (variance * power + 0.09)).sqrt()
+    s = [(channels(layer.beta) * counted + channels(bias)) * factor for bias in layer.bias]
+    torch.testing.assert_close(layer(x), torch.erf(torch.stack(s)).mean(0), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("population", [1, 2])
+def test_gradients_pass_through_the_statistics_of_real_inputs(population: int) -> None:
+    layer = Conv2d(2, 3, 3, padding=1, population=population, standardized=True, fidelity="mean").double()
+    x = torch.randn(3, 2, 4, 4, dtype=torch.float64)
+    parameters = [p.detach().clone().requires_grad_() for p in (layer.weight, layer.beta, layer.bias)]
+
+    def answers(x: Tensor, weight: Tensor, beta: Tensor, bias: Tensor) -> Any:
+        changed = {"product.weight": weight, "beta": beta, "bias": bias}
+        return torch.func.functional_call(layer, changed, (x,))
+
+    assert torch.autograd.gradcheck(answers, (x.requires_grad_(), *parameters))
+
+
+def test_a_small_field_counts_from_its_batch_as_any_other() -> None:
+    torch.manual_seed(1)
+    layer = Conv2d(2, 3, 3, standardized=True)
+    x = torch.randn(50, 2, 6, 6) + 3.0
+    layer(x)
+    torch.testing.assert_close(layer.center, 0.1 * layer.product(x).mean((0, 2, 3)))
+    assert (layer.power != 1.0).all()
+
+
 def test_gradients_pass_through_the_statistics() -> None:
     layer = Conv2d(2, 3, 3, padding=1, binary_input=True, population=2, standardized=True, fidelity="mean")
     layer.double()
@@ -90,7 +128,7 @@ def test_gradients_pass_through_the_statistics() -> None:
 def test_running_averages_follow_batches_and_questions_leave_them() -> None:
     layer = Linear(12, 5, binary_input=True, standardized=True)
     first, second = signs(50, 12).float(), signs(60, 12).float()
-    layer.take_statistics(layer.flat_product(first))
+    layer.take_statistics(first)
     torch.testing.assert_close(layer.center, layer.product(first).mean(0))
     torch.testing.assert_close(layer.deviation, layer.product(first).std(0, correction=0))
     layer(second)
@@ -103,7 +141,7 @@ def test_running_averages_follow_batches_and_questions_leave_them() -> None:
 
 
 def test_it_starts_with_the_spread_that_calibration_is_asked_for() -> None:
-    layers: list[StochasticLayer] = [layer for _, layer in stochastic_layers(learned())[1:]]
+    layers: list[StochasticLayer] = [layer for _, layer in stochastic_layers(learned())]
     for layer in layers:
         torch.testing.assert_close(layer.beta, torch.full_like(layer.beta, 2.0), atol=0.5, rtol=0)
 

@@ -35,7 +35,7 @@ class Product(NamedTuple):
         residual: whether the activations are added to the inputs, neuron by neuron; those of stochastic
             neurons are averaged with them.
         population: stochastic neurons in each place.
-        standardized: whether stochastic neurons behind signs count from the statistics of a batch.
+        standardized: whether stochastic neurons count from the statistics of a batch.
         stride: of a convolution.
     """
 
@@ -81,7 +81,7 @@ def neurons(
             "binary_input": binary_input,
             "pooled": product.pooled,
             "population": product.population,
-            "standardized": product.standardized and binary_input,
+            "standardized": product.standardized,
         }
         if model == "stnn":
             options |= {"noise": _NONE, "eta": math.sqrt(noise.variance / 3.0)}

@@ -80,8 +80,8 @@ def build(
             real first layer and of the classifier.
         population: neurons of a stochastic kind in each place, from 1 to 255, see
             :class:`nsm.nn.StochasticLayer`; None for the architecture's own. Other kinds have one.
-        standardized: whether neurons of a stochastic kind that hear signs count their gains and biases from
-            the statistics of a batch; None for the architecture's own.
+        standardized: whether neurons of a stochastic kind count their gains and biases from the statistics of
+            a batch; None for the architecture's own.
 
     Returns:
         A module from float (B, channels, height, width) in [0, 1] to logits (B, classes).

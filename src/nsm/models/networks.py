@@ -183,7 +183,7 @@ def assemble(
         dropout: rate of ``twin-dropout``.
         centered: whether the weights of every neuron sum to zero.
         population: stochastic neurons in each place.
-        standardized: whether stochastic neurons behind signs count from the statistics of a batch; they have
+        standardized: whether stochastic neurons count from the statistics of a batch; they have
             biases then, as populations have.
     """
     modules: list[nn.Module] = [Binarize()] if binarize else []

@@ -160,6 +160,7 @@ class _Conv(StochasticLayer):
             plain
             and not self.binary_input
             and self.population == 1
+            and not (self.standardized and self.training)
             and active_fidelity(self.fidelity) == "moment"
             and (not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") in KERNEL_DTYPES)
             and conv.groups == 1

@@ -85,13 +85,15 @@ class StochasticLayer(Preactivation):
 
     With ``standardized`` gains and biases are counted from what neurons hear: from the mean m_i and the
     standard deviation d_i of w_i.z over the batch and all positions, in evaluation from running averages of
-    them. With D_i^2 = 2 (s^2 sum_j w_ij^2 / pooled + eta^2)::
+    them. With D_i^2 = 2 (s^2 q_i + eta^2), where q_i is sum_j w_ij^2 / pooled behind signs, and behind real
+    inputs the mean of sum_j w_ij^2 z_j^2 over batch and positions (or its running average)::
 
         mu + a_i = beta_i D_i / d_i,    b_ik = D_i (bias_ik - beta_i m_i / d_i)
 
-    so that s_ik = beta_i (w_i.z - m_i) / d_i + bias_ik wherever no zeros of a padding are heard. In
-    evaluation these are constants and the law is the one above. Gradients pass through m and d, as in batch
-    normalization (Ioffe and Szegedy, ICML 2015).
+    so that s_ik = beta_i (w_i.z - m_i) / d_i + bias_ik behind signs wherever no zeros of a padding are heard,
+    and that times the root of q_i over sum_j w_ij^2 z_j^2 behind real inputs (eta apart). In evaluation these
+    are constants and the law is the one above. Gradients pass through m, d and q, as in batch normalization
+    (Ioffe and Szegedy, ICML 2015).
 
     Attributes:
         product: the plain torch module that computes w z; hooks, counters, pruning and quantisers see it.
@@ -100,6 +102,7 @@ class StochasticLayer(Preactivation):
         noise: the law of xi.
         center: running average of m, shape (C,), of a standardized layer.
         deviation: running average of d, likewise.
+        power: running average of q, likewise, behind real inputs.
     """
 
     def __init__(
@@ -185,7 +188,8 @@ class StochasticLayer(Preactivation):
         P(z' = 1) = (1 + erf(s)) / 2. Of a standardized layer it is that of evaluation.
         """
         u = self.flat_product(x)
-        found = torch.stack([m.u * m.scale + m.shift for m in self._members(x, u, self.neurons())])
+        members = self._members(x, u, self._real_power(x), self.neurons())
+        found = torch.stack([member.u * member.scale + member.shift for member in members])
         return found if self.population > 1 else found[0]
 
     def is_drawing(self) -> bool:
@@ -212,7 +216,10 @@ class StochasticLayer(Preactivation):
         if not len(x):
             return self._restore(self._pool(self.flatten(output), output), output)
         mode, u = active_fidelity(self.fidelity), self.flatten(output)
-        members = (self._marginal if mode == "marginal" else self._members)(x, u, self.neurons_of(u))
+        power = self._real_power(x)
+        neurons = self.neurons_of(u, power)
+        marginal = mode == "marginal"
+        members = self._marginal(x, u, neurons) if marginal else self._members(x, u, power, neurons)
         if mode == "moment" and len(members) > 1 and self._hear_alike:
             return self._restore(self._fire_together(x, members).to(output.dtype), output)
         answers = [self._answer(mode, member, x, output) for member in members]
@@ -285,13 +292,13 @@ class StochasticLayer(Preactivation):
         """
         return self._expected(s, like, self.estimator).mean((0, 1))
 
-    def _members(self, x: Tensor, u: Tensor, neurons: Neurons) -> list[Member]:
+    def _members(self, x: Tensor, u: Tensor, power: Tensor | None, neurons: Neurons) -> list[Member]:
         """The layer's neurons, ``u`` being w z, (N, P, C); theirs is the same wherever the variance does not
-        depend on the input.
+        depend on the input, as it does behind real inputs of this ``power``.
         """
         gain = neurons.gain.to(self._wide)
-        if not self.binary_input:
-            power, law = self.flatten(self._weighed(x.square())), (self.noise.variance, self.eta**2)
+        if power is not None:
+            law = (self.noise.variance, self.eta**2)
             return [self._by_inputs(u, power, gain, bias, *law) for bias in neurons.biases]
         variance = self.variance(x)
         # The same limits as in erf_argument, for a variance known before the input.

@@ -36,7 +36,7 @@ class Linear(StochasticLayer):
         population: number K of neurons in each of the C places, at most 255, which hear the same u with noise
             and biases of their own, and whose average leaves the layer; a layer behind it is ``pooled=K``.
         standardized: count gains and biases from the mean and the standard deviation of w z over a batch,
-            see :class:`nsm.nn.StochasticLayer`; needs ``binary_input`` and a bias.
+            see :class:`nsm.nn.StochasticLayer`; needs a bias.
 
     Shape: (\\*, in_features) to (\\*, out_features).
 

@@ -30,6 +30,20 @@ class Neurons(NamedTuple):
     biases: tuple[Tensor, ...]
 
 
+class Heard(NamedTuple):
+    """What neurons hear in a batch, (C,) each.
+
+    Attributes:
+        center: mean of w z.
+        deviation: its standard deviation.
+        power: mean of sum_j w_j^2 z_j^2.
+    """
+
+    center: Tensor
+    deviation: Tensor
+    power: Tensor
+
+
 class Preactivation(Drawing, ABC):
     """u_i = sum_j (xi_ij + a_i) w_ij z_j + b_i + eta_i: a product and the noise of its synapses.
 
@@ -39,6 +53,7 @@ class Preactivation(Drawing, ABC):
     bias: nn.Parameter | None
     center: Tensor
     deviation: Tensor
+    power: Tensor
 
     def __init__(
         self,
@@ -65,8 +80,8 @@ class Preactivation(Drawing, ABC):
             )
         if not isinstance(standardized, bool):
             raise ValueError(f"standardized must be True or False, got {standardized!r}")
-        if standardized and not (binary_input and product.bias is not None):
-            raise ValueError("standardized=True needs binary_input=True and a bias")
+        if standardized and product.bias is None:
+            raise ValueError("standardized=True needs a bias")
         self.noise, self.eta, self.standardized = noise, float(eta), standardized
         self.binary_input, self.pooled = binary_input, pooled
         self.product = product
@@ -78,6 +93,8 @@ class Preactivation(Drawing, ABC):
         if standardized:
             self.register_buffer("center", torch.zeros_like(self.beta, requires_grad=False))
             self.register_buffer("deviation", torch.ones_like(self.beta, requires_grad=False))
+            if not binary_input:
+                self.register_buffer("power", torch.ones_like(self.beta, requires_grad=False))
 
     @property
     def weight(self) -> Tensor:
@@ -116,53 +133,73 @@ class Preactivation(Drawing, ABC):
         """Gain and biases of the neurons; of a standardized layer those that it has in evaluation."""
         if not self.standardized:
             return Neurons(self.beta * self._unit(), self._biases())
-        return self._counted(self.center, self.deviation)
+        return self._counted(self._remembered())
 
-    def neurons_of(self, u: Tensor) -> Neurons:
-        """Gain and biases for w z of one batch, (N, P, C), from whose statistics a standardized layer counts
-        in training. Running averages follow.
+    def neurons_of(self, u: Tensor, power: Tensor | None) -> Neurons:
+        """Gain and biases for one batch, from whose statistics a standardized layer counts in training.
+        Running averages follow.
+
+        Args:
+            u: (N, P, C), w z.
+            power: (N, P, C), sum_j w_j^2 z_j^2 behind real inputs.
         """
         if not (self.standardized and self.training):
             return self.neurons()
-        center, deviation = self._statistics(u)
-        self._follow(center.detach(), deviation.detach(), share=_MOMENTUM)
-        return self._counted(center, deviation)
+        heard = self._statistics(u, power)
+        self._follow(heard, share=_MOMENTUM)
+        return self._counted(heard)
 
-    def _counted(self, center: Tensor, deviation: Tensor) -> Neurons:
-        unit, rate = self._unit(), self.beta / deviation
-        return Neurons(rate * unit, tuple((bias - rate * center) * unit for bias in self._biases()))
+    def _counted(self, heard: Heard) -> Neurons:
+        unit, rate = self._difference(heard.power), self.beta / heard.deviation
+        return Neurons(rate * unit, tuple((bias - rate * heard.center) * unit for bias in self._biases()))
 
     def _biases(self) -> tuple[Tensor, ...]:
         if self.bias is None:
             return (torch.zeros_like(self.beta),)
         return self.bias.unbind() if self.bias.dim() == 2 else (self.bias,)
 
-    def _statistics(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation, (C,) each."""
+    def _statistics(self, u: Tensor, power: Tensor | None) -> Heard:
         wide = u.to(self._wide).flatten(0, 1)
         # Not torch.var_mean, which takes several times as long.
-        center, power = wide.mean(0), wide.square().mean(0)
-        return center, torch.sqrt((power - center.square()).clamp(min=_LEAST))
+        center, square = wide.mean(0), wide.square().mean(0)
+        deviation = torch.sqrt((square - center.square()).clamp(min=_LEAST))
+        known = self._binary_mean_power() if power is None else power.to(self._wide).mean((0, 1))
+        return Heard(center, deviation, known)
+
+    def _remembered(self) -> Heard:
+        power = self._binary_mean_power() if self.binary_input else self.power
+        return Heard(self.center, self.deviation, power)
+
+    def _binary_mean_power(self) -> Tensor:
+        """Where no zeros of a padding are heard."""
+        return self.weight.square().flatten(1).sum(1) / self.pooled
 
     @torch.no_grad()
-    def take_statistics(self, u: Tensor) -> None:
-        """Let a standardized layer count from ``u``, (N, P, C), w z of a batch."""
-        self._follow(*self._statistics(u), share=1.0)
+    def take_statistics(self, x: Tensor) -> None:
+        """Let a standardized layer count from a batch of inputs."""
+        self._follow(self._statistics(self.flat_product(x), self._real_power(x)), share=1.0)
 
     @torch.no_grad()
-    def _follow(self, center: Tensor, deviation: Tensor, share: float) -> None:
-        self.center.lerp_(center.to(self.center.dtype), share)
-        self.deviation.lerp_(deviation.to(self.deviation.dtype), share)
+    def _follow(self, heard: Heard, share: float) -> None:
+        for name, value in heard._asdict().items():
+            if name != "power" or not self.binary_input:
+                average = getattr(self, name)
+                average.lerp_(value.to(average.dtype), share)
+
+    def _real_power(self, x: Tensor) -> Tensor | None:
+        """sum_j w_j^2 x_j^2, (N, P, C), where it varies from input to input."""
+        return None if self.binary_input else self.flatten(self._weighed(x.square()))
 
     def _unit(self) -> Tensor | float:
-        """What gains are counted in: sqrt(2) s; in a standardized layer the difference of u that is one of s,
-        (C,), where no zeros are heard.
+        """What gains are counted in: sqrt(2) s; in a standardized layer the difference of u that is one of s
+        on average, (C,).
         """
         if not self.standardized:
             return math.sqrt(2.0 * self.noise.variance)
-        power = self.weight.square().flatten(1).sum(1)
-        variance = self.noise.variance / self.pooled * power + self.eta**2
-        return torch.sqrt(2.0 * variance.clamp(min=_LEAST))
+        return self._difference(self._remembered().power)
+
+    def _difference(self, power: Tensor) -> Tensor:
+        return torch.sqrt((2.0 * (self.noise.variance * power + self.eta**2)).clamp(min=_LEAST))
 
     def _deviation(self) -> Tensor | float:
         return self.deviation if self.standardized else 1.0
