@@ -253,6 +253,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "fashion-mnist-cnn": ("fashion-mnist-cnn", _comparison("fashion-mnist")),
     "fashion-mnist-cnn-20": ("fashion-mnist-cnn-20", _comparison("fashion-mnist")),
     "cifar10": ("cifar10", _comparison("cifar10")),
+    "cifar10-population": ("cifar10-population", _comparison("cifar10")),
     "cifar10-residual": ("cifar10-residual", _comparison("cifar10")),
     "learning": ("learning", _learning),
     "signals": ("learning", _signals),
