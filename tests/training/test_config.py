@@ -70,7 +70,7 @@ def test_a_recipe_that_does_not_exist_is_refused(tmp_path):
         ("lr", float("nan"), "a finite number"),
         ("lr", "fast", "training.lr must be a finite number, got 'fast'"),
         ("lr", 0.0, "positive"),
-        ("optimizer", "rmsprop", "one of adam, adamw, sgd, got 'rmsprop'"),
+        ("optimizer", "rmsprop", "one of adam, adamw, sgd, muon, got 'rmsprop'"),
         ("betas", [0.9], "2 numbers"),
         ("betas", [0.9, 1.0], r"in \[0, 1\)"),
         ("betas", [0.8, 0.999], "which the schedule one-cycle sets itself"),
