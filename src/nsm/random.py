@@ -39,6 +39,7 @@ MAX_SEED = 2**63 - 1
 MAX_INDEX = 2**32 - 1
 MAX_LAYER = 2**16 - 1
 MAX_USE = 2**12 - 1
+NEXT_USE = 1 << 4  # from the place of a draw to that of the layer's next use
 
 
 class Purpose(IntEnum):
@@ -147,11 +148,7 @@ def place(layer: int = 0, use: int = 0, purpose: Purpose = Purpose.FIRE) -> int:
         raise ValueError(f"layer must be in [0, {MAX_LAYER}], got {layer}")
     if not 0 <= use <= MAX_USE:
         raise ValueError(f"use must be in [0, {MAX_USE}], got {use}: one pass applies a layer too often")
-    return layer << 16 | use << 4 | int(purpose)
-
-
-# From the place of a draw to that of the layer's next use.
-NEXT_USE = 1 << 4
+    return layer << 16 | use * NEXT_USE | int(purpose)
 
 
 def words(seed: Tensor, rows: Tensor, count: int, where: int) -> Tensor:

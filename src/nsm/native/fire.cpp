@@ -59,43 +59,40 @@ private:
     alignas(64) float sum_[kGroup] = {};
 };
 
-template <typename T>
-void fire_members_once(const Fire& job, i64 row, i64 first, i64 count, const T* u) {
+// Averages over populations, of elements first .. first + count of a row. decide(k, e, n, words, to) gives the signs of member k
+// for n elements from the e-th on.
+template <typename T, typename Decide>
+void fire_members(const Fire& job, i64 row, i64 first, i64 count, const Decide& decide) {
     T* z = static_cast<T*>(job.z) + row * job.positions * job.channels + first;
     alignas(64) u32 words[kGroup];
     alignas(64) float one[kGroup];
-    i64 at = job.shared ? first % job.channels : first;
     for (i64 e = 0; e < count; e += kGroup) {
         const i64 n = count - e < kGroup ? count - e : kGroup;
         Average average;
         for (i64 k = 0; k < job.members; ++k) {
             draw(job, k, row, (first + e) / kGroup, words);
-            fire_once<false>(words, u + first + e, job.scale + at, job.shift + k * job.shift_stride + at, n, one);
+            decide(k, e, n, words, one);
             average.add(one, n);
         }
         average.put(job.members, n, z + e);
-        at = job.shared ? (at + kGroup) % job.channels : at + kGroup;
     }
+}
+
+template <typename T>
+void fire_members_once(const Fire& job, i64 row, i64 first, i64 count, const T* u) {
+    fire_members<T>(job, row, first, count, [&](i64 k, i64 e, i64 n, const u32* words, float* to) {
+        const i64 at = job.shared ? (first + e) % job.channels : first + e;
+        fire_once<false>(words, u + first + e, job.scale + at, job.shift + k * job.shift_stride + at, n, to);
+    });
 }
 
 // As decide_side_by_side, for thresholds of each member, kChunk apart.
 template <typename T>
 void decide_members(const Fire& job, i64 begin, i64 end, i64 first, i64 count, const float* threshold) {
-    alignas(64) u32 words[kGroup];
-    alignas(64) float one[kGroup];
-    for (i64 row = begin; row < end; ++row) {
-        T* z = static_cast<T*>(job.z) + row * job.positions * job.channels + first;
-        for (i64 e = 0; e < count; e += kGroup) {
-            const i64 n = count - e < kGroup ? count - e : kGroup;
-            Average average;
-            for (i64 k = 0; k < job.members; ++k) {
-                draw(job, k, row, (first + e) / kGroup, words);
-                decide(words, threshold + k * kChunk + e, n, one);
-                average.add(one, n);
-            }
-            average.put(job.members, n, z + e);
-        }
-    }
+    for (i64 row = begin; row < end; ++row)
+        fire_members<T>(job, row, first, count, [&](i64 k, i64 e, i64 n, const u32* words, float* to) {
+            decide(words, threshold + k * kChunk + e, n, to);
+        });
 }
 
 template <typename T>

@@ -80,7 +80,7 @@ def _fire(
     _check_argument(u, scale, shift)
     check_draw(len(u), seed, rows, place)
     check_estimator(estimator)
-    members = len(shift) if shift.dim() == 3 else 1
+    members = _members(shift)
     z = layout.empty_rows(u, len(rows))
     if z.numel() == 0:
         return z
@@ -125,6 +125,10 @@ def _fire(
     return z
 
 
+def _members(shift: Tensor) -> int:
+    return len(shift) if shift.dim() == 3 else 1
+
+
 def _repeated(x: Tensor, turns: int) -> Tensor:
     """(..., Q, C) to (..., Q, turns x C)."""
     return x.repeat(*(1,) * (x.dim() - 1), turns)
@@ -160,7 +164,7 @@ def _fire_backward(
     if kernels is None:
         results = functional.fire_backward(grad, u, scale, shift, cast("Estimator", estimator))
         return grad_u.copy_(results[0]), grad_scale.copy_(results[1]), grad_shift.copy_(results[2])
-    members = len(shift) if shift.dim() == 3 else 1
+    members = _members(shift)
     if members > 1 and layout.is_position_last(u):
         results = _fire_backward(grad, u.contiguous(), scale, shift, estimator)
         return grad_u.copy_(results[0]), *results[1:]
