@@ -120,7 +120,7 @@ def fit_gain(layer: StochasticLayer, x: Tensor, target: Target) -> None:
     """
     like = layer.product(x)
     if layer.standardized:
-        layer.take_statistics(x)
+        layer.take_statistics(x, layer.flatten(like))
     variance = layer.variance(x).double()
     rate = torch.where(variance > 0, torch.rsqrt(2.0 * variance), 0.0)
     del variance

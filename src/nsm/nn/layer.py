@@ -188,7 +188,7 @@ class StochasticLayer(Preactivation):
         P(z' = 1) = (1 + erf(s)) / 2. Of a standardized layer it is that of evaluation.
         """
         u = self.flat_product(x)
-        members = self._members(x, u, self._real_power(x), self.neurons())
+        members = self._members(u, self.power_of(x), self.neurons())
         found = torch.stack([member.u * member.scale + member.shift for member in members])
         return found if self.population > 1 else found[0]
 
@@ -216,10 +216,10 @@ class StochasticLayer(Preactivation):
         if not len(x):
             return self._restore(self._pool(self.flatten(output), output), output)
         mode, u = active_fidelity(self.fidelity), self.flatten(output)
-        power = self._real_power(x)
+        power = self.power_of(x)
         neurons = self.neurons_of(u, power)
         marginal = mode == "marginal"
-        members = self._marginal(x, u, neurons) if marginal else self._members(x, u, power, neurons)
+        members = self._marginal(x, u, power, neurons) if marginal else self._members(u, power, neurons)
         if mode == "moment" and len(members) > 1 and self._hear_alike:
             return self._restore(self._fire_together(x, members).to(output.dtype), output)
         answers = [self._answer(mode, member, x, output) for member in members]
@@ -270,9 +270,9 @@ class StochasticLayer(Preactivation):
         """E of what leaves the layer, (N, P, C)."""
         return functional.expected_state(s, estimator)
 
-    def _marginal(self, x: Tensor, u: Tensor, neurons: Neurons) -> list[Member]:
+    def _marginal(self, x: Tensor, u: Tensor, power: Tensor, neurons: Neurons) -> list[Member]:
         """As :meth:`_members`, where inputs are means of independent signs."""
-        gain, u, variance = neurons.gain.to(self._wide), u.to(self._wide), self.variance(x)
+        gain, u, variance = neurons.gain.to(self._wide), u.to(self._wide), self._variance(power)
         if self.binary_input:
             drawn = self.flatten(self._weighed((1.0 - x.to(self._wide).square()).to(x.dtype)))
             variance = variance + gain.square() * drawn.to(self._wide) / self.pooled
@@ -292,15 +292,15 @@ class StochasticLayer(Preactivation):
         """
         return self._expected(s, like, self.estimator).mean((0, 1))
 
-    def _members(self, x: Tensor, u: Tensor, power: Tensor | None, neurons: Neurons) -> list[Member]:
-        """The layer's neurons, ``u`` being w z, (N, P, C); theirs is the same wherever the variance does not
-        depend on the input, as it does behind real inputs of this ``power``.
+    def _members(self, u: Tensor, power: Tensor, neurons: Neurons) -> list[Member]:
+        """The layer's neurons, ``u`` being w z, (N, P, C), and ``power`` that of :meth:`power_of`; theirs is
+        the same wherever the variance does not depend on the input.
         """
         gain = neurons.gain.to(self._wide)
-        if power is not None:
+        if not self.binary_input:
             law = (self.noise.variance, self.eta**2)
             return [self._by_inputs(u, power, gain, bias, *law) for bias in neurons.biases]
-        variance = self.variance(x)
+        variance = self._variance(power)
         # The same limits as in erf_argument, for a variance known before the input.
         noisy = variance != 0
         inverse = torch.where(noisy, torch.rsqrt(2.0 * torch.where(noisy, variance, 1.0)), 0.0)

@@ -135,13 +135,13 @@ class Preactivation(Drawing, ABC):
             return Neurons(self.beta * self._unit(), self._biases())
         return self._counted(self._remembered())
 
-    def neurons_of(self, u: Tensor, power: Tensor | None) -> Neurons:
+    def neurons_of(self, u: Tensor, power: Tensor) -> Neurons:
         """Gain and biases for one batch, from whose statistics a standardized layer counts in training.
         Running averages follow.
 
         Args:
             u: (N, P, C), w z.
-            power: (N, P, C), sum_j w_j^2 z_j^2 behind real inputs.
+            power: sum_j w_j^2 z_j^2, see :meth:`power_of`.
         """
         if not (self.standardized and self.training):
             return self.neurons()
@@ -158,26 +158,26 @@ class Preactivation(Drawing, ABC):
             return (torch.zeros_like(self.beta),)
         return self.bias.unbind() if self.bias.dim() == 2 else (self.bias,)
 
-    def _statistics(self, u: Tensor, power: Tensor | None) -> Heard:
+    def _statistics(self, u: Tensor, power: Tensor) -> Heard:
         wide = u.to(self._wide).flatten(0, 1)
         # Not torch.var_mean, which takes several times as long.
         center, square = wide.mean(0), wide.square().mean(0)
         deviation = torch.sqrt((square - center.square()).clamp(min=_LEAST))
-        known = self._binary_mean_power() if power is None else power.to(self._wide).mean((0, 1))
-        return Heard(center, deviation, known)
+        mean = self._sign_power() if self.binary_input else power.to(self._wide).mean((0, 1))
+        return Heard(center, deviation, mean)
 
     def _remembered(self) -> Heard:
-        power = self._binary_mean_power() if self.binary_input else self.power
+        power = self._sign_power() if self.binary_input else self.power
         return Heard(self.center, self.deviation, power)
 
-    def _binary_mean_power(self) -> Tensor:
-        """Where no zeros of a padding are heard."""
+    def _sign_power(self) -> Tensor:
+        """sum_j w_j^2 / pooled, (C,): behind signs, where no zeros of a padding are heard."""
         return self.weight.square().flatten(1).sum(1) / self.pooled
 
     @torch.no_grad()
-    def take_statistics(self, x: Tensor) -> None:
-        """Let a standardized layer count from a batch of inputs."""
-        self._follow(self._statistics(self.flat_product(x), self._real_power(x)), share=1.0)
+    def take_statistics(self, x: Tensor, u: Tensor) -> None:
+        """Let a standardized layer count from a batch of inputs and their ``u``, (N, P, C), w z."""
+        self._follow(self._statistics(u, self.power_of(x)), share=1.0)
 
     @torch.no_grad()
     def _follow(self, heard: Heard, share: float) -> None:
@@ -185,10 +185,6 @@ class Preactivation(Drawing, ABC):
             if name != "power" or not self.binary_input:
                 average = getattr(self, name)
                 average.lerp_(value.to(average.dtype), share)
-
-    def _real_power(self, x: Tensor) -> Tensor | None:
-        """sum_j w_j^2 x_j^2, (N, P, C), where it varies from input to input."""
-        return None if self.binary_input else self.flatten(self._weighed(x.square()))
 
     def _unit(self) -> Tensor | float:
         """What gains are counted in: sqrt(2) s; in a standardized layer the difference of u that is one of s
@@ -246,7 +242,15 @@ class Preactivation(Drawing, ABC):
         Returns:
             (N, P, C); or (1, C) or (P, C) where ``binary_input`` makes it the same for every input.
         """
-        power = self._binary_power(x) if self.binary_input else self.flatten(self._weighed(x.square()))
+        return self._variance(self.power_of(x))
+
+    def power_of(self, x: Tensor) -> Tensor:
+        """sum_j w_ij^2 z_j^2 for a batch of inputs, averages taken for signs; of the shapes of
+        :meth:`variance`.
+        """
+        return self._binary_power(x) if self.binary_input else self.flatten(self._weighed(x.square()))
+
+    def _variance(self, power: Tensor) -> Tensor:
         return (self.noise.variance / self.pooled) * power.to(self._wide) + self.eta**2
 
     @property
