@@ -161,7 +161,15 @@ def _stem() -> nn.Module:
         Convolution(33, 3, padded=True),
         Convolution(33, 1),
     )
-    shape = Architecture((3, 12, 10), layers, classes=5, stem=(6,), average=5, normalized=True, bias=False)
+    shape = Architecture(
+        (3, 12, 10),
+        layers,
+        classes=5,
+        stem=(Convolution(6, 3, padded=True),),
+        average=5,
+        normalized=True,
+        bias=False,
+    )
     return assemble(
         shape,
         "nsm",

@@ -117,7 +117,7 @@ def test_the_first_layer_for_cifar_is_conventional_and_the_neurons_have_no_bias(
 def test_the_network_of_populations() -> None:
     net = build("cifar10-residual")
     layers = [layer for _, layer in stochastic_layers(net)]
-    assert [len(layer.weight) for layer in layers] == [64, 64, 256, 256, 384, 384]
+    assert [len(layer.weight) for layer in layers] == [64, 64, 256, 256, 256, 256]
     assert [layer.population for layer in layers] == [8] * 6
     assert [layer.pooled for layer in layers] == [1, 8, 16, 8, 16, 8]
     assert all(layer.standardized for layer in layers)
@@ -199,7 +199,7 @@ def test_a_network_describes_itself(law: nsm.NoiseLaw) -> None:
     [
         ({"name": "mnist"}, "name must be one of digits-mlp, mnist-mlp, mnist-cnn, .*, got 'mnist'"),
         ({"name": "mnist-cnn", "model": "cnn"}, "model must be one of nsm, twin, .*got 'cnn'"),
-        ({"name": "mnist-cnn", "pooling": "mean"}, "pooling must be one of max, average, got 'mean'"),
+        ({"name": "mnist-cnn", "pooling": "mean"}, "pooling must be one of max, average, largest, got 'mean'"),
         ({"name": "mnist-cnn", "dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"name": "mnist-cnn", "dropout": "a"}, r"dropout must be in \[0, 1\), got 'a'"),
         ({"name": "mnist-cnn", "centered": "no"}, "centered must be True or False, got 'no'"),

@@ -36,7 +36,6 @@ class Product(NamedTuple):
             neurons are averaged with them.
         population: stochastic neurons in each place.
         standardized: whether stochastic neurons count from the statistics of a batch.
-        stride: of a convolution.
     """
 
     inputs: int
@@ -49,7 +48,6 @@ class Product(NamedTuple):
     residual: bool = False
     population: int = 1
     standardized: bool = False
-    stride: int = 1
 
 
 def neurons(
@@ -89,7 +87,6 @@ def neurons(
         if product.kernel:
             layer = Conv2d(
                 *product[:3],
-                stride=product.stride,
                 padding=product.padding,
                 max_pool=product.max_pool,
                 **options,
@@ -126,7 +123,7 @@ class Skip(nn.Sequential):
 
 def _conventional(product: Product, *, bias: bool) -> nn.Conv2d | nn.Linear:
     if product.kernel:
-        return nn.Conv2d(*product[:3], stride=product.stride, padding=product.padding, bias=bias)
+        return nn.Conv2d(*product[:3], padding=product.padding, bias=bias)
     return nn.Linear(product.inputs, product.outputs, bias=bias)
 
 

@@ -38,7 +38,7 @@ def build(
     model: Model = "nsm",
     noise: NoiseLaw | None = None,
     binarize: bool = False,
-    pooling: Pooling = "max",
+    pooling: Pooling | None = None,
     dropout: float | None = None,
     centered: bool = False,
     population: int | None = None,
@@ -51,10 +51,10 @@ def build(
     ``"cifar100-allconv"`` are 3x96c3-p2-3x192c3-p2-192c3-2x192c1-avg8 behind a conventional 96c3 and
     ``"dvsgesture-allconv"`` is 3x64c3-p2-3x96c3-p2-3x128c3-p2-256c3-2x256c1-avg8-11 on 6 time bins of 64x64
     pixels [N19]; ``"digits-mlp"`` is 64-256-128-10. Not published are ``"cifar10-allconv-third"``, a third as
-    wide, and ``"cifar10-residual"``, 64c3-64r3-256c4/2-256r3-384c4/2-384r3-avg4-10 behind conventional
-    32c3-64c3-p2 with rectifiers, /2 for a stride of two and r for residual layers
-    (:class:`nsm.nn.Residual`; in other kinds of model activations are added to what the layer receives), of
-    populations of eight neurons in each place and with standardized layers. Every kind of model has the same
+    wide, and ``"cifar10-residual"``, 64c3-64r3-256c3-p2-256r3-256c3-p2-256r3-avg3-10 behind conventional
+    32c3-64c3-p2 with rectifiers, r for residual layers (:class:`nsm.nn.Residual`; in other kinds of model
+    activations are added to what the layer receives). Both have populations of eight neurons in each place
+    and standardized layers. Every kind of model has the same
     widths.
 
     The networks for CIFAR normalize the image, the outputs of real first layers and the classifier's input
@@ -73,8 +73,11 @@ def build(
         noise: law of the synapses' noise for ``"nsm"``, ``"ste"`` and ``"stnn"``; None for the
             architecture's own, Bernoulli(0.5).
         binarize: turn inputs into sgn(2 x - 1) first, as in the released protocol.
-        pooling: of the activations behind each convolution: their ``"max"``, as released, or their
-            ``"average"``, which keeps more of what four samples say and passes their exact gradient.
+        pooling: of the activations behind each convolution that is pooled: their ``"max"``, as released, one
+            neuron of every population at a time; their ``"average"``, which keeps more of what four samples
+            say and passes their exact gradient; or the ``"largest"`` of the four populations' averages, as
+            rectifiers are pooled. None for the architecture's own, the maximum except in
+            ``"cifar10-residual"``.
         dropout: rate of ``"twin-dropout"``; None for the architecture's own.
         centered: whether the weights of every neuron sum to zero, see :func:`nsm.nn.centered`; not those of a
             real first layer and of the classifier.
@@ -99,9 +102,10 @@ def build(
         raise ValueError(f"model must be one of {', '.join(MODELS)}, got {model!r}")
     if noise is not None and not isinstance(noise, NoiseLaw):
         raise ValueError(f"noise must be a noise law such as nsm.Bernoulli(0.5), got {noise!r:.80}")
+    shape = ARCHITECTURES[name]
+    pooling = shape.pooling if pooling is None else pooling
     if pooling not in POOLINGS:
         raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
-    shape = ARCHITECTURES[name]
     standardized = shape.standardized if standardized is None else standardized
     for option, value in (("binarize", binarize), ("centered", centered), ("standardized", standardized)):
         if not isinstance(value, bool):

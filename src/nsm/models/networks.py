@@ -13,7 +13,7 @@ from nsm.models.blocks import RECTIFIED_MODELS, STOCHASTIC_MODELS, Model, Produc
 from nsm.nn import Binarize
 from nsm.noise import Bernoulli, NoiseLaw
 
-Pooling = Literal["max", "average"]
+Pooling = Literal["max", "average", "largest"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 
 
@@ -23,12 +23,10 @@ class Convolution(NamedTuple):
     Attributes:
         outputs: channels.
         kernel: width of the square kernel.
-        padded: whether zeros around the image make it a whole multiple of what leaves the layer (odd kernels;
-            even ones of an even stride), or the image shrinks.
+        padded: whether zeros around the image keep its size (odd kernels), or it shrinks.
         pooled: whether 2x2 pooling follows.
         residual: whether its activations are added to its input; those of stochastic neurons are averaged
             with it.
-        stride: cells from one neuron to the next.
     """
 
     outputs: int
@@ -36,12 +34,17 @@ class Convolution(NamedTuple):
     padded: bool = False
     pooled: bool = False
     residual: bool = False
-    stride: int = 1
 
     @property
     def padding(self) -> int:
         """Zeros on every side of the image."""
-        return (self.kernel - 1) // 2 if self.padded else 0
+        return self.kernel // 2 if self.padded else 0
+
+    def sizes(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of what leaves the layer, pooled if it is."""
+        cells = 2 if self.pooled else 1
+        shrunk = self.kernel - 1 - 2 * self.padding
+        return (height - shrunk) // cells, (width - shrunk) // cells
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,10 @@ class Architecture:
         classes: outputs of the linear classifier on top.
         noise: the noise law of an NSM of this shape unless another is asked for.
         dropout: rate of the twin with dropout, after every hidden activation.
-        stem: channels of conventional 3x3 convolutions before the neurons, with batch normalization of the
-            image and of each output, and rectifiers between them.
+        stem: conventional convolutions before the neurons, with batch normalization of the image and of each
+            output, and rectifiers between them; pooling is that of the maximum.
         rectified: whether the last of them is rectified in stochastic networks, too.
-        shrunk: whether 2x2 maximum pooling of the stem's features follows.
+        pooling: of the activations behind each layer that is pooled, unless another is asked for.
         average: width of the windows over which the last convolution's activations are averaged; 0 for none.
         normalized: whether batch normalization comes before the classifier.
         bias: whether neurons have a bias.
@@ -73,9 +76,9 @@ class Architecture:
     classes: int = 10
     noise: NoiseLaw = field(default_factory=lambda: Bernoulli(0.5))
     dropout: float = 0.3
-    stem: tuple[int, ...] = ()
+    stem: tuple[Convolution, ...] = ()
     rectified: bool = False
-    shrunk: bool = False
+    pooling: Pooling = "max"
     average: int = 0
     normalized: bool = False
     bias: bool = True
@@ -84,7 +87,7 @@ class Architecture:
     standardized: bool = False
 
 
-def _cifar(classes: int, width: int = 96) -> Architecture:
+def _cifar(classes: int, width: int = 96, *, population: int = 1, standardized: bool = False) -> Architecture:
     """The published network for CIFAR: noise behind 3x3 kernels only after a real first layer."""
     return Architecture(
         (3, 32, 32),
@@ -96,18 +99,20 @@ def _cifar(classes: int, width: int = 96) -> Architecture:
             Convolution(2 * width, 1),
         ),
         classes=classes,
-        stem=(width,),
+        stem=(Convolution(width, 3, padded=True),),
         average=8,
         normalized=True,
         bias=False,
         estimator="smoothed",
+        population=population,
+        standardized=standardized,
     )
 
 
-def _pair(channels: int, kernel: int, stride: int = 1) -> tuple[Convolution, ...]:
-    """A padded layer and a residual one of the same size."""
+def _pair(channels: int, *, pooled: bool = True) -> tuple[Convolution, ...]:
+    """A padded layer and, behind its pooling, a residual one of the same size."""
     return (
-        Convolution(channels, kernel, padded=True, stride=stride),
+        Convolution(channels, 3, padded=True, pooled=pooled),
         Convolution(channels, 3, padded=True, residual=True),
     )
 
@@ -127,15 +132,15 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         (10, 34, 34), (Convolution(32, 5, pooled=True), Convolution(64, 5, pooled=True)), (150,)
     ),
     "cifar10-allconv": _cifar(10),
-    "cifar10-allconv-third": _cifar(10, width=32),
+    "cifar10-allconv-third": _cifar(10, width=32, population=8, standardized=True),
     "cifar100-allconv": _cifar(100),
     "cifar10-residual": Architecture(
         (3, 32, 32),
-        (*_pair(64, 3), *_pair(256, 4, stride=2), *_pair(384, 4, stride=2)),
-        stem=(32, 64),
+        (*_pair(64, pooled=False), *_pair(256), *_pair(256)),
+        stem=(Convolution(32, 3), Convolution(64, 3, padded=True, pooled=True)),
         rectified=True,
-        shrunk=True,
-        average=4,
+        pooling="largest",
+        average=3,
         normalized=True,
         population=8,
         standardized=True,
@@ -178,8 +183,8 @@ def assemble(
         noise: law of the noise, for kinds that have one.
         binarize: whether inputs in [0, 1] are turned into +-1 first; otherwise they are used as they are, and
             a stochastic first layer computes the input's own variance.
-        pooling: what becomes of the four activations of a 2x2 window; stochastic layers draw a maximum at
-            once.
+        pooling: what becomes of the four activations of a 2x2 window; stochastic layers draw a maximum of
+            neurons at once.
         dropout: rate of ``twin-dropout``.
         centered: whether the weights of every neuron sum to zero.
         population: stochastic neurons in each place.
@@ -208,11 +213,12 @@ def assemble(
     pooled = 1
     bias = shape.bias or (model in STOCHASTIC_MODELS and (population > 1 or standardized))
     if shape.stem:
-        modules.extend(_stem(channels, shape.stem, rectified=shape.rectified or model in RECTIFIED_MODELS))
-        channels, binary = shape.stem[-1], False
-        if shape.shrunk:
-            modules.append(nn.MaxPool2d(2))
-            height, width = height // 2, width // 2
+        modules.append(nn.BatchNorm2d(channels))
+        for layer in shape.stem:
+            rectified = shape.rectified or model in RECTIFIED_MODELS or layer is not shape.stem[-1]
+            modules.extend(_conventional(channels, layer, rectified=rectified))
+            channels, (height, width) = layer.outputs, layer.sizes(height, width)
+        binary = False
     for layer in shape.convolutions:
         max_pool = 2 if layer.pooled and pooling == "max" else 1
         add(
@@ -227,18 +233,15 @@ def assemble(
                 layer.residual,
                 population,
                 standardized,
-                layer.stride,
             )
         )
         channels, pooled = layer.outputs, population + (pooled if layer.residual else 0)
-        height, width = (
-            (size + 2 * layer.padding - layer.kernel) // layer.stride + 1 for size in (height, width)
-        )
-        if layer.pooled:
-            if pooling == "average":
-                modules.append(nn.AvgPool2d(2))
-                pooled *= 4
-            height, width = height // 2, width // 2
+        height, width = layer.sizes(height, width)
+        if layer.pooled and pooling == "average":
+            modules.append(nn.AvgPool2d(2))
+            pooled *= 4
+        elif layer.pooled and pooling == "largest":
+            modules.append(nn.MaxPool2d(2))
     if shape.average:
         modules.append(nn.AvgPool2d(shape.average))
         pooled *= shape.average**2
@@ -263,12 +266,14 @@ def assemble(
     return nn.Sequential(*modules)
 
 
-def _stem(channels: int, widths: tuple[int, ...], *, rectified: bool) -> list[nn.Module]:
-    """Real inputs to real features."""
-    modules: list[nn.Module] = [nn.BatchNorm2d(channels)]
-    for i, outputs in enumerate(widths, start=1):
-        modules += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)]
-        if rectified or i < len(widths):
-            modules.append(nn.ReLU())
-        channels = outputs
+def _conventional(channels: int, layer: Convolution, *, rectified: bool) -> list[nn.Module]:
+    """Real features to real features."""
+    modules: list[nn.Module] = [
+        nn.Conv2d(channels, layer.outputs, layer.kernel, padding=layer.padding, bias=False),
+        nn.BatchNorm2d(layer.outputs),
+    ]
+    if rectified:
+        modules.append(nn.ReLU())
+    if layer.pooled:
+        modules.append(nn.MaxPool2d(2))
     return modules
