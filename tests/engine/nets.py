@@ -257,6 +257,30 @@ def _population() -> nn.Module:
     )
 
 
+def _shared() -> nn.Module:
+    """Populations whose neurons share their sums, in all that may stand between them."""
+    heard = {"binary_input": True, "standardized": True}
+    return nn.Sequential(
+        nn.Conv2d(2, 6, 3),
+        nn.BatchNorm2d(6),
+        nn.MaxPool2d((1, 2)),
+        nn.ReLU(),
+        nn.AvgPool2d((1, 2), stride=1),
+        nsm.nn.Conv2d(6, 37, 3, padding=1, population=4, standardized=True),
+        nsm.nn.Conv2d(37, 36, 3, padding=1, pooled=4, population=3, **heard),
+        nn.MaxPool2d(2),
+        nsm.nn.Residual(nsm.nn.Conv2d(36, 36, 3, padding=1, pooled=3, population=2, **heard)),
+        nn.AvgPool2d((1, 2)),
+        # Its variance is that of what it hears.
+        nsm.nn.Conv2d(36, 34, (2, 1), population=5),
+        nsm.nn.Residual(nsm.nn.Conv2d(34, 34, 1, groups=2, pooled=5, population=28, eta=0.3, **heard)),
+        nn.AvgPool2d((2, 1)),
+        nn.Flatten(),
+        nn.BatchNorm1d(34),
+        nn.Linear(34, 3),
+    )
+
+
 # Name: (network, shape of an input)
 NETS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "vectors": (_vectors, (20,)),
@@ -273,6 +297,7 @@ NETS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "features": (_features, (20,)),
     "stem": (_stem, (3, 12, 10)),
     "population": (_population, (2, 8, 10)),
+    "shared": (_shared, (2, 10, 12)),
     "strided": (_strided, (4, 11, 10)),
     "synapses": (_synapses, (2, 9, 10)),
     "synapses-averages": (_synapses_on_averages, (1, 9, 9)),

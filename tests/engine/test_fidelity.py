@@ -10,7 +10,7 @@ import nsm
 from nsm import data, engine, training
 from nsm.engine import plain
 from nsm.engine.chain import chain
-from nsm.engine.steps import Classifier, First, Pool, Real, Sampled, stages
+from nsm.engine.steps import Classifier, First, Pool, Real, Sampled, is_residual, stages
 from tests.engine.nets import images, made
 from tests.statistical.budget import assert_frequencies
 
@@ -63,12 +63,13 @@ def receives(net, image, samples):
         layer = next(layers)
         if isinstance(step, First):
             before = in_front
-            argument = plain._first(step, codes).expand(samples, -1, -1, -1)
+            argument = plain._first(step, codes).expand(samples, -1, -1, -1, -1)
         else:
             before = (codes.double() - area) / area
             argument = plain._argument(step, codes, area)
-        codes = plain._fired(argument, step.noise, step.geometry.groups, rows, 5, window)
-        found.append((layer, before, codes.double() - 1.0))
+        fired = plain._fired(argument, step.noise, step.geometry.groups, rows, 5, window)
+        found.append((layer, before, fired.double() / step.population - 1.0))
+        codes = codes + fired if is_residual(step) else fired
     return found
 
 
@@ -95,6 +96,36 @@ def test_firing_frequencies_are_those_of_the_law(trained):
         assert len(found) == 2
         for layer, before, behind in found:
             assert_the_law_of(layer, before, behind)
+
+
+def counts_of(probabilities):
+    """Distribution of how many of K independent neurons are positive, (K + 1, ...) of (K, ...)."""
+    found = torch.ones(1, *probabilities.shape[1:], dtype=probabilities.dtype)
+    for p in probabilities:
+        silent = torch.cat([found * (1 - p), torch.zeros_like(found[:1])])
+        found = silent + torch.cat([torch.zeros_like(found[:1]), found * p])
+    return found
+
+
+def test_neurons_of_a_population_fire_by_their_own_law_and_independently():
+    net, _ = made("shared")
+    for image in images("shared", 2):
+        found = receives(net, image, SAMPLES)
+        assert len(found) == len(list(nsm.nn.stochastic_layers(net)))
+        for layer, before, behind in found:
+            with torch.no_grad():
+                positive = 0.5 + 0.5 * torch.erf(layer.erf_argument(before))  # (K, N, P, C)
+            count = (behind.flatten(2).transpose(1, 2) + 1) * (layer.population / 2)
+            expected = positive.sum(0)
+            if len(before) == 1:
+                outcomes = torch.arange(layer.population + 1)[:, None, None, None]
+                frequencies = (count.round() == outcomes).sum(1)
+                assert_frequencies(
+                    frequencies, SAMPLES, counts_of(positive)[:, 0], slack=5e-5 * layer.population
+                )
+            deviation = (positive * (1 - positive)).sum((0, 1)) * (SAMPLES / len(before))
+            difference = (count - expected).sum(0)
+            assert (difference / deviation.sqrt().clamp(min=1.0)).abs().max() < 5.5
 
 
 @pytest.mark.parametrize("name", ["maximum", "pooled", "averaged", "padded", "features", "stem", "strided"])

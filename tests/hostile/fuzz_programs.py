@@ -73,7 +73,17 @@ def measured(minutes: float) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder) / "corpus"
         corpus.mkdir()
-        for name in ("vectors", "averaged", "pooled", "grouped", "features", "stem", "residual", "synapses"):
+        for name in (
+            "vectors",
+            "averaged",
+            "pooled",
+            "grouped",
+            "features",
+            "stem",
+            "residual",
+            "synapses",
+            "shared",
+        ):
             (corpus / name).write_bytes(whole(name))
         command = [sys.executable, "-m", __spec__.name, "--corpus", str(corpus), "--minutes", str(minutes)]
         started = time.monotonic()

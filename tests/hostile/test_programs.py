@@ -11,7 +11,7 @@ from nsm.engine import ProgramFileError, files
 from tests.hostile.programs import hostile, signed, whole
 
 
-@pytest.mark.parametrize("name", ["averaged", "pooled", "vectors", "features", "synapses"])
+@pytest.mark.parametrize("name", ["averaged", "pooled", "vectors", "features", "synapses", "shared"])
 def test_hostile_files_are_refused(tmp_path, name):
     cases = hostile(name)
     assert len(cases) > 1000

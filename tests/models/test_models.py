@@ -199,7 +199,10 @@ def test_a_network_describes_itself(law: nsm.NoiseLaw) -> None:
     [
         ({"name": "mnist"}, "name must be one of digits-mlp, mnist-mlp, mnist-cnn, .*, got 'mnist'"),
         ({"name": "mnist-cnn", "model": "cnn"}, "model must be one of nsm, twin, .*got 'cnn'"),
-        ({"name": "mnist-cnn", "pooling": "mean"}, "pooling must be one of max, average, largest, got 'mean'"),
+        (
+            {"name": "mnist-cnn", "pooling": "mean"},
+            "pooling must be one of max, average, largest, got 'mean'",
+        ),
         ({"name": "mnist-cnn", "dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"name": "mnist-cnn", "dropout": "a"}, r"dropout must be in \[0, 1\), got 'a'"),
         ({"name": "mnist-cnn", "centered": "no"}, "centered must be True or False, got 'no'"),

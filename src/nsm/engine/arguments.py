@@ -32,7 +32,7 @@ class Fixed(NamedTuple):
 
     Attributes:
         scale: float32 (kinds, neurons).
-        shift: float32 (kinds, neurons); infinite for a neuron that is sure.
+        shift: float32 (kinds, K, neurons), K neurons in each place; infinite for a neuron that is sure.
         kinds: int32 (positions,), the row of each position: zero padding makes them differ.
     """
 
@@ -48,7 +48,7 @@ class Varying(NamedTuple):
         weights: what the sum is over: the layer's, in its first layer scaled by powers of two.
         squares: what the sum of squares is over: float32 w^2 in the first layer, else uint8.
         scale: float32 (neurons,).
-        shift: float32 (neurons,).
+        shift: float32 (K, neurons), K neurons in each place.
         power: float32 (neurons,).
         floor: float32 (neurons,).
     """
@@ -75,7 +75,7 @@ def of_first(step: First) -> Varying:
         weights=scaled,
         squares=squares.astype(np.float32),
         scale=_rounded(UNITS * normal * unit * noise.gain),
-        shift=_rounded(UNITS * normal * noise.bias),
+        shift=_rounded(UNITS * normal * noise.biases),
         power=_rounded(variance * normal**2),
         floor=_rounded(noise.additive * normal**2),
     )
@@ -89,11 +89,11 @@ def of_signs(step: Sampled, area: int) -> Fixed:
     variance = noise.variance / step.pooled * scale**2 * rows + noise.additive
     inverse = _inverse_root(variance, zero=0.0)
     mean = scale * noise.gain
-    shift = noise.bias - mean * weights.sum(axis=(1, 2, 3))
+    shift = noise.biases - mean * weights.sum(axis=(1, 2, 3))
     sure = np.where(shift >= 0, np.inf, -np.inf)
     return Fixed(
         scale=_rounded(UNITS * mean * inverse / area),
-        shift=_rounded(np.where(variance > 0, UNITS * shift * inverse, sure)),
+        shift=_rounded(np.where(variance[:, None] > 0, UNITS * shift * inverse[:, None], sure)),
         kinds=kinds.reshape(-1).astype(np.int32),
     )
 
@@ -132,7 +132,7 @@ def of_averages(step: Sampled, area: int) -> Varying:
         weights=step.weights,
         squares=squares,
         scale=_rounded(UNITS * normal * mean / area),
-        shift=_rounded(UNITS * normal * (noise.bias - mean * weights.sum(axis=(1, 2, 3)))),
+        shift=_rounded(UNITS * normal * (noise.biases - mean * weights.sum(axis=(1, 2, 3)))),
         power=_rounded(normal**2 * factor * unit * (spacing(area) / area) ** 2),
         floor=_rounded(normal**2 * noise.additive),
     )

@@ -1,4 +1,4 @@
-"""The chain of modules that a network is, and which of them do what their class does."""
+"""The chain of modules that a network is, what it receives, and which of them do what their class does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from torch import nn
 from torch.nn.utils.prune import BasePruningMethod
 
-from nsm.nn import Drawing
+from nsm.engine.steps import Shape
+from nsm.nn import Conv2d, Drawing, Linear
 
 
 class CompileError(ValueError):
@@ -37,3 +38,28 @@ def check_plain(module: nn.Module, before: Sequence[tuple[str, nn.Module]]) -> N
         hooks = [*part._forward_hooks.values(), *part._forward_pre_hooks.values()]  # noqa: SLF001
         if not all(isinstance(hook, BasePruningMethod) for hook in hooks):
             raise CompileError("it has a hook, which could change what it receives or gives")
+
+
+def input_shape(
+    net: nn.Module, modules: Sequence[tuple[str, nn.Module]], image: Shape | None
+) -> tuple[Shape, bool]:
+    """(channels, height, width), and whether inputs are vectors.
+
+    Raises:
+        ValueError: if ``image`` is not of three positive numbers, or neither it nor the network tells them.
+    """
+    given = getattr(net, "image", None) if image is None else image
+    if given is None:
+        products = [m.product if isinstance(m, Linear) else m for _, m in modules]
+        widths = [product.in_features for product in products if isinstance(product, nn.Linear)]
+        convolutions = any(isinstance(m, Conv2d | nn.Conv2d) for _, m in modules)
+        if not widths or convolutions:
+            raise ValueError("image must be given, (channels, height, width) of an input, for this network")
+        return (widths[0], 1, 1), True
+    if not (
+        isinstance(given, tuple)
+        and len(given) == 3
+        and all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in given)
+    ):
+        raise ValueError(f"image must be three positive numbers, (channels, height, width), got {given!r}")
+    return given, False

@@ -20,7 +20,10 @@ from nsm.engine.steps import (
     Sampled,
     Shape,
     Step,
+    area_behind,
     areas,
+    draws_synapses,
+    is_residual,
     largest_square,
     shapes,
 )
@@ -30,6 +33,7 @@ LARGEST_SUM = 2**31 - 1
 LARGEST_VARIANCE = 1e30
 # Two products of a code or a square fit 16 bits, which the kernels for AVX2 count on.
 LARGEST_CODE = 128
+LARGEST_POPULATION = LARGEST_CODE // 2
 LARGEST_DRAWN = 2**30  # four blocks of the generator for each
 LARGEST_SQUARE = 127
 
@@ -40,18 +44,19 @@ def check(steps: Sequence[Step]) -> None:
     Raises:
         ValueError: naming the step and what is wrong with it.
     """
-    entry = next((n for n, step in enumerate(steps) if not isinstance(step, Real)), 0)
-    if len(steps) < 2 or not isinstance(steps[entry], First) or not isinstance(steps[-1], Classifier):
+    entry = next((n for n, step in enumerate(steps) if isinstance(step, First)), None)
+    if entry is None or not isinstance(steps[-1], Classifier):
         raise ValueError(
-            "a program must begin with a stochastic layer, real ones in front of it or none, and end in a "
-            "linear classifier"
+            "a program must begin with a stochastic layer, real ones and maxima in front of it or none, "
+            "and end in a linear classifier"
         )
     before: Shape | None = None
-    for number, (step, area) in enumerate(zip(steps, areas(steps), strict=True)):
+    after = [*steps[1:], None]
+    for number, (step, area, reader) in enumerate(zip(steps, areas(steps), after, strict=True)):
         try:
-            wanted = Real if number < entry else First if number == entry else None
-            _check_place(step, before, wanted, last=number == len(steps) - 1)
+            _check_place(step, before, number - entry, last=number == len(steps) - 1)
             _check_step(step, area)
+            _check_population(step, area, reader)
         except ValueError as error:
             raise ValueError(f"step {number}: {error}") from error
         before = shapes(step)[1]
@@ -66,16 +71,19 @@ def _check_space(steps: Sequence[Step]) -> None:
     if together > LARGEST_IMAGE:
         raise ValueError(f"all steps together must receive at most {LARGEST_IMAGE} values, got {together}")
     for step in steps:
-        if isinstance(step, First) and step.geometry.in_panels > LARGEST_IMAGE:
+        if isinstance(step, First) and (many := step.geometry.in_panels * step.population) > LARGEST_IMAGE:
             raise ValueError(
-                f"a first layer must have at most {LARGEST_IMAGE} neurons, in panels of {PANEL}, got "
-                f"{step.geometry.in_panels}"
+                f"a first layer must have at most {LARGEST_IMAGE} neurons, in panels of {PANEL}, got {many}"
             )
 
 
-def _check_place(step: Step, before: Shape | None, wanted: type[Real | First] | None, *, last: bool) -> None:
-    entering = isinstance(step, Real | First)
-    if (not isinstance(step, wanted) if wanted else entering) or isinstance(step, Classifier) != last:
+def _check_place(step: Step, before: Shape | None, place: int, *, last: bool) -> None:
+    """Refuse a step that cannot stand so many places behind the first stochastic layer."""
+    maximum = isinstance(step, Pool) and not step.average
+    sound = (
+        not isinstance(step, Real | First) if place > 0 else place == 0 or isinstance(step, Real) or maximum
+    )
+    if not sound or isinstance(step, Classifier) != last:
         raise ValueError(f"a {type(step).__name__} step cannot stand here")
     if isinstance(step, Real | First) and step.binarize and before is not None:
         raise ValueError("binarize belongs to the first step")
@@ -115,7 +123,7 @@ def _check_step(step: Step, area: int) -> None:
             raise ValueError(f"logits must be finite in float32, got scales up to {step.scale.max():g}")
     if isinstance(step, Sampled):
         _check_variance(step, area)
-        _check_residual(step, area)
+        _check_residual(step)
 
 
 def _check_variance(step: Sampled, area: int) -> None:
@@ -134,20 +142,33 @@ def _check_variance(step: Sampled, area: int) -> None:
         raise ValueError(f"sums must stay below 2^31, got a fan-in of {step.geometry.fan_in}")
 
 
-def _check_residual(step: Sampled, area: int) -> None:
+def _check_residual(step: Sampled) -> None:
     if not step.residual:
         return
     if step.geometry.outputs != step.geometry.inputs:
         raise ValueError(
             f"a residual layer must make {step.geometry.inputs} of it, makes {step.geometry.outputs}"
         )
-    if 2 * (area + 1) > LARGEST_CODE:
-        raise ValueError(f"averages must be over at most {LARGEST_CODE // 2} neurons, got {area + 1}")
+
+
+def _check_population(step: Step, area: int, reader: Step | None) -> None:
+    if not isinstance(step, First | Sampled):
+        return
+    if step.population < 1:
+        raise ValueError("a population must have neurons, got 0")
+    if 2 * (after := area_behind(step, area)) > LARGEST_CODE:
+        raise ValueError(f"averages must be over at most {LARGEST_CODE // 2} neurons, got {after}")
+    if step.population == 1:
+        return
+    if draws_synapses(step):
+        raise ValueError("neurons of a population share what they hear: no synapse of theirs can be drawn")
+    if isinstance(reader, Sampled) and not (is_residual(step) or reader.pooled or draws_synapses(reader)):
+        raise ValueError("what hears a population must have a synapse for each of its neurons: pooled is 0")
 
 
 def _check_noise(noise: Noise, neurons: int) -> None:
     _check_array("gain", noise.gain, (neurons,))
-    _check_array("bias", noise.bias, (neurons,))
+    _check_array("bias", noise.bias, (neurons,) if noise.bias.ndim < 2 else (len(noise.bias), neurons))
     if not 1.0 / LARGEST_VARIANCE <= noise.variance <= LARGEST_VARIANCE:
         raise ValueError(f"variance must be in [1e-30, 1e30], got {noise.variance}")
     if not 0.0 <= noise.additive <= LARGEST_VARIANCE:

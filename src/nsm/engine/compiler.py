@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from nsm.engine import populations
-from nsm.engine.chain import CompileError, chain, check_plain
+from nsm.engine.chain import CompileError, chain, check_plain, input_shape
+from nsm.engine.checks import LARGEST_POPULATION
 from nsm.engine.normalization import Affine, BatchNorm, affine, alone, behind, in_front
 from nsm.engine.program import Program
 from nsm.engine.quantization import PRECISIONS, Precision, quantized
+from nsm.engine.reading import bias_of, checked, float32, mean_of, pair
 from nsm.engine.steps import (
     Classifier,
     First,
@@ -27,6 +29,7 @@ from nsm.engine.steps import (
     Shape,
     Step,
     area_behind,
+    is_residual,
 )
 from nsm.nn import Binarize, Conv2d, Drawing, Linear, Residual, StochasticLayer
 from nsm.nn.conv import margins
@@ -52,8 +55,9 @@ def compile(  # noqa: A001 (as in torch.compile)
     fidelity ``"moment"`` or ``"synapse"``, between them ``torch.nn.MaxPool2d``, ``AvgPool2d`` and
     ``Flatten``; a ``torch.nn.Linear`` on top, with a batch normalization in front of it or without. Dropout
     is left out; batch normalization and standardized layers use their running statistics, as in evaluation.
-    Populations become single neurons, as many as there are, with synapses of their own. All layers up to the
-    first stochastic one keep float32 weights and real inputs, and run once for all samples; the others get
+    The neurons of a population share their sums; where they are pooled one by one, or every synapse is drawn,
+    they become single neurons, as many as there are, with synapses of their own. All layers up to the first
+    stochastic one keep float32 weights and real inputs, and run once for all samples; the others get
     weights of the precision asked for, with a scale of their own for every neuron.
 
     At fidelity ``"moment"`` a neuron takes one draw, from the normal law with the mean and variance of u
@@ -86,7 +90,7 @@ def compile(  # noqa: A001 (as in torch.compile)
     if fidelity is not None and fidelity not in LAWS:
         raise ValueError(f"fidelity must be one of {', '.join(LAWS)} or None, got {fidelity!r}")
     modules = list(chain(net))
-    shape, flat = _input_shape(net, modules, image)
+    shape, flat = input_shape(net, modules, image)
     drawing = [module for module in net.modules() if isinstance(module, Drawing)]
     numbers = {module: index for index, module in enumerate(drawing)}
     walk = _Walk(shape, flat, weights, numbers, fidelity)
@@ -100,27 +104,6 @@ def compile(  # noqa: A001 (as in torch.compile)
         return Program(tuple(walk.steps), vector=flat)
     except ValueError as error:
         raise CompileError(f"the network cannot be compiled: {error}") from error
-
-
-def _input_shape(
-    net: nn.Module, modules: list[tuple[str, nn.Module]], image: Shape | None
-) -> tuple[Shape, bool]:
-    """(channels, height, width), and whether inputs are vectors."""
-    given = getattr(net, "image", None) if image is None else image
-    if given is None:
-        products = [m.product if isinstance(m, Linear) else m for _, m in modules]
-        widths = [product.in_features for product in products if isinstance(product, nn.Linear)]
-        convolutions = any(isinstance(m, Conv2d | nn.Conv2d) for _, m in modules)
-        if not widths or convolutions:
-            raise ValueError("image must be given, (channels, height, width) of an input, for this network")
-        return (widths[0], 1, 1), True
-    if not (
-        isinstance(given, tuple)
-        and len(given) == 3
-        and all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in given)
-    ):
-        raise ValueError(f"image must be three positive numbers, (channels, height, width), got {given!r}")
-    return given, False
 
 
 class _Walk:
@@ -137,9 +120,13 @@ class _Walk:
         self.steps: list[Step] = []
         self._shape, self._flat, self._precision, self._numbers = shape, flat, precision, numbers
         self._fidelity = fidelity
+        layers = [module for module in numbers if isinstance(module, StochasticLayer)]
+        self._transmits = any((fidelity or layer.fidelity) != "moment" for layer in layers)
         self._binarize, self._area = False, 1
-        self._copies = 1  # neurons in each place of what the next module receives
-        self._normalization: Affine | None = None  # of neurons, which the classifier has to take in
+        self._copies = 1  # single neurons in each place of what the next module receives
+        # What the classifier has to take in: of neurons, and of more of them than a code can count.
+        self._normalization: Affine | None = None
+        self._average: Pool | None = None
 
     def add(self, module: nn.Module) -> None:
         if self.steps and isinstance(self.steps[-1], Classifier):
@@ -150,10 +137,10 @@ class _Walk:
             if (module.start_dim, module.end_dim) != (1, -1):
                 raise CompileError("it must flatten everything behind the batch dimension")
             self._flat = True
-        elif self._normalization is not None and not isinstance(module, nn.Linear):
-            raise CompileError("behind a batch normalization of neurons only the classifier can stand")
-        elif isinstance(module, StochasticLayer):
-            self._add_stochastic(module)
+            return
+        self._check_reader(module)
+        if isinstance(module, StochasticLayer):
+            self._add_stochastic(module, shared=self._can_share(module))
         elif isinstance(module, Residual):
             self._add_residual(module)
         elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
@@ -171,9 +158,19 @@ class _Walk:
                 "and a torch.nn.Linear on top"
             )
 
+    def _check_reader(self, module: nn.Module) -> None:
+        """Refuse a module that receives what only the classifier can take in."""
+        if self._normalization is not None and not isinstance(module, nn.Linear):
+            raise CompileError("behind a batch normalization of neurons only the classifier can stand")
+        if self._average is not None and not isinstance(module, nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d):
+            raise CompileError(
+                f"it receives averages over more than {LARGEST_POPULATION} neurons: only the classifier can, "
+                "with a batch normalization in front of it or without"
+            )
+
     def _is_real(self) -> bool:
         """Whether all layers so far are deterministic."""
-        return all(isinstance(step, Real) for step in self.steps)
+        return not any(isinstance(step, First) for step in self.steps)
 
     def _append(self, step: Step, outputs: Shape) -> None:
         self.steps.append(step)
@@ -188,18 +185,21 @@ class _Walk:
             self._binarize = True
         elif isinstance(module, nn.Linear | nn.Conv2d):
             geometry = self._connected(module) if isinstance(module, nn.Linear) else self._convolution(module)
-            weights, bias = _float32(module.weight), _bias(module.bias, geometry)
+            weights, bias = float32(module.weight), bias_of(module.bias, geometry)
             self._append_real(Real(geometry, weights.reshape(geometry.weight_shape), bias))
         elif isinstance(module, nn.ReLU):
-            if not self.steps:
+            # Whichever comes first, maximum or rectifier.
+            places = [i for i, step in enumerate(self.steps) if isinstance(step, Real)]
+            if not places:
                 raise CompileError("it must stand behind a deterministic layer")
-            before = self.steps[-1]
+            before = self.steps[places[-1]]
             assert isinstance(before, Real)
-            self.steps[-1] = replace(before, rectified=True)
+            self.steps[places[-1]] = replace(before, rectified=True)
         else:
             raise CompileError(
                 "in front of its first stochastic layer (nsm.nn.Linear, nsm.nn.Conv2d) a program has "
-                "Binarize, Conv2d, Linear, batch normalization, ReLU, Flatten and Dropout"
+                "Binarize, Conv2d, Linear, batch normalization, ReLU, maximum and average pooling, Flatten "
+                "and Dropout"
             )
 
     def _append_real(self, step: Real) -> None:
@@ -236,13 +236,14 @@ class _Walk:
                 f"its layer says that inputs are averages of {module.layer.pooled} signs, "
                 f"but they are of {self._area * self._copies}"
             )
-        if module.layer.population != self._copies:
+        before, area = self._shape, self._area
+        shared = self._copies == 1 and self._can_share(module.layer, area)
+        if not shared and module.layer.population != self._copies:
             raise CompileError(
                 f"its layer's population must be that of what it receives, {self._copies}, "
                 f"got {module.layer.population}"
             )
-        before, area = self._shape, self._area
-        self._add_stochastic(module.layer)
+        self._add_stochastic(module.layer, shared=shared)
         layer = self.steps.pop()
         if not isinstance(layer, Sampled) or self._shape != before:
             raise CompileError("its layer must keep the shape of what it receives")
@@ -260,14 +261,24 @@ class _Walk:
             raise CompileError(f'at fidelity "synapse" its noise must be Bernoulli, got {layer.noise!r}')
         return layer.noise.p
 
-    def _add_stochastic(self, layer: StochasticLayer) -> None:
+    def _can_share(self, layer: StochasticLayer, area: int = 0) -> bool:
+        """Whether the neurons of a population can share their sums, where they are added to averages of
+        ``area`` neurons: whether they are not pooled one by one, no synapse in the network is drawn, and a
+        code can count them.
+        """
+        pools = isinstance(layer, Conv2d) and max(layer.max_pool, default=1) > 1
+        return not pools and not self._transmits and area + layer.population <= LARGEST_POPULATION
+
+    def _add_stochastic(self, layer: StochasticLayer, *, shared: bool) -> None:
         transmission = self._transmission(layer)
-        geometry, population = self._geometry(layer), layer.population
+        copies = 1 if shared else layer.population
+        geometry = self._geometry(layer, copies)
         gain, biases = layer.neurons()
-        weights = self._weights(layer.weight, geometry, population)
+        weights = self._weights(layer.weight, geometry, copies)
+        bias = float32(torch.stack(biases))
         noise = Noise(
-            gain=populations.neurons(_float32(gain), population),
-            bias=_float32(torch.stack(biases, dim=1)).ravel(),
+            gain=populations.neurons(float32(gain), copies),
+            bias=bias if shared and layer.population > 1 else bias.T.ravel(),
             variance=layer.noise.variance,
             additive=layer.eta**2,
             layer=self._numbers[layer],
@@ -282,29 +293,30 @@ class _Walk:
             # Behind neurons inputs are signs, declared or not.
             known = layer.binary_input or self._area == 1 or self._copies > 1
             pooled = populations.pooled(layer, self._copies) if known else 0
+            before = self.steps[-1]
+            if not (pooled or isinstance(before, Pool) or is_residual(before)):
+                raise CompileError(f"it hears populations of {self._area}: its binary_input must be True")
             self._append(Sampled(geometry, whole, scale, noise, pooled), geometry.outputs)
-        self._copies = population
+        self._copies = copies
         if isinstance(layer, Conv2d) and max(layer.max_pool, default=1) > 1:
-            window = _pair(layer.max_pool)
+            window = pair(layer.max_pool)
             self._append_pool(Pool(self._shape, window, window, average=False))
 
-    def _geometry(self, layer: StochasticLayer) -> Geometry:
+    def _geometry(self, layer: StochasticLayer, copies: int) -> Geometry:
         if isinstance(layer, Linear):
-            return self._connected(layer.product, layer.population)
+            return self._connected(layer.product, copies)
         if not isinstance(layer, Conv2d):
             raise CompileError("of the stochastic layers, Linear and Conv2d can be compiled")
         conv = layer.product
         assert isinstance(conv, nn.Conv2d)
-        return self._convolution(conv, layer.population)
+        return self._convolution(conv, copies)
 
-    def _weights(self, weight: Tensor, geometry: Geometry, population: int) -> Floats:
+    def _weights(self, weight: Tensor, geometry: Geometry, copies: int) -> Floats:
         neurons, channels, *kernel = geometry.weight_shape
-        shape = (neurons // population, channels // self._copies, *kernel)
-        return populations.neurons(
-            populations.synapses(_float32(weight).reshape(shape), self._copies), population
-        )
+        shape = (neurons // copies, channels // self._copies, *kernel)
+        return populations.neurons(populations.synapses(float32(weight).reshape(shape), self._copies), copies)
 
-    def _convolution(self, conv: nn.Conv2d, population: int = 1) -> Geometry:
+    def _convolution(self, conv: nn.Conv2d, copies: int = 1) -> Geometry:
         if self._flat:
             raise CompileError("it receives a flat vector")
         channels = self._shape[0] // self._copies
@@ -314,84 +326,72 @@ class _Walk:
         if conv.padding_mode != "zeros" and any(map(any, around)):
             raise CompileError(f'its padding_mode must be "zeros", got "{conv.padding_mode}"')
         (top, bottom), (left, right) = around
-        return _checked(
+        return checked(
             Geometry(
                 self._shape,
-                conv.out_channels * population,
-                _pair(conv.kernel_size),
-                _pair(conv.stride),
+                conv.out_channels * copies,
+                pair(conv.kernel_size),
+                pair(conv.stride),
                 (top, left, bottom, right),
-                _pair(conv.dilation),
+                pair(conv.dilation),
                 conv.groups,
             )
         )
 
-    def _connected(self, linear: nn.Linear, population: int = 1) -> Geometry:
+    def _connected(self, linear: nn.Linear, copies: int = 1) -> Geometry:
         if not self._flat and self._shape[1:] != (1, 1):
             raise CompileError("it needs a Flatten in front of it")
         features = math.prod(self._shape) // self._copies
         if linear.in_features != features:
             raise CompileError(f"it takes {linear.in_features} inputs and would receive {features}")
-        return _checked(Geometry(self._shape, linear.out_features * population, self._shape[1:]))
+        return checked(Geometry(self._shape, linear.out_features * copies, self._shape[1:]))
 
     def _add_pool(self, pool: nn.MaxPool2d | nn.AvgPool2d) -> None:
-        if self._is_real():
-            raise CompileError("it must stand behind a stochastic layer")
+        if self._is_real() and self._binarize:
+            raise CompileError("signs of inputs go to a layer, not into a pooling")
         if self._flat:
             raise CompileError("it receives a flat vector")
-        if _pair(pool.padding) != (0, 0) or pool.ceil_mode:
+        if pair(pool.padding) != (0, 0) or pool.ceil_mode:
             raise CompileError("it must have padding=0 and ceil_mode=False")
         if isinstance(pool, nn.MaxPool2d):
             if self._copies > 1:
-                raise CompileError("it takes maxima of averages: max_pool of a layer takes those of neurons")
-            if _pair(pool.dilation) != (1, 1) or pool.return_indices:
+                raise CompileError(
+                    "it takes maxima of averages over neurons that share no sums: max_pool of a layer takes "
+                    "those of neurons"
+                )
+            if pair(pool.dilation) != (1, 1) or pool.return_indices:
                 raise CompileError("it must have dilation=1 and return_indices=False")
         elif pool.divisor_override is not None:
             raise CompileError("it must have divisor_override=None")
-        kernel, stride = _pair(pool.kernel_size), _pair(pool.stride or pool.kernel_size)
-        self._append_pool(Pool(self._shape, kernel, stride, average=isinstance(pool, nn.AvgPool2d)))
+        kernel, stride = pair(pool.kernel_size), pair(pool.stride or pool.kernel_size)
+        step = Pool(self._shape, kernel, stride, average=isinstance(pool, nn.AvgPool2d))
+        if step.average and self._is_real():
+            self._append_real(mean_of(step))
+        else:
+            self._append_pool(step)
 
     def _append_pool(self, step: Pool) -> None:
         try:
             step.check()
         except ValueError as error:
             raise CompileError(str(error)) from error
-        self._append(step, step.outputs)
+        many = step.average and self._area * math.prod(step.kernel) > LARGEST_POPULATION
+        if many and step.outputs[1:] == (1, 1):
+            self._average, self._shape = step, step.outputs
+        else:
+            self._append(step, step.outputs)
 
     def _add_classifier(self, linear: nn.Linear) -> None:
         geometry = self._connected(linear)
         neurons, channels, *kernel = geometry.weight_shape
-        weights = _float32(linear.weight).reshape(neurons, channels // self._copies, *kernel)
-        bias = _bias(linear.bias, geometry)
+        weights = float32(linear.weight).reshape(neurons, channels // self._copies, *kernel)
+        bias = bias_of(linear.bias, geometry)
         if self._normalization is not None:
             weights, bias = in_front(weights, bias, self._normalization)
         weights = populations.synapses(weights, self._copies)
+        if self._average is not None:
+            pool = self._average
+            geometry = Geometry(pool.inputs, linear.out_features, pool.kernel, pool.stride)
+            weights = np.tile(weights / np.float32(math.prod(pool.kernel)), (1, 1, *pool.kernel))
         whole, scale = quantized(weights, "int8")
         self._append(Classifier(geometry, whole, scale, bias), geometry.outputs)
-
-
-def _float32(values: Tensor) -> Floats:
-    array: Floats = values.detach().to("cpu", torch.float32).numpy().copy()
-    if not np.isfinite(array).all():
-        raise CompileError("it holds values that are not finite")
-    return array
-
-
-def _bias(values: Tensor | None, geometry: Geometry) -> Floats:  # torch's annotations deny None
-    return np.zeros(geometry.neurons, np.float32) if values is None else _float32(values)
-
-
-def _pair(value: object) -> tuple[int, int]:
-    if isinstance(value, int):
-        return value, value
-    assert isinstance(value, tuple)
-    height, width = value
-    return height, width
-
-
-def _checked(geometry: Geometry) -> Geometry:
-    try:
-        geometry.check()
-    except ValueError as error:
-        raise CompileError(str(error)) from error
-    return geometry

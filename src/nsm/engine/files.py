@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nsm.engine.checks import check
+from nsm.engine.checks import LARGEST_POPULATION, check
 from nsm.engine.steps import (
     Classifier,
     First,
@@ -28,14 +28,19 @@ from nsm.engine.steps import (
 from nsm.files import write_atomically
 
 MAGIC = b"\x89NSM\r\n\x1a\n"
-VERSION = 4
+VERSION = 5
 LARGEST_FILE = 2**31
 _MOST_STEPS = 1024
 _HEADER = struct.Struct("<8sIIQII32s")
-_RECORD = struct.Struct("<I3II2I2I4I2IIIIIIddQQQQ")
+_RECORD = struct.Struct("<I3II2I2I4I2IIIIIIIIddQQQQ")
 _ALIGNMENT = 64
 _FIRST, _SAMPLED, _MAXIMUM, _AVERAGE, _CLASSIFIER, _REAL = 1, 2, 3, 4, 5, 6
-_FLOATS = {_REAL: 1, _FIRST: 2, _SAMPLED: 3, _CLASSIFIER: 2}  # numbers of a neuron
+_FLOATS = {
+    _REAL: 1,
+    _FIRST: 1,
+    _SAMPLED: 2,
+    _CLASSIFIER: 2,
+}  # numbers of a neuron, biases of populations apart
 _BINARIZE, _RECTIFIED, _RESIDUAL, _SYNAPSES = 1, 2, 4, 8
 _FLAGS = {  # that a kind may have
     _REAL: _BINARIZE | _RECTIFIED,
@@ -56,6 +61,7 @@ class _Record(NamedTuple):
     layer: int
     flags: int
     pooled: int
+    population: int
     variance: float
     additive: float
     arrays: tuple[int, int, int, int]
@@ -69,7 +75,7 @@ class _Record(NamedTuple):
         if self.pools:
             return 0, 0
         return -(-math.prod(self.geometry.weight_shape) * self.bits // 8), (
-            4 * self.geometry.neurons * _FLOATS[self.kind]
+            4 * self.geometry.neurons * (_FLOATS[self.kind] + self.population)
         )
 
 
@@ -204,26 +210,26 @@ def _described(step: Step) -> tuple[_Record, list[bytes]]:
         channels = step.inputs[0]
         geometry = Geometry(step.inputs, channels, step.kernel, step.stride, groups=channels)
         kind = _AVERAGE if step.average else _MAXIMUM
-        return _Record(kind, geometry, 0, 0, 0, 0, 0.0, 0.0, (0, 0, 0, 0)), []
+        return _Record(kind, geometry, 0, 0, 0, 0, 0, 0.0, 0.0, (0, 0, 0, 0)), []
     if isinstance(step, Classifier):
         bits, weights = packed(step.weights)
-        record = _Record(_CLASSIFIER, step.geometry, bits, 0, 0, 0, 0.0, 0.0, (0, 0, 0, 0))
+        record = _Record(_CLASSIFIER, step.geometry, bits, 0, 0, 0, 0, 0.0, 0.0, (0, 0, 0, 0))
         return record, [weights, _floats(step.scale, step.bias)]
     if isinstance(step, Real):
         flags = _BINARIZE * step.binarize | _RECTIFIED * step.rectified
-        record = _Record(_REAL, step.geometry, 32, 0, flags, 0, 0.0, 0.0, (0, 0, 0, 0))
+        record = _Record(_REAL, step.geometry, 32, 0, flags, 0, 0, 0.0, 0.0, (0, 0, 0, 0))
         return record, [_floats(step.weights), _floats(step.bias)]
     noise = step.noise
-    law = (noise.transmission or noise.variance, noise.additive, (0, 0, 0, 0))
+    law = (step.population, noise.transmission or noise.variance, noise.additive, (0, 0, 0, 0))
     flags = _SYNAPSES * draws_synapses(step)
     if isinstance(step, First):
         flags |= _BINARIZE * step.binarize
         record = _Record(_FIRST, step.geometry, 32, noise.layer, flags, 0, *law)
-        return record, [_floats(step.weights), _floats(noise.gain, noise.bias)]
+        return record, [_floats(step.weights), _floats(noise.gain, noise.biases)]
     bits, weights = packed(step.weights)
     flags |= _RESIDUAL * step.residual
     record = _Record(_SAMPLED, step.geometry, bits, noise.layer, flags, step.pooled, *law)
-    return record, [weights, _floats(step.scale, noise.gain, noise.bias)]
+    return record, [weights, _floats(step.scale, noise.gain, noise.biases)]
 
 
 def _floats(*arrays: NDArray[np.float32]) -> bytes:
@@ -247,6 +253,8 @@ def _write_record(body: bytearray, at: int, record: _Record, places: tuple[int, 
         record.layer,
         record.flags,
         record.pooled,
+        record.population,
+        0,
         record.variance,
         record.additive,
         *places,
@@ -256,18 +264,24 @@ def _write_record(body: bytearray, at: int, record: _Record, places: tuple[int, 
 def _read_record(data: bytes, at: int, end: int) -> tuple[_Record, int]:
     """A record whose arrays lie where they must, behind ``end``; and their end."""
     fields: tuple[Any, ...] = _RECORD.unpack_from(data, at)
-    kind, (bits, layer, flags, pooled) = fields[0], fields[16:20]
+    kind, (bits, layer, flags, pooled, population, zero) = fields[0], fields[16:22]
     geometry = Geometry(
         fields[1:4], fields[4], fields[5:7], fields[7:9], fields[9:13], fields[13:15], fields[15]
     )
-    record = _Record(kind, geometry, bits, layer, flags, pooled, fields[20], fields[21], fields[22:26])
+    record = _Record(
+        kind, geometry, bits, layer, flags, pooled, population, fields[22], fields[23], fields[24:28]
+    )
     if not _FIRST <= kind <= _REAL:
         raise ValueError(f"kind must be {_FIRST} to {_REAL}, got {kind}")
     allowed = (0,) if record.pools else (32,) if kind in (_REAL, _FIRST) else (8, 4, 2, 1)
     if bits not in allowed:
         raise ValueError(f"bits of a weight must be one of {allowed}, got {bits}")
-    if flags & ~_FLAGS.get(kind, 0) or (pooled and kind != _SAMPLED):
-        raise ValueError(f"flags {flags} or pooled {pooled} do not belong to this kind of step")
+    if flags & ~_FLAGS.get(kind, 0) or (pooled and kind != _SAMPLED) or zero:
+        raise ValueError(f"flags {flags}, pooled {pooled} or {zero} do not belong to this kind of step")
+    if not (1 <= population <= LARGEST_POPULATION if kind in (_FIRST, _SAMPLED) else population == 0):
+        raise ValueError(
+            f"population must be 1 to {LARGEST_POPULATION} where neurons draw and else 0, got {population}"
+        )
     if kind not in (_FIRST, _SAMPLED) and (layer, record.variance, record.additive) != (0, 0.0, 0.0):
         raise ValueError("a step that draws nothing must have neither layer nor variance")
     if record.pools:
@@ -298,22 +312,23 @@ def _step(data: bytes, record: _Record) -> Step:
         return Pool(geometry.inputs, geometry.kernel, geometry.stride, record.kind == _AVERAGE)
     start, size, numbers, count = record.arrays
     floats = np.frombuffer(data, "<f4", count // 4, numbers).astype(np.float32)
-    rows = floats.reshape(_FLOATS[record.kind], geometry.neurons)
+    rows = floats.reshape(-1, geometry.neurons)
     if record.kind in (_REAL, _FIRST):
         weights = np.frombuffer(data, "<f4", size // 4, start).astype(np.float32)
         shaped, binarize = weights.reshape(geometry.weight_shape), bool(record.flags & _BINARIZE)
         if record.kind == _FIRST:
-            return First(geometry, shaped, _noise(record, *rows), binarize)
+            return First(geometry, shaped, _noise(record, rows[0], rows[1:]), binarize)
         return Real(geometry, shaped, rows[0], bool(record.flags & _RECTIFIED), binarize)
     total = math.prod(geometry.weight_shape)
     whole = unpacked(data[start : start + size], record.bits, total).reshape(geometry.weight_shape)
     if record.kind == _SAMPLED:
-        noise, residual = _noise(record, rows[1], rows[2]), bool(record.flags & _RESIDUAL)
+        noise, residual = _noise(record, rows[1], rows[2:]), bool(record.flags & _RESIDUAL)
         return Sampled(geometry, whole, rows[0], noise, record.pooled, residual)
     return Classifier(geometry, whole, rows[0], rows[1])
 
 
-def _noise(record: _Record, gain: NDArray[np.float32], bias: NDArray[np.float32]) -> Noise:
+def _noise(record: _Record, gain: NDArray[np.float32], biases: NDArray[np.float32]) -> Noise:
+    bias = biases if record.population > 1 else biases[0]
     if not record.flags & _SYNAPSES:
         return Noise(gain, bias, record.variance, record.additive, record.layer)
     p = record.variance

@@ -149,7 +149,7 @@ class Kernels:
             "margin": area_after,
         }
         if isinstance(step, Pool):
-            return fields | {"kind": "pool", "pool": _pool(step, area_after)}
+            return fields | {"kind": "pool", "pool": _pool(step, area_after), "input": {"image": before}}
         if is_residual(step):
             added = Pool(step.geometry.outputs, (1, 1), (1, 1), average=True)
             fields["pool"] = _pool(added, area_after)
@@ -171,8 +171,9 @@ class Kernels:
             product["merged"] = packing.merged(weights)
             if isinstance(step, Sampled) and packing.can_compare(step.geometry):
                 product["rows"] = self._address(packing.packs(step.weights, step.geometry))
-        # What a residual layer receives is added to as codes.
-        if area == 1 and packing.has_words(step.geometry) and not is_residual(step):
+        # What a residual layer receives is added to as codes, and so are the neurons of a population.
+        sums = isinstance(step, Sampled) and (step.residual or step.population > 1)
+        if area == 1 and packing.has_words(step.geometry) and not sums:
             product |= self._subsets(step, window)
         if isinstance(step, Classifier):
             scale, shift = arguments.of_classifier(step, area)
@@ -264,6 +265,7 @@ class Kernels:
             "offsets": self._address(offsets),
             "group_units": geometry.weight_shape[1],
             "place": where,
+            "population": step.population if isinstance(step, First | Sampled) else 1,
             "limit": 0,
             "units": geometry.fan_in,
             "area": 1,
@@ -277,13 +279,16 @@ class Kernels:
 
     def _rows(self, geometry: Geometry, scale: NDArray[Any], shift: NDArray[Any]) -> _Fields:
         return {
-            name: self._address(packing.padded(np.atleast_2d(values), geometry))
+            name: self._address(packing.padded(values.reshape(-1, geometry.neurons), geometry))
             for name, values in (("scale", scale), ("shift", shift))
         }
 
     def _varying(self, geometry: Geometry, numbers: arguments.Varying) -> _Fields:
         named = {name: getattr(numbers, name) for name in ("scale", "shift", "power", "floor")}
-        return {name: self._address(packing.padded(values[None], geometry)) for name, values in named.items()}
+        return {
+            name: self._address(packing.padded(np.atleast_2d(values), geometry))
+            for name, values in named.items()
+        }
 
     def _image(self, shape: Shape, reader: Step | None) -> _Fields:
         """An image with the margins that the step that reads it needs."""

@@ -52,7 +52,7 @@ def count(program: Program) -> Operations:
                 multiplications += synapses
                 continue
         elif isinstance(step, First | Sampled):
-            draws += channels * (height // window[0]) * (width // window[1])
+            draws += step.population * channels * (height // window[0]) * (width // window[1])
         if isinstance(step, Real | First):
             first += synapses if isinstance(step, Real) else 2 * synapses
             continue

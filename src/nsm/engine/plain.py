@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -164,7 +165,7 @@ def _real(step: Real, x: Tensor) -> Tensor:
 
 
 def _first(step: First, x: Tensor) -> Tensor:
-    """UNITS x of a first layer, (N, neurons, height, width)."""
+    """UNITS x of a first layer, (N, K, neurons, height, width)."""
     numbers = arguments.of_first(step)
     fields = _real_fields(step, x)
     mean = _in_order(step, numbers.weights, fields)
@@ -202,15 +203,17 @@ def _in_order(step: Real | First, weights: NDArray[Any], fields: Tensor) -> Tens
 
 
 def _argument(step: Sampled, codes: Tensor, area: int) -> Tensor:
-    """UNITS x of a layer on codes, (R, neurons, height, width)."""
+    """UNITS x of a layer on codes, (R, K, neurons, height, width)."""
     sums = _sums(codes, step.weights, step, area)
     if step.pooled:
         fixed = arguments.of_signs(step, area)
+        # (positions, K, neurons) to (K, neurons, height, width).
         scale, shift = (
-            torch.from_numpy(values[fixed.kinds]).t().reshape(1, *step.geometry.outputs)
-            for values in (fixed.scale, fixed.shift)
+            torch.from_numpy(values[fixed.kinds]).movedim(0, -1).reshape(-1, *step.geometry.outputs)
+            for values in (fixed.scale[:, None], fixed.shift)
         )
-        return sums * scale + shift
+        argument: Tensor = sums[:, None] * scale + shift
+        return argument
     numbers = arguments.of_averages(step, area)
     distance = (codes - area) // spacing(area)
     weights = torch.from_numpy(numbers.squares.astype(np.float64))
@@ -225,12 +228,14 @@ def _sums(codes: Tensor, weights: np.ndarray, step: Sampled | Classifier, area: 
 
 
 def _quotient(sums: Tensor, squares: Tensor, numbers: arguments.Varying) -> tuple[Tensor, Tensor]:
-    """UNITS x, and the variance that it was made with."""
+    """UNITS x of each neuron of a population, (R, K, neurons, height, width), and the variance of all of them
+    that it was made with, K being 1.
+    """
     scale, shift, power, floor = (
-        torch.from_numpy(values)[:, None, None]
+        torch.from_numpy(values)[..., None, None]
         for values in (numbers.scale, numbers.shift, numbers.power, numbers.floor)
     )
-    mean, variance = sums * scale + shift, squares * power + floor
+    mean, variance = sums[:, None] * scale + shift, (squares * power + floor)[:, None]
     sure = torch.where(mean >= 0, torch.inf, -torch.inf)
     return torch.where(variance > 0, mean / variance.sqrt(), sure), variance
 
@@ -238,17 +243,20 @@ def _quotient(sums: Tensor, squares: Tensor, numbers: arguments.Varying) -> tupl
 def _fired(
     argument: Tensor, noise: Noise, groups: int, rows: Tensor, seed: int, window: Pair = (1, 1)
 ) -> Tensor:
-    """Codes 0 and 2, int64, of ``argument`` (R, neurons, height, width) or of its windows' maxima."""
+    """Codes, int64 (R, neurons, height, width), of ``argument`` (R, K, neurons, height, width) or of its
+    windows' maxima: 0 and 2, added up over K neurons.
+    """
     if window == (1, 1):
         limit, side = limits(argument)
     else:
-        limit, side = limits_of_maximum(_windows(argument, window, window).flatten(4))
-    count, neurons, height, width = limit.shape
-    padded = -(-neurons // groups // PANEL) * PANEL
+        limit, side = limits_of_maximum(_windows(argument, window, window).flatten(5))
+    count, population, neurons, height, width = limit.shape
+    panels = -(-neurons // groups // PANEL)
     where = random.place(noise.layer, purpose=random.Purpose.PROGRAM)
-    drawn = random.halves(torch.tensor(seed), rows, height * width * groups * padded, where)
-    uniform = drawn.view(count, height, width, groups, padded)[..., : neurons // groups].flatten(3)
-    return 2 * ((uniform.permute(0, 3, 1, 2) < limit) != side).long()
+    shape = (count, height, width, groups, panels, population, PANEL)
+    drawn = random.halves(torch.tensor(seed), rows, math.prod(shape[1:]), where).view(shape)
+    each = drawn.movedim(5, 1).flatten(5)[..., : neurons // groups].flatten(4)
+    return 2 * ((each.movedim(-1, 2) < limit) != side).long().sum(1)
 
 
 def _with_synapses(step: First | Sampled, x: Tensor, area: int, rows: Tensor, seed: int) -> Tensor:
@@ -303,5 +311,5 @@ def _pooled(step: Pool, codes: Tensor) -> Tensor:
 
 
 def _windows(values: Tensor, kernel: Pair, stride: Pair) -> Tensor:
-    """(R, channels, height, width, *kernel)."""
-    return values.unfold(2, kernel[0], stride[0]).unfold(3, kernel[1], stride[1])
+    """(..., height, width, *kernel) of (..., height, width)."""
+    return values.unfold(-2, kernel[0], stride[0]).unfold(-2, kernel[1], stride[1])

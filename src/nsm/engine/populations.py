@@ -1,4 +1,4 @@
-"""Populations as the neurons that they are: a program has a place for each, and synapses from each.
+"""Populations as the neurons that they are, where they cannot share their sums: a place for each.
 
 K neurons that hear the same become K neurons of the same weights, side by side. What hears their average
 hears each of them through a synapse of a K-th of the weight: the same mean and variance, since every sign

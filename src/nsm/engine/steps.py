@@ -3,7 +3,8 @@
 Activations are images (channels, height, width); a vector is an image of one pixel, and a fully connected
 layer a convolution whose kernel is as large as its image. Hidden activations are *codes*, whole numbers in
 [0, 2 A] that stand for z = (code - A) / A: a neuron has A = 1 and the codes 0 and 2, and the average of k
-neurons is the sum of their codes, with A = k; so is what a residual layer makes, with A = k + 1.
+neurons is the sum of their codes, with A = k; so is what a residual layer makes, with A = k + 1. A population
+of K neurons that hear the same makes such a sum, too: their product is made once, and each of them draws.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ class Noise:
 
     Attributes:
         gain: mu + a_i, shape (neurons,).
-        bias: b_i, shape (neurons,).
+        bias: b_i, shape (neurons,); of populations (K, neurons).
         variance: s^2 of the factors xi.
         additive: variance eta^2 of the additive noise.
         layer: number of the layer in the random streams.
@@ -132,6 +133,11 @@ class Noise:
     additive: float
     layer: int
     transmission: float = 0.0
+
+    @property
+    def biases(self) -> Floats:
+        """b of every neuron of a population, shape (K, neurons); K is 1 where there are none."""
+        return np.atleast_2d(self.bias)
 
     @property
     def limit(self) -> int:
@@ -174,6 +180,11 @@ class First:
     noise: Noise
     binarize: bool
 
+    @property
+    def population(self) -> int:
+        """K, the neurons in each place, whose codes are added up."""
+        return len(self.noise.biases)
+
 
 @dataclass(frozen=True, eq=False)
 class Sampled:
@@ -187,7 +198,7 @@ class Sampled:
         pooled: K, the signs that an input is the average of, each with a synapse of its own: the variance is
             s^2 sum_j w_ij^2 / K whatever the input. 0 where it is that of the input itself, s^2 sum_j w_ij^2
             z_j^2.
-        residual: whether its codes are added to those that it receives: averages with one neuron more.
+        residual: whether its codes are added to those that it receives: averages with as many neurons more.
     """
 
     geometry: Geometry
@@ -197,10 +208,16 @@ class Sampled:
     pooled: int = 1
     residual: bool = False
 
+    @property
+    def population(self) -> int:
+        """K, the neurons in each place, whose codes are added up."""
+        return len(self.noise.biases)
+
 
 @dataclass(frozen=True)
 class Pool:
-    """The maximum or the average of windows of codes.
+    """The maximum or the average of windows of codes; in front of the first stochastic layer, the maximum of
+    real numbers.
 
     Attributes:
         inputs: (channels, height, width).
@@ -267,7 +284,8 @@ def area_behind(step: Step, area: int) -> int:
     """A of the codes that a step makes of codes with ``area``."""
     if isinstance(step, Pool):
         return area * math.prod(step.kernel) if step.average else area
-    return area + 1 if is_residual(step) else 1
+    own = step.population if isinstance(step, First | Sampled) else 1
+    return area + own if is_residual(step) else own
 
 
 def is_residual(step: Step) -> bool:
@@ -296,7 +314,7 @@ class Stage(NamedTuple):
 
 def stages(steps: Sequence[Step]) -> list[Stage]:
     """The steps as they are run: a maximum over up to 6 neurons, in windows side by side, is drawn at once,
-    unless every synapse is.
+    unless every synapse is. A maximum behind populations is one over their sums.
 
     Given their inputs neurons are independent: P(max = 1) = 1 - prod_k (1 - P_k).
     """
@@ -308,6 +326,7 @@ def stages(steps: Sequence[Step]) -> list[Stage]:
             and isinstance(found[-1].step, First | Sampled)
             and not is_residual(found[-1].step)
             and not draws_synapses(found[-1].step)
+            and found[-1].step.population == 1
             and found[-1].window == (1, 1)
             and not step.average
             and step.kernel == step.stride

@@ -25,7 +25,7 @@ i64 multiplications(const Layer& layer) {
     const Product& product = layer.product;
     if (layer.kind == Layer::Kind::pool || (layer.kind == Layer::Kind::first && product.limit == 0)) return 0;
     if (product.limit > 0) return product.elements() * product.units * kDrawn;
-    return product.elements() * product.members() * product.segments * product.quads * 4 * (product.squares ? 2 : 1);
+    return product.elements() / product.population * product.members() * product.segments * product.quads * 4 * (product.squares ? 2 : 1);
 }
 
 double surprise(double p) { return p > 0.0 ? -p * std::log(p) : 0.0; }

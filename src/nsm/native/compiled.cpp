@@ -84,7 +84,11 @@ bool Compiled::may_be_bits(std::size_t i) const {
 }
 
 Compiled::Compiled(const std::vector<Layer>& layers, i64 classes) : classes_(classes) {
-    for (const Layer& layer : layers) (layer.kind == Layer::Kind::real ? reals_ : layers_).push_back(layer);
+    bool real = true;
+    for (const Layer& layer : layers) {
+        real = real && layer.kind != Layer::Kind::first;
+        (real ? reals_ : layers_).push_back(layer);
+    }
     alike_ = std::vector<std::atomic<bool>>(layers_.size());
     i64 codes = 0, fewest = 0;
     for (std::size_t i = 0; i < layers_.size(); ++i) {
@@ -133,8 +137,13 @@ void Compiled::give_back(std::unique_ptr<Scratch> scratch) const {
 void Compiled::receive(const ProgramKernels& kernels, const float* x, Scratch& scratch) const {
     const Input& entry = (reals_.empty() ? layers_ : reals_).front().input;
     kernels.spread(entry.image, entry.binarize, x, scratch.image(0));
-    for (std::size_t i = 0; i < reals_.size(); ++i)
-        kernels.real(reals_[i].input, scratch.image(i), scratch.work, reals_[i].output, scratch.image(i + 1));
+    for (std::size_t i = 0; i < reals_.size(); ++i) {
+        const Layer& layer = reals_[i];
+        if (layer.kind == Layer::Kind::pool)
+            kernels.largest(layer.pool, layer.input.image, scratch.image(i), layer.output, scratch.image(i + 1));
+        else
+            kernels.real(layer.input, scratch.image(i), scratch.work, layer.output, scratch.image(i + 1));
+    }
 }
 
 // In how many parts an input's thresholds can be made.

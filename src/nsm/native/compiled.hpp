@@ -13,7 +13,7 @@ namespace nsm {
 
 struct Layer {
     enum class Kind { real, first, sampled, pool, classifier } kind;
-    Input input;      // real, first
+    Input input;      // real, first; of a pool, its image
     Product product;  // all but pool
     Pool pool;        // pool; of a residual layer, how its input is added
     bool residual;    // sampled: what it receives is added to what it fires
@@ -31,7 +31,7 @@ enum class Outcome { done, not_finite, overflow };
 
 class Compiled {
 public:
-    // Layers: any number of real ones, a first one, sampled ones and poolings, a classifier.
+    // Layers: any number of real ones and poolings of them, a first one, sampled ones and poolings, a classifier.
     Compiled(const std::vector<Layer>& layers, std::int64_t classes);
     ~Compiled();
 

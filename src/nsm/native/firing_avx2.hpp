@@ -152,11 +152,17 @@ inline Fired fired(const Silence& silence, const u32* words) {
     return {above, never};
 }
 
-inline void put(const Fired& fired, i64 valid, u8* to) {
+inline void put(const Fired& fired, i64 valid, bool added, u8* to) {
+    __m256i codes = fired.codes;
+    if (added) {
+        __m256i before = _mm256_setzero_si256();
+        std::memcpy(&before, to, (std::size_t)valid);
+        codes = _mm256_add_epi8(before, codes);
+    }
     if (valid == kPanel)
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), fired.codes);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), codes);
     else
-        std::memcpy(to, &fired.codes, (std::size_t)valid);
+        std::memcpy(to, &codes, (std::size_t)valid);
 }
 
 }  // namespace

@@ -87,9 +87,10 @@ inline Fired fired(const Silence& silence, const u32* words) {
     return _mm512_mask_cmpge_epu16_mask(ever, _mm512_load_si512(words), _mm512_packus_epi32(limit[0], limit[1]));
 }
 
-inline void put(Fired fired, i64 valid, u8* to) {
+inline void put(Fired fired, i64 valid, bool added, u8* to) {
     const __m256i mixed = _mm256_maskz_mov_epi8(fired, _mm256_set1_epi8(2));
-    const __m256i codes = _mm256_permutevar8x32_epi32(mixed, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
+    __m256i codes = _mm256_permutevar8x32_epi32(mixed, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
+    if (added) codes = _mm256_add_epi8(codes, _mm256_maskz_loadu_epi8(valid == kPanel ? ~0u : (1u << valid) - 1u, to));
     if (valid == kPanel)
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), codes);
     else

@@ -148,11 +148,17 @@ inline Fired fired(const Silence& silence, const u32* words) {
     return {above, never};
 }
 
-inline void put(const Fired& fired, i64 valid, u8* to) {
+inline void put(const Fired& fired, i64 valid, bool added, u8* to) {
+    uint8x16_t codes[2] = {fired.codes[0], fired.codes[1]};
+    if (added) {
+        u8 before[kPanel] = {};
+        std::memcpy(before, to, (std::size_t)valid);
+        for (int i = 0; i < 2; ++i) codes[i] = vaddq_u8(codes[i], vld1q_u8(before + 16 * i));
+    }
     if (valid == kPanel)
-        vst1q_u8(to, fired.codes[0]), vst1q_u8(to + 16, fired.codes[1]);
+        vst1q_u8(to, codes[0]), vst1q_u8(to + 16, codes[1]);
     else
-        std::memcpy(to, fired.codes, (std::size_t)valid);
+        std::memcpy(to, codes, (std::size_t)valid);
 }
 
 }  // namespace

@@ -53,7 +53,9 @@ inline Fired fired(const Silence& silence, const u32* words) {
     return fired(limit, side, words);
 }
 
-inline void put(const Fired& fired, i64 valid, u8* to) { std::memcpy(to, fired.codes, (std::size_t)valid); }
+inline void put(const Fired& fired, i64 valid, bool added, u8* to) {
+    for (i64 c = 0; c < valid; ++c) to[c] = (u8)(fired.codes[c] + (added ? to[c] : 0));
+}
 
 }  // namespace
 }  // namespace nsm::NSM_INSTRUCTION_SET

@@ -57,11 +57,11 @@ struct Sums {
     }
 };
 
-// Arguments of a panel's neurons at one position. Returns whether all are numbers: a variance that overflows would make
+// Arguments of a panel's neurons at one position, one of each population. Returns whether all are numbers: a variance that overflows would make
 // them 0.
-inline bool arguments_of(const Product& product, i64 panel, const Sums<true>& sums, float* __restrict argument) {
+inline bool arguments_of(const Product& product, i64 panel, i64 neuron, const Sums<true>& sums, float* __restrict argument) {
     const i64 at = panel * kPanel;
-    const float *scale = product.scale + at, *shift = product.shift + at;
+    const float *scale = product.scale + at, *shift = product.shift + neuron * product.panels.padded() + at;
     const float *power = product.power + at, *floor = product.floor + at;
     alignas(64) float variance[kPanel];
     // A loop of its own for each: GCC gives up on one that does both.
@@ -102,6 +102,21 @@ void real(const Input& input, const float* from, void* scratch, const Image& ima
     }
 }
 
+void largest(const Pool& pool, const Image& received, const float* from, const Image& image, float* to) {
+    for (i64 y = 0; y < pool.height; ++y)
+        for (i64 x = 0; x < pool.width; ++x) {
+            const float* field = from + received.at(y * pool.stride_y, x * pool.stride_x);
+            float* __restrict pixel = to + image.at(y, x);
+            for (i64 ky = 0; ky < pool.kernel_y; ++ky)
+                for (i64 kx = 0; kx < pool.kernel_x; ++kx) {
+                    const float* one = field + ky * received.row + kx * received.channels;
+                    const bool begun = ky > 0 || kx > 0;
+                    for (i64 c = 0; c < image.channels; ++c)
+                        pixel[c] = begun && !(one[c] > pixel[c]) && one[c] == one[c] ? pixel[c] : one[c];
+                }
+        }
+}
+
 bool first(const Input& input, const float* from, void* scratch, const Region& region, u16* limit, u16* side) {
     const Product& product = input.product;
     const Panels& panels = product.panels;
@@ -118,13 +133,16 @@ bool first(const Input& input, const float* from, void* scratch, const Region& r
             i64 count = 0;
             for (i64 panel = begin; panel < end; ++panel) {
                 if (panel == begin || panel % panels.per_group == 0) count = heard(input, origin, panel, units);
-                numbers &= arguments_of(product, panel, Sums<true>(input, panel, units, count), argument);
-                const i64 element = p * panels.padded() + panel * kPanel;
-                if (members == 1)
-                    for (i64 c = 0; c < kPanel; ++c)
-                        limits(argument + c, 1, limit + element + drawn(c), side + element + drawn(c));
-                else
-                    for (int c = 0; c < kPanel; ++c) silence[panel * kPanel + c] *= silent(argument[c]);
+                const Sums<true> sums(input, panel, units, count);
+                for (i64 neuron = 0; neuron < product.population; ++neuron) {
+                    numbers &= arguments_of(product, panel, neuron, sums, argument);
+                    const i64 element = product.drawn(p, panel, neuron) * kPanel;
+                    if (members == 1)
+                        for (i64 c = 0; c < kPanel; ++c)
+                            limits(argument + c, 1, limit + element + drawn(c), side + element + drawn(c));
+                    else
+                        for (int c = 0; c < kPanel; ++c) silence[panel * kPanel + c] *= silent(argument[c]);
+                }
             }
         }
         for (i64 i = begin * kPanel; members > 1 && i < end * kPanel; ++i) {
@@ -139,13 +157,15 @@ void draw(const Product& product, const Chunk& chunk, const Activations& to) {
     const Stream stream(product, chunk);
     for (i64 quad = 0; quad < chunk.quads; ++quad)
         for (i64 p = 0; p < product.positions(); ++p)
-            for (i64 panel = 0; panel < product.panels.count(); ++panel) {
-                const Uniforms uniforms = stream.at(quad, p, panel);
-                const i64 element = p * product.panels.padded() + panel * kPanel, valid = product.panels.valid(panel);
-                const u16 *limit = chunk.list[quad].limit + element, *side = chunk.list[quad].side + element;
-                u8* z = neurons(to, product, quad, p, panel);
-                for (int s = 0; s < kQuad; ++s, z += to.image.size) put(fired(limit, side, uniforms.of(s)), valid, z);
-            }
+            for (i64 panel = 0; panel < product.panels.count(); ++panel)
+                for (i64 neuron = 0; neuron < product.population; ++neuron) {
+                    const Uniforms uniforms = stream.at(quad, p, panel, neuron);
+                    const i64 element = product.drawn(p, panel, neuron) * kPanel, valid = product.panels.valid(panel);
+                    const u16 *limit = chunk.list[quad].limit + element, *side = chunk.list[quad].side + element;
+                    u8* z = neurons(to, product, quad, p, panel);
+                    for (int s = 0; s < kQuad; ++s, z += to.image.size)
+                        put(fired(limit, side, uniforms.of(s)), valid, neuron > 0, z);
+                }
 }
 
 // Squares of codes, ((code - offset) / spacing)^2.
@@ -256,6 +276,6 @@ void add_up(const float* probabilities, i64 stride, i64 samples, i64 classes, co
 
 extern const ProgramKernels program_kernels;
 const ProgramKernels program_kernels{
-    kTiles, spread, real, first, bounded, draw, sense, fire, transmit, pool, add, classify, softmax, add_up, limits, multiply_adds};
+    kTiles, spread, real, largest, first, bounded, draw, sense, fire, transmit, pool, add, classify, softmax, add_up, limits, multiply_adds};
 
 }  // namespace nsm::NSM_INSTRUCTION_SET

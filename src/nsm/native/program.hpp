@@ -61,7 +61,9 @@ struct Product {
     std::int64_t blocks;               // of 64 units in a run
     std::int64_t narrow, narrow_squares;  // fours of a run whose sums of pairs fit 16 bits: of codes, of their squares
     std::int64_t merged;               // fours of a run whose sums are told apart where samples are merged (merged.hpp), or 0
-    const float *scale, *shift;       // argument = sum * scale + shift, one row of panels.padded() for each kind of place
+    std::int64_t population;          // neurons in each place, which share its sum, and whose codes are added up
+    const float *scale, *shift;       // argument = sum * scale + shift, one row of panels.padded() for each kind of place; of
+                                      // shift as many as there are neurons in each place
     const std::int32_t* kinds;        // row of scale and shift for each neuron of each position, or null: row 0
     const float *power, *floor;       // variance = sum of squares * power + floor, with `squares`
     const std::int8_t* subsets;       // weights for bits: (neuron, word, unit), see tables.cpp; or null
@@ -99,7 +101,11 @@ struct Product {
     NSM_INLINE std::int64_t field(const Image& image, std::int64_t position, std::int64_t member) const {
         return row(position, member) * image.row + column(position, member) * image.channels;
     }
-    NSM_INLINE std::int64_t elements() const { return positions() * panels.padded(); }
+    NSM_INLINE std::int64_t elements() const { return positions() * panels.padded() * population; }
+    // Panels of neurons in the order in which they draw.
+    NSM_INLINE std::int64_t drawn(std::int64_t position, std::int64_t panel, std::int64_t neuron) const {
+        return (position * panels.count() + panel) * population + neuron;
+    }
 };
 
 // A layer on real inputs, once for all samples: the first stochastic one, or a deterministic one in front of it.
@@ -203,6 +209,8 @@ struct ProgramKernels {
     void (*spread)(const Image& image, bool binarize, const float* x, float* to);
     // A deterministic layer, from image to image. scratch: input.scratch() bytes, as below.
     void (*real)(const Input& input, const float* from, void* scratch, const Image& image, float* to);
+    // Maxima of real numbers, NaN where one is; from image to image.
+    void (*largest)(const Pool& pool, const Image& received, const float* from, const Image& image, float* to);
     // Thresholds of one input's first stochastic layer, in a region: fires where (uniform < limit) != side. Returns whether all
     // are numbers.
     bool (*first)(const Input& input, const float* from, void* scratch, const Region& region, std::uint16_t* limit,

@@ -63,6 +63,7 @@ Product product_of(const Fields& f) {
         .narrow = f.number("narrow"),
         .narrow_squares = f.number("narrow_squares"),
         .merged = f.number("merged"),
+        .population = f.number("population"),
         .scale = f.address<float>("scale"),
         .shift = f.address<float>("shift"),
         .kinds = f.address<std::int32_t>("kinds"),
@@ -110,7 +111,10 @@ Layer layer_of(const Fields& f) {
             .spacing = pool.number("spacing"),
         };
     }
-    if (layer.kind == Layer::Kind::pool) return layer;
+    if (layer.kind == Layer::Kind::pool) {
+        layer.input.image = image_of(f.inside("input").inside("image"));
+        return layer;
+    }
     layer.product = product_of(f.inside("product"));
     if (layer.kind == Layer::Kind::real || layer.kind == Layer::Kind::first) {
         const Fields first = f.inside("input");

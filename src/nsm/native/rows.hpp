@@ -26,15 +26,15 @@ void fire_windows(const Product& product, const Chunk& chunk, const Activations&
                     tile.sum<false>(product, panel, sums);
                     if (product.squares) tile.sum<true>(product, panel, squares);
                     for (int i = 0; i < tile.places; ++i) {
-                        const Law law(product, product.kind(p, place + i - begin), panel);
+                        const Law law(product, product.kind(p, place + i - begin), panel, 0);
                         for (int s = 0; s < kQuad; ++s)
                             silence[s].add(Arguments(sums[kQuad * i + s], squares[kQuad * i + s], law));
                     }
                 }
-                const Uniforms uniforms = stream.at(quad, p, panel);
+                const Uniforms uniforms = stream.at(quad, p, panel, 0);
                 const i64 valid = product.panels.valid(panel), size = to.image.size;
                 u8* z = neurons(to, product, quad, p, panel);
-                for (int s = 0; s < kQuad; ++s, z += size) put(fired(silence[s], uniforms.of(s)), valid, z);
+                for (int s = 0; s < kQuad; ++s, z += size) put(fired(silence[s], uniforms.of(s)), valid, false, z);
             }
 }
 
@@ -43,12 +43,14 @@ i64 fire(const Product& product, const Chunk& chunk, const Activations& from, co
     const Stream stream(product, chunk);
     alignas(64) i32 sums[kRows][kPanel] = {}, squares[kRows][kPanel] = {};
     const auto fire_quad = [&](i64 panel, i64 quad, i64 position, const i32(*of_codes)[kPanel], const i32(*of_squares)[kPanel]) {
-        const Law law(product, product.kind(position, 0), panel);
-        const Uniforms uniforms = stream.at(quad, position, panel);
         const i64 valid = product.panels.valid(panel), size = to.image.size;
-        u8* z = neurons(to, product, quad, position, panel);
-        for (int s = 0; s < kQuad; ++s, z += size)
-            put(fired(Arguments(of_codes[s], of_squares[s], law), uniforms.of(s)), valid, z);
+        for (i64 neuron = 0; neuron < product.population; ++neuron) {
+            const Law law(product, product.kind(position, 0), panel, neuron);
+            const Uniforms uniforms = stream.at(quad, position, panel, neuron);
+            u8* z = neurons(to, product, quad, position, panel);
+            for (int s = 0; s < kQuad; ++s, z += size)
+                put(fired(Arguments(of_codes[s], of_squares[s], law), uniforms.of(s)), valid, neuron > 0, z);
+        }
     };
     const auto multiply = [&](i64 begin, i64 end) {
         const i64 done = by_triples(product, from, begin, end, scratch, [&](i64 panel, i64 quad, const i32(*three)[kPanel]) {

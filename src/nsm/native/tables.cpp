@@ -78,7 +78,7 @@ struct Line {
         const i64 pixel = to.image.at(row, column) + product.panels.channel(panel);
         const i64 begin = group * kLanes, end = chunk.quads * kQuad < begin + kLanes ? chunk.quads * kQuad : begin + kLanes;
         for (i64 s = begin; s < end; ++s)
-            put(fired[s - begin], product.panels.valid(panel), to.codes + s * to.image.size + pixel);
+            put(fired[s - begin], product.panels.valid(panel), false, to.codes + s * to.image.size + pixel);
     }
 };
 
@@ -98,8 +98,8 @@ void draw(const Product& product, const Chunk& chunk, const Activations& to) {
                 Line line;
                 for (i64 q = 0; q < quads_in(chunk, group); ++q) {
                     const i64 quad = group * (kLanes / kQuad) + q;
-                    const Uniforms uniforms = stream.at(quad, position, panel);
-                    const i64 element = position * product.panels.padded() + panel * kPanel;
+                    const Uniforms uniforms = stream.at(quad, position, panel, 0);
+                    const i64 element = product.drawn(position, panel, 0) * kPanel;
                     const u16 *limit = chunk.list[quad].limit + element, *side = chunk.list[quad].side + element;
                     for (i64 s = 0; s < kQuad; ++s) line.fired[kQuad * q + s] = fired(limit, side, uniforms.of(s));
                 }
@@ -124,13 +124,13 @@ void fire(const Product& product, const Chunk& chunk, const Activations& from, c
                 for (i64 member = 0; member < members; ++member) {
                     collect(product, place + member, sums, product.lack(position, member, panel), rows);
                     if (members == 1) break;
-                    const Law law(product, product.kind(position, member), panel);
+                    const Law law(product, product.kind(position, member), panel, 0);
                     for (i64 s = 0; s < kLanes; ++s) silence[s].add(Arguments(rows[s], nullptr, law));
                 }
-                const Law law(product, product.kind(position, 0), panel);
+                const Law law(product, product.kind(position, 0), panel, 0);
                 Line line;
                 for (i64 q = 0; q < quads_in(chunk, group); ++q) {
-                    const Uniforms uniforms = stream.at(group * (kLanes / kQuad) + q, position, panel);
+                    const Uniforms uniforms = stream.at(group * (kLanes / kQuad) + q, position, panel, 0);
                     for (i64 s = 0; s < kQuad; ++s) {
                         const i64 lane = kQuad * q + s;
                         line.fired[lane] = members == 1 ? fired(Arguments(rows[lane], nullptr, law), uniforms.of(s))

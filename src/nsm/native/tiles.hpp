@@ -212,21 +212,27 @@ inline void fire_all(const Product& product, const Chunk& chunk, const Activatio
         more = after.advance(product, chunk);
         if (more) next.begin(after);
         const i64 panel = place.whole_panel(product), position = place.position(product);
-        const Law law(product, product.kind(position, place.member(product)), panel);
+        const i64 kind = product.kind(position, place.member(product));
         const i64 valid = place.valid(product), samples = place.samples(chunk);
         const bool last = place.last_member(product);
         u8* z = to.codes + place.sample * to.image.size + to.image.at(place.y, place.x) + place.channel(product);
         for (i64 s = 0; windows && s < samples; ++s) {
             if (place.first_member()) silence[s] = {};
-            silence[s].add(done.argument(s, law));
+            silence[s].add(done.argument(s, Law(product, kind, panel, 0)));
             if (!last) next.some();
         }
         for (i64 s = 0; last && s < samples; s += kQuad) {
-            const Uniforms uniforms = stream.at((place.sample + s) / kQuad, position, panel);
-            for (i64 i = 0; i < kQuad; ++i, z += to.image.size) {
-                put(windows ? fired(silence[s + i], uniforms.of(i)) : fired(done.argument(s + i, law), uniforms.of(i)), valid, z);
-                next.some();
+            for (i64 neuron = 0; neuron < product.population; ++neuron) {
+                const Law law(product, kind, panel, neuron);
+                const Uniforms uniforms = stream.at((place.sample + s) / kQuad, position, panel, neuron);
+                for (i64 i = 0; i < kQuad; ++i) {
+                    const Fired which =
+                        windows ? fired(silence[s + i], uniforms.of(i)) : fired(done.argument(s + i, law), uniforms.of(i));
+                    put(which, valid, neuron > 0, z + i * to.image.size);
+                    next.some();
+                }
             }
+            z += kQuad * to.image.size;
         }
         next.finish();
         place = after;
