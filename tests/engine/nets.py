@@ -244,12 +244,12 @@ def _sure() -> nn.Module:
 
 def _population() -> nn.Module:
     """Populations of several sizes, with everything that may stand between them."""
-    heard = {"binary_input": True, "pooled": 3, "population": 3, "standardized": True}
+    heard = {"binary_input": True, "pooled": 20, "population": 20, "standardized": True}
     return nn.Sequential(
-        nsm.nn.Conv2d(2, 5, 3, padding=1, population=3, max_pool=2),
+        nsm.nn.Conv2d(2, 5, 3, padding=1, population=20, max_pool=2),
         nsm.nn.Residual(nsm.nn.Conv2d(5, 5, 3, padding=1, **heard)),
         nn.AvgPool2d((2, 1)),
-        nsm.nn.Conv2d(5, 6, 2, binary_input=True, pooled=12, population=2, noise=nsm.Gaussian(0.8)),
+        nsm.nn.Conv2d(5, 6, 2, binary_input=True, pooled=80, population=2, noise=nsm.Gaussian(0.8)),
         nn.Flatten(),
         nsm.nn.Linear(24, 9, binary_input=True, pooled=2, population=4, eta=0.2),
         nn.BatchNorm1d(9),
@@ -266,9 +266,10 @@ def _shared() -> nn.Module:
         nn.MaxPool2d((1, 2)),
         nn.ReLU(),
         nn.AvgPool2d((1, 2), stride=1),
-        nsm.nn.Conv2d(6, 37, 3, padding=1, population=4, standardized=True),
-        nsm.nn.Conv2d(37, 36, 3, padding=1, pooled=4, population=3, **heard),
-        nn.MaxPool2d(2),
+        nsm.nn.Conv2d(6, 37, 3, padding=1, population=4, standardized=True, max_pool=(1, 2)),
+        nsm.nn.Conv2d(37, 35, 3, padding=1, pooled=4, population=2, max_pool=(2, 1), **heard),
+        nsm.nn.Conv2d(35, 36, 3, padding=1, pooled=2, population=3, **heard),
+        nn.MaxPool2d((1, 2)),
         nsm.nn.Residual(nsm.nn.Conv2d(36, 36, 3, padding=1, pooled=3, population=2, **heard)),
         nn.AvgPool2d((1, 2)),
         # Its variance is that of what it hears.
@@ -297,7 +298,7 @@ NETS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "features": (_features, (20,)),
     "stem": (_stem, (3, 12, 10)),
     "population": (_population, (2, 8, 10)),
-    "shared": (_shared, (2, 10, 12)),
+    "shared": (_shared, (2, 10, 20)),
     "strided": (_strided, (4, 11, 10)),
     "synapses": (_synapses, (2, 9, 10)),
     "synapses-averages": (_synapses_on_averages, (1, 9, 9)),

@@ -158,7 +158,7 @@ def test_normalization_costs_no_step_beside_a_layer():
     program = compiled("stem")
     kinds = [type(step).__name__ for step in program.steps]
     # The image's own normalization has a padded convolution behind it.
-    assert kinds == ["Real", "Real", "First", "Sampled", "Pool", "Sampled", "Sampled", "Pool", "Classifier"]
+    assert kinds == ["Real", "Real", "First", "Sampled", "Sampled", "Sampled", "Pool", "Classifier"]
     assert [step.geometry.groups for step in program.steps[:2]] == [3, 1]
     first = 3 * 120 + 6 * 27 * 120 + 2 * 10 * 54 * 120
     assert nsm.engine.count(program).first == first

@@ -10,7 +10,7 @@ import nsm
 from nsm import data, engine, training
 from nsm.engine import plain
 from nsm.engine.chain import chain
-from nsm.engine.steps import Classifier, First, Pool, Real, Sampled, is_residual, stages
+from nsm.engine.steps import Classifier, First, Pool, Real, Sampled, areas, is_residual
 from tests.engine.nets import images, made
 from tests.statistical.budget import assert_frequencies
 
@@ -51,7 +51,7 @@ def receives(net, image, samples):
         if isinstance(module, nsm.nn.StochasticLayer):
             break
         in_front = module(in_front)
-    for step, area, window in stages(program.steps):
+    for step, area in zip(program.steps, areas(program.steps), strict=True):
         if isinstance(step, Classifier):
             break
         if isinstance(step, Pool):
@@ -67,7 +67,7 @@ def receives(net, image, samples):
         else:
             before = (codes.double() - area) / area
             argument = plain._argument(step, codes, area)
-        fired = plain._fired(argument, step.noise, step.geometry.groups, rows, 5, window)
+        fired = plain._fired(argument, step, rows, 5)
         found.append((layer, before, fired.double() / step.population - 1.0))
         codes = codes + fired if is_residual(step) else fired
     return found
@@ -107,14 +107,23 @@ def counts_of(probabilities):
     return found
 
 
+def positive_windows(layer, before):
+    """P(max = 1) over the windows of each neuron of a population, (K, N, windows, C)."""
+    with torch.no_grad():
+        silent = 0.5 - 0.5 * torch.erf(layer.erf_argument(before))
+        sides = layer.product(before).shape[2:]
+    down, across = layer.max_pool or (1, 1)
+    parts = silent.unflatten(2, sides).unfold(2, down, down).unfold(3, across, across)
+    return 1 - parts.flatten(-2).prod(-1).flatten(2, 3)
+
+
 def test_neurons_of_a_population_fire_by_their_own_law_and_independently():
     net, _ = made("shared")
     for image in images("shared", 2):
         found = receives(net, image, SAMPLES)
         assert len(found) == len(list(nsm.nn.stochastic_layers(net)))
         for layer, before, behind in found:
-            with torch.no_grad():
-                positive = 0.5 + 0.5 * torch.erf(layer.erf_argument(before))  # (K, N, P, C)
+            positive = positive_windows(layer, before)  # (K, N, P, C)
             count = (behind.flatten(2).transpose(1, 2) + 1) * (layer.population / 2)
             expected = positive.sum(0)
             if len(before) == 1:

@@ -74,14 +74,14 @@ def test_a_population_is_a_network_of_as_many_neurons():
     for program in (found, expected):
         probabilities = program.predict(x, samples=4000, seed=1).probabilities
         torch.testing.assert_close(probabilities, network, atol=0.03, rtol=0)
-    # Those that are pooled one by one have a place each, the others share one.
+    # So many neurons of a place that are pooled have a place each, others share one.
     neurons = [step.geometry.neurons for step in found.steps if isinstance(step, First | Sampled)]
-    assert neurons == [15, 15, 6, 9]
+    assert neurons == [100, 100, 6, 9]
     assert [step.population for step in found.steps if isinstance(step, First | Sampled)] == [1, 1, 2, 4]
     assert engine.count(found).multiplications < engine.count(expected).multiplications
 
 
-ALONE = Conv2d(2, 3, 1, population=2, max_pool=2)  # its neurons are pooled one by one
+ALONE = Conv2d(2, 3, 1, population=2, max_pool=3)  # no number decides so many neurons
 SHARED = Conv2d(2, 3, 1, population=2)
 AVERAGED = [nn.AvgPool2d(8), nn.Flatten()]
 

@@ -9,7 +9,7 @@ import numpy as np
 from nsm.engine import files
 from tests.engine.nets import compiled
 
-HEADER, RECORD = 64, 136
+HEADER, RECORD = 64, 144
 # Offsets of the fields in the header and in a record, with their formats.
 HEADER_FIELDS = {"magic": (0, "<Q"), "version": (8, "<I"), "steps": (12, "<I"), "size": (16, "<Q")}
 HEADER_FIELDS |= {"vector": (24, "<I"), "zero": (28, "<I")}
@@ -35,12 +35,14 @@ _NAMES = [
     "flags",
     "pooled",
     "population",
+    "window_y",
+    "window_x",
     "blank",
 ]
 RECORD_FIELDS = {name: (4 * i, "<I") for i, name in enumerate(_NAMES)}
-RECORD_FIELDS |= {"variance": (88, "<d"), "additive": (96, "<d")}
+RECORD_FIELDS |= {"variance": (96, "<d"), "additive": (104, "<d")}
 RECORD_FIELDS |= {
-    name: (104 + 8 * i, "<Q") for i, name in enumerate(("weights", "bytes", "numbers", "their bytes"))
+    name: (112 + 8 * i, "<Q") for i, name in enumerate(("weights", "bytes", "numbers", "their bytes"))
 }
 INTEGERS = (0, 1, 2, 3, 7, 255, 2**15, 2**15 + 1, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1)
 REALS = (0.0, -1.0, float("nan"), float("inf"), -float("inf"), 5e-324, 1.7e308)
@@ -86,7 +88,7 @@ def truncated(data: bytes) -> Iterator[tuple[str, bytes]]:
     for step in range(steps_of(data)):
         at = HEADER + RECORD * step
         cuts |= {at + offset for offset, _ in RECORD_FIELDS.values()}
-        start, size, numbers, count = struct.unpack_from("<4Q", data, at + 104)
+        start, size, numbers, count = struct.unpack_from("<4Q", data, at + 112)
         cuts |= {start, start + size // 2, start + size, numbers, numbers + count // 2}
     for cut in sorted(cuts):
         short = data[:cut]
@@ -102,7 +104,7 @@ def broken_values(data: bytes) -> Iterator[tuple[str, bytes]]:
     for step in range(steps_of(data)):
         at = HEADER + RECORD * step
         kind, bits = struct.unpack_from("<I", data, at)[0], struct.unpack_from("<I", data, at + 64)[0]
-        start, _, numbers, _ = struct.unpack_from("<4Q", data, at + 104)
+        start, _, numbers, _ = struct.unpack_from("<4Q", data, at + 112)
         if not start:
             continue
         for value in (float("nan"), float("inf"), *((0.0, -1.0) if kind in (2, 5) else ())):

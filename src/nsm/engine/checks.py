@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from nsm.engine.steps import (
     LARGEST_IMAGE,
+    LARGEST_POOLED_POPULATION,
+    LARGEST_WINDOW,
     PANEL,
     Classifier,
     First,
@@ -87,6 +89,8 @@ def _check_place(step: Step, before: Shape | None, place: int, *, last: bool) ->
         raise ValueError(f"a {type(step).__name__} step cannot stand here")
     if isinstance(step, Real | First) and step.binarize and before is not None:
         raise ValueError("binarize belongs to the first step")
+    if isinstance(step, First | Sampled) and min(step.window) < 1:
+        raise ValueError(f"a window must have neurons, got {step.window}")
     if before is not None and shapes(step)[0] != before:
         raise ValueError(f"must take {before}, takes {shapes(step)[0]}")
 
@@ -158,12 +162,31 @@ def _check_population(step: Step, area: int, reader: Step | None) -> None:
         raise ValueError("a population must have neurons, got 0")
     if 2 * (after := area_behind(step, area)) > LARGEST_CODE:
         raise ValueError(f"averages must be over at most {LARGEST_CODE // 2} neurons, got {after}")
+    if step.window != (1, 1):
+        _check_window(step)
     if step.population == 1:
         return
     if draws_synapses(step):
         raise ValueError("neurons of a population share what they hear: no synapse of theirs can be drawn")
     if isinstance(reader, Sampled) and not (is_residual(step) or reader.pooled or draws_synapses(reader)):
         raise ValueError("what hears a population must have a synapse for each of its neurons: pooled is 0")
+
+
+def _check_window(step: First | Sampled) -> None:
+    _, height, width = step.geometry.outputs
+    down, across = step.window
+    if not (1 <= down <= height and 1 <= across <= width and down * across <= LARGEST_WINDOW):
+        raise ValueError(
+            f"a window must have 1 to {LARGEST_WINDOW} neurons of {(height, width)}, got {step.window}"
+        )
+    if is_residual(step) or draws_synapses(step):
+        raise ValueError(
+            "neurons of a window must be single ones that are drawn at once, and not added to anything"
+        )
+    if step.population > LARGEST_POOLED_POPULATION:
+        raise ValueError(
+            f"at most {LARGEST_POOLED_POPULATION} neurons of a place can be pooled, got {step.population}"
+        )
 
 
 def _check_noise(noise: Noise, neurons: int) -> None:

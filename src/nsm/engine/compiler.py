@@ -29,6 +29,7 @@ from nsm.engine.steps import (
     Shape,
     Step,
     area_behind,
+    is_drawn_as_one,
     is_residual,
 )
 from nsm.nn import Binarize, Conv2d, Drawing, Linear, Residual, StochasticLayer
@@ -55,7 +56,7 @@ def compile(  # noqa: A001 (as in torch.compile)
     fidelity ``"moment"`` or ``"synapse"``, between them ``torch.nn.MaxPool2d``, ``AvgPool2d`` and
     ``Flatten``; a ``torch.nn.Linear`` on top, with a batch normalization in front of it or without. Dropout
     is left out; batch normalization and standardized layers use their running statistics, as in evaluation.
-    The neurons of a population share their sums; where they are pooled one by one, or every synapse is drawn,
+    The neurons of a population share their sums; where they are too many for that, or every synapse is drawn,
     they become single neurons, as many as there are, with synapses of their own. All layers up to the first
     stochastic one keep float32 weights and real inputs, and run once for all samples; the others get
     weights of the precision asked for, with a scale of their own for every neuron.
@@ -140,7 +141,7 @@ class _Walk:
             return
         self._check_reader(module)
         if isinstance(module, StochasticLayer):
-            self._add_stochastic(module, shared=self._can_share(module))
+            self._add_stochastic(module, shared=populations.can_share(module, 0, transmits=self._transmits))
         elif isinstance(module, Residual):
             self._add_residual(module)
         elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
@@ -237,7 +238,7 @@ class _Walk:
                 f"but they are of {self._area * self._copies}"
             )
         before, area = self._shape, self._area
-        shared = self._copies == 1 and self._can_share(module.layer, area)
+        shared = self._copies == 1 and populations.can_share(module.layer, area, transmits=self._transmits)
         if not shared and module.layer.population != self._copies:
             raise CompileError(
                 f"its layer's population must be that of what it receives, {self._copies}, "
@@ -260,14 +261,6 @@ class _Walk:
         if not isinstance(layer.noise, Bernoulli):
             raise CompileError(f'at fidelity "synapse" its noise must be Bernoulli, got {layer.noise!r}')
         return layer.noise.p
-
-    def _can_share(self, layer: StochasticLayer, area: int = 0) -> bool:
-        """Whether the neurons of a population can share their sums, where they are added to averages of
-        ``area`` neurons: whether they are not pooled one by one, no synapse in the network is drawn, and a
-        code can count them.
-        """
-        pools = isinstance(layer, Conv2d) and max(layer.max_pool, default=1) > 1
-        return not pools and not self._transmits and area + layer.population <= LARGEST_POPULATION
 
     def _add_stochastic(self, layer: StochasticLayer, *, shared: bool) -> None:
         transmission = self._transmission(layer)
@@ -300,7 +293,7 @@ class _Walk:
         self._copies = copies
         if isinstance(layer, Conv2d) and max(layer.max_pool, default=1) > 1:
             window = pair(layer.max_pool)
-            self._append_pool(Pool(self._shape, window, window, average=False))
+            self._append_pool(Pool(self._shape, window, window, average=False), by_neurons=True)
 
     def _geometry(self, layer: StochasticLayer, copies: int) -> Geometry:
         if isinstance(layer, Linear):
@@ -368,13 +361,18 @@ class _Walk:
         if step.average and self._is_real():
             self._append_real(mean_of(step))
         else:
-            self._append_pool(step)
+            self._append_pool(step, by_neurons=False)
 
-    def _append_pool(self, step: Pool) -> None:
+    def _append_pool(self, step: Pool, *, by_neurons: bool) -> None:
+        """A pooling, of populations by their neurons, one of each at a time, or by their sums."""
         try:
             step.check()
         except ValueError as error:
             raise CompileError(str(error)) from error
+        before = self.steps[-1] if self.steps else None
+        if isinstance(before, First | Sampled) and is_drawn_as_one(before, step, by_neurons=by_neurons):
+            self.steps[-1], self._shape = replace(before, window=step.kernel), step.outputs
+            return
         many = step.average and self._area * math.prod(step.kernel) > LARGEST_POPULATION
         if many and step.outputs[1:] == (1, 1):
             self._average, self._shape = step, step.outputs

@@ -18,6 +18,7 @@ from nsm.engine.steps import (
     First,
     Geometry,
     Noise,
+    Pair,
     Pool,
     Real,
     Sampled,
@@ -32,7 +33,7 @@ VERSION = 5
 LARGEST_FILE = 2**31
 _MOST_STEPS = 1024
 _HEADER = struct.Struct("<8sIIQII32s")
-_RECORD = struct.Struct("<I3II2I2I4I2IIIIIIIIddQQQQ")
+_RECORD = struct.Struct("<I3II2I2I4I2IIIIIII2IIddQQQQ")
 _ALIGNMENT = 64
 _FIRST, _SAMPLED, _MAXIMUM, _AVERAGE, _CLASSIFIER, _REAL = 1, 2, 3, 4, 5, 6
 _FLOATS = {
@@ -48,6 +49,7 @@ _FLAGS = {  # that a kind may have
     _SAMPLED: _RESIDUAL | _SYNAPSES,
 }
 _LARGEST_WEIGHT = {8: 127, 4: 7, 2: 1}
+_UNDRAWN = (0, 0, (0, 0), 0.0, 0.0, (0, 0, 0, 0))  # what a record says of no draws, and no arrays yet
 
 
 class ProgramFileError(ValueError):
@@ -62,6 +64,7 @@ class _Record(NamedTuple):
     flags: int
     pooled: int
     population: int
+    window: Pair
     variance: float
     additive: float
     arrays: tuple[int, int, int, int]
@@ -210,17 +213,18 @@ def _described(step: Step) -> tuple[_Record, list[bytes]]:
         channels = step.inputs[0]
         geometry = Geometry(step.inputs, channels, step.kernel, step.stride, groups=channels)
         kind = _AVERAGE if step.average else _MAXIMUM
-        return _Record(kind, geometry, 0, 0, 0, 0, 0, 0.0, 0.0, (0, 0, 0, 0)), []
+        return _Record(kind, geometry, 0, 0, 0, *_UNDRAWN), []
     if isinstance(step, Classifier):
         bits, weights = packed(step.weights)
-        record = _Record(_CLASSIFIER, step.geometry, bits, 0, 0, 0, 0, 0.0, 0.0, (0, 0, 0, 0))
+        record = _Record(_CLASSIFIER, step.geometry, bits, 0, 0, *_UNDRAWN)
         return record, [weights, _floats(step.scale, step.bias)]
     if isinstance(step, Real):
         flags = _BINARIZE * step.binarize | _RECTIFIED * step.rectified
-        record = _Record(_REAL, step.geometry, 32, 0, flags, 0, 0, 0.0, 0.0, (0, 0, 0, 0))
+        record = _Record(_REAL, step.geometry, 32, 0, flags, *_UNDRAWN)
         return record, [_floats(step.weights), _floats(step.bias)]
     noise = step.noise
-    law = (step.population, noise.transmission or noise.variance, noise.additive, (0, 0, 0, 0))
+    variance = noise.transmission or noise.variance
+    law = (step.population, step.window, variance, noise.additive, (0, 0, 0, 0))
     flags = _SYNAPSES * draws_synapses(step)
     if isinstance(step, First):
         flags |= _BINARIZE * step.binarize
@@ -254,6 +258,7 @@ def _write_record(body: bytearray, at: int, record: _Record, places: tuple[int, 
         record.flags,
         record.pooled,
         record.population,
+        *record.window,
         0,
         record.variance,
         record.additive,
@@ -264,30 +269,15 @@ def _write_record(body: bytearray, at: int, record: _Record, places: tuple[int, 
 def _read_record(data: bytes, at: int, end: int) -> tuple[_Record, int]:
     """A record whose arrays lie where they must, behind ``end``; and their end."""
     fields: tuple[Any, ...] = _RECORD.unpack_from(data, at)
-    kind, (bits, layer, flags, pooled, population, zero) = fields[0], fields[16:22]
+    kind, (bits, layer, flags, pooled, population), zero = fields[0], fields[16:21], fields[23]
     geometry = Geometry(
         fields[1:4], fields[4], fields[5:7], fields[7:9], fields[9:13], fields[13:15], fields[15]
     )
     record = _Record(
-        kind, geometry, bits, layer, flags, pooled, population, fields[22], fields[23], fields[24:28]
+        *(kind, geometry, bits, layer, flags, pooled, population, fields[21:23]),
+        *(fields[24], fields[25], fields[26:30]),
     )
-    if not _FIRST <= kind <= _REAL:
-        raise ValueError(f"kind must be {_FIRST} to {_REAL}, got {kind}")
-    allowed = (0,) if record.pools else (32,) if kind in (_REAL, _FIRST) else (8, 4, 2, 1)
-    if bits not in allowed:
-        raise ValueError(f"bits of a weight must be one of {allowed}, got {bits}")
-    if flags & ~_FLAGS.get(kind, 0) or (pooled and kind != _SAMPLED) or zero:
-        raise ValueError(f"flags {flags}, pooled {pooled} or {zero} do not belong to this kind of step")
-    if not (1 <= population <= LARGEST_POPULATION if kind in (_FIRST, _SAMPLED) else population == 0):
-        raise ValueError(
-            f"population must be 1 to {LARGEST_POPULATION} where neurons draw and else 0, got {population}"
-        )
-    if kind not in (_FIRST, _SAMPLED) and (layer, record.variance, record.additive) != (0, 0.0, 0.0):
-        raise ValueError("a step that draws nothing must have neither layer nor variance")
-    if record.pools:
-        channels = geometry.inputs[0]
-        if geometry != Geometry(geometry.inputs, channels, geometry.kernel, geometry.stride, groups=channels):
-            raise ValueError(f"a pooling has neither padding nor dilation, got {geometry}")
+    _check_record(record, zero)
     geometry.check()
     expected: list[int] = []
     for size in record.sizes():
@@ -306,6 +296,35 @@ def _read_record(data: bytes, at: int, end: int) -> tuple[_Record, int]:
     return record, end
 
 
+def _check_record(record: _Record, zero: int) -> None:
+    """Refuse fields that do not belong to the kind of step."""
+    kind, geometry, flags, drawn = (
+        record.kind,
+        record.geometry,
+        record.flags,
+        record.kind in (_FIRST, _SAMPLED),
+    )
+    if not _FIRST <= kind <= _REAL:
+        raise ValueError(f"kind must be {_FIRST} to {_REAL}, got {kind}")
+    allowed = (0,) if record.pools else (32,) if kind in (_REAL, _FIRST) else (8, 4, 2, 1)
+    if record.bits not in allowed:
+        raise ValueError(f"bits of a weight must be one of {allowed}, got {record.bits}")
+    if flags & ~_FLAGS.get(kind, 0) or (record.pooled and kind != _SAMPLED) or zero:
+        raise ValueError(
+            f"flags {flags}, pooled {record.pooled} or {zero} do not belong to this kind of step"
+        )
+    if drawn and not 1 <= record.population <= LARGEST_POPULATION:
+        raise ValueError(f"population must be 1 to {LARGEST_POPULATION}, got {record.population}")
+    law = (record.layer, record.population, record.window, record.variance, record.additive)
+    if not drawn and law != (0, 0, (0, 0), 0.0, 0.0):
+        raise ValueError("a step that draws nothing must have neither layer, population, window nor variance")
+    channels = geometry.inputs[0]
+    if record.pools and geometry != Geometry(
+        geometry.inputs, channels, geometry.kernel, geometry.stride, groups=channels
+    ):
+        raise ValueError(f"a pooling has neither padding nor dilation, got {geometry}")
+
+
 def _step(data: bytes, record: _Record) -> Step:
     geometry = record.geometry
     if record.pools:
@@ -317,13 +336,13 @@ def _step(data: bytes, record: _Record) -> Step:
         weights = np.frombuffer(data, "<f4", size // 4, start).astype(np.float32)
         shaped, binarize = weights.reshape(geometry.weight_shape), bool(record.flags & _BINARIZE)
         if record.kind == _FIRST:
-            return First(geometry, shaped, _noise(record, rows[0], rows[1:]), binarize)
+            return First(geometry, shaped, _noise(record, rows[0], rows[1:]), binarize, record.window)
         return Real(geometry, shaped, rows[0], bool(record.flags & _RECTIFIED), binarize)
     total = math.prod(geometry.weight_shape)
     whole = unpacked(data[start : start + size], record.bits, total).reshape(geometry.weight_shape)
     if record.kind == _SAMPLED:
         noise, residual = _noise(record, rows[1], rows[2:]), bool(record.flags & _RESIDUAL)
-        return Sampled(geometry, whole, rows[0], noise, record.pooled, residual)
+        return Sampled(geometry, whole, rows[0], noise, record.pooled, residual, record.window)
     return Classifier(geometry, whole, rows[0], rows[1])
 
 

@@ -23,15 +23,14 @@ from nsm.engine.steps import (
     Real,
     Sampled,
     Shape,
-    Stage,
     Step,
     area_behind,
+    areas,
     draws_synapses,
     is_residual,
     largest_square,
     shapes,
     spacing,
-    stages,
 )
 
 _ALIGNMENT = 64
@@ -70,10 +69,8 @@ class Kernels:
         self._tiles = "amx" in extension.instruction_sets()
         self._classes = shapes(steps[-1])[1][0]
         layers = []
-        staged = stages(steps)
-        for stage, after in zip(staged, [*(later.step for later in staged[1:]), None], strict=True):
-            before = self._image(shapes(stage.step)[0], stage.step)
-            layers.append(self._layer(stage, before, after))
+        for step, area, after in zip(steps, areas(steps), [*steps[1:], None], strict=True):
+            layers.append(self._layer(step, area, self._image(shapes(step)[0], step), after))
         self._program = extension.Program(layers, self._classes)
 
     def run(
@@ -137,8 +134,7 @@ class Kernels:
         self._arrays.append(memory)
         return int(memory.ctypes.data) + start
 
-    def _layer(self, stage: Stage, before: _Fields, after: Step | None) -> _Fields:
-        step, area, window = stage
+    def _layer(self, step: Step, area: int, before: _Fields, after: Step | None) -> _Fields:
         area_after = area_behind(step, area)
         # Squares are made by what makes averages last, before a layer that needs them.
         averaging = isinstance(step, Pool) or is_residual(step)
@@ -153,7 +149,7 @@ class Kernels:
         if is_residual(step):
             added = Pool(step.geometry.outputs, (1, 1), (1, 1), average=True)
             fields["pool"] = _pool(added, area_after)
-        product = self._product(step, before, window)
+        product = self._product(step, before)
         if isinstance(step, Real):
             product["shift"] = self._address(packing.padded(step.bias[None], step.geometry))
             inputs = self._input(step, step.weights, before)
@@ -174,7 +170,7 @@ class Kernels:
         # What a residual layer receives is added to as codes, and so are the neurons of a population.
         sums = isinstance(step, Sampled) and (step.residual or step.population > 1)
         if area == 1 and packing.has_words(step.geometry) and not sums:
-            product |= self._subsets(step, window)
+            product |= self._subsets(step)
         if isinstance(step, Classifier):
             scale, shift = arguments.of_classifier(step, area)
             return fields | {
@@ -185,7 +181,7 @@ class Kernels:
             fixed = arguments.of_signs(step, area)
             product |= self._rows(step.geometry, fixed.scale, fixed.shift)
             if len(fixed.scale) > 1:
-                product["kinds"] = self._address(packing.by_window(fixed.kinds, step.geometry, window))
+                product["kinds"] = self._address(packing.by_window(fixed.kinds, step.geometry, step.window))
         else:
             averages = arguments.of_averages(step, area)
             product |= self._varying(step.geometry, averages)
@@ -227,14 +223,14 @@ class Kernels:
             "rectified": int(isinstance(step, Real) and step.rectified),
         }
 
-    def _subsets(self, step: Sampled | Classifier, window: Pair) -> _Fields:
+    def _subsets(self, step: Sampled | Classifier) -> _Fields:
         """Weights for activations that are bits, see native/tables.cpp."""
         words = packing.words(step.weights, step.geometry)
         fields: _Fields = {}
         if any(step.geometry.padding):
             lacking, edges = arguments.beyond(step)
             fields["lacking"] = self._address(packing.padded(lacking, step.geometry))
-            fields["edges"] = self._address(packing.by_window(edges, step.geometry, window))
+            fields["edges"] = self._address(packing.by_window(edges, step.geometry, _window(step)))
         return fields | {
             "subsets": self._address(packing.by_group(words, step.geometry)),
             "words": words.shape[1],
@@ -242,9 +238,9 @@ class Kernels:
             "lines": self._address(packing.lines(step.geometry)),
         }
 
-    def _product(self, step: Real | First | Sampled | Classifier, before: _Fields, window: Pair) -> _Fields:
-        geometry = step.geometry
-        _, height, width = geometry.outputs
+    def _product(self, step: Real | First | Sampled | Classifier, before: _Fields) -> _Fields:
+        geometry, window = step.geometry, _window(step)
+        _, height, width = shapes(step)[1]
         offsets, length = packing.runs(geometry, before)
         where = 0
         if isinstance(step, First | Sampled):
@@ -253,8 +249,8 @@ class Kernels:
             "groups": geometry.groups,
             "panels": -(-geometry.neurons // geometry.groups // PANEL),
             "neurons": geometry.neurons // geometry.groups,
-            "height": height // window[0],
-            "width": width // window[1],
+            "height": height,
+            "width": width,
             "stride_y": geometry.stride[0],
             "stride_x": geometry.stride[1],
             "window_y": window[0],
@@ -310,6 +306,10 @@ class Kernels:
             "row": row,
             "size": size,
         }
+
+
+def _window(step: Step) -> Pair:
+    return step.window if isinstance(step, First | Sampled) else (1, 1)
 
 
 def _pool(step: Pool, area: int) -> _Fields:

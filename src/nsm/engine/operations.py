@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from nsm.engine.program import Program
-from nsm.engine.steps import First, Pool, Real, Sampled, draws_synapses, stages
+from nsm.engine.steps import First, Pool, Real, Sampled, areas, draws_synapses, shapes
 
 
 class Operations(NamedTuple):
@@ -40,7 +41,7 @@ def count(program: Program) -> Operations:
     Operations(first=32768, additions=34048, multiplications=0, draws=384, weights=34048)
     """
     first = additions = multiplications = draws = weights = 0
-    for step, area, window in stages(program.steps):
+    for step, area in zip(program.steps, areas(program.steps), strict=True):
         if isinstance(step, Pool):
             continue
         channels, height, width = step.geometry.outputs
@@ -52,7 +53,7 @@ def count(program: Program) -> Operations:
                 multiplications += synapses
                 continue
         elif isinstance(step, First | Sampled):
-            draws += step.population * channels * (height // window[0]) * (width // window[1])
+            draws += step.population * math.prod(shapes(step)[1])
         if isinstance(step, Real | First):
             first += synapses if isinstance(step, Real) else 2 * synapses
             continue

@@ -18,16 +18,15 @@ from nsm.engine.steps import (
     PANEL,
     Classifier,
     First,
-    Noise,
     Pair,
     Pool,
     Real,
     Sampled,
     Step,
+    areas,
     draws_synapses,
     is_residual,
     spacing,
-    stages,
 )
 
 # 2^17 (1 - Phi(y / UNITS)) for y = 2048 k + f: the k-th base - F (slope - F curve), F = f / 2048, as in the
@@ -128,12 +127,12 @@ def logits(steps: Sequence[Step], x: Tensor, *, samples: Tensor, inputs: Tensor,
     Raises:
         FloatingPointError: if an input is so large that the first layer overflows.
     """
-    *layers, top = stages(steps)
-    last = top.step
+    *layers, last = steps
+    *found, area_of_last = areas(steps)
     assert isinstance(last, Classifier)
     rows = random.row_indices(samples.repeat(len(inputs)), inputs.repeat_interleave(len(samples)))
     codes = x
-    for step, area, window in layers:
+    for step, area in zip(layers, found, strict=True):
         if isinstance(step, Pool):
             codes = _pooled(step, codes)
             continue
@@ -151,10 +150,10 @@ def logits(steps: Sequence[Step], x: Tensor, *, samples: Tensor, inputs: Tensor,
             argument = _first(step, codes).repeat_interleave(len(samples), dim=0)
         else:
             argument = _argument(step, codes, area)
-        fired = _fired(argument, step.noise, step.geometry.groups, rows, seed, window)
+        fired = _fired(argument, step, rows, seed)
         codes = codes + fired if is_residual(step) else fired
-    scale, shift = (torch.from_numpy(values) for values in arguments.of_classifier(last, top.area))
-    sums = _sums(codes, last.weights, last, top.area).flatten(1)
+    scale, shift = (torch.from_numpy(values) for values in arguments.of_classifier(last, area_of_last))
+    sums = _sums(codes, last.weights, last, area_of_last).flatten(1)
     return (sums * scale + shift).view(len(inputs), len(samples), -1)
 
 
@@ -240,19 +239,18 @@ def _quotient(sums: Tensor, squares: Tensor, numbers: arguments.Varying) -> tupl
     return torch.where(variance > 0, mean / variance.sqrt(), sure), variance
 
 
-def _fired(
-    argument: Tensor, noise: Noise, groups: int, rows: Tensor, seed: int, window: Pair = (1, 1)
-) -> Tensor:
+def _fired(argument: Tensor, step: First | Sampled, rows: Tensor, seed: int) -> Tensor:
     """Codes, int64 (R, neurons, height, width), of ``argument`` (R, K, neurons, height, width) or of its
     windows' maxima: 0 and 2, added up over K neurons.
     """
+    groups, window = step.geometry.groups, step.window
     if window == (1, 1):
         limit, side = limits(argument)
     else:
         limit, side = limits_of_maximum(_windows(argument, window, window).flatten(5))
     count, population, neurons, height, width = limit.shape
     panels = -(-neurons // groups // PANEL)
-    where = random.place(noise.layer, purpose=random.Purpose.PROGRAM)
+    where = random.place(step.noise.layer, purpose=random.Purpose.PROGRAM)
     shape = (count, height, width, groups, panels, population, PANEL)
     drawn = random.halves(torch.tensor(seed), rows, math.prod(shape[1:]), where).view(shape)
     each = drawn.movedim(5, 1).flatten(5)[..., : neurons // groups].flatten(4)

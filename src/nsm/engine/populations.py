@@ -1,4 +1,4 @@
-"""Populations as the neurons that they are, where they cannot share their sums: a place for each.
+"""Populations: whether they share their sums, and the neurons that they are where they do not.
 
 K neurons that hear the same become K neurons of the same weights, side by side. What hears their average
 hears each of them through a synapse of a K-th of the weight: the same mean and variance, since every sign
@@ -7,15 +7,32 @@ behind an average has a synapse of its own (``pooled``).
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import numpy as np
 
 from nsm.engine.chain import CompileError
-from nsm.engine.steps import Floats
-from nsm.nn import StochasticLayer
+from nsm.engine.checks import LARGEST_POPULATION
+from nsm.engine.steps import LARGEST_POOLED_POPULATION, LARGEST_WINDOW, Floats
+from nsm.nn import Conv2d, StochasticLayer
 
 Values = TypeVar("Values", bound=np.ndarray)
+
+
+def can_share(layer: StochasticLayer, area: int, *, transmits: bool) -> bool:
+    """Whether the neurons of each population can share their sums: whether no synapse is drawn, a code can
+    count them, and those of a window are drawn as one where they are pooled.
+
+    Args:
+        layer: whose populations.
+        area: neurons in the averages that theirs are added to; 0 for none.
+        transmits: whether synapses of the network are drawn one by one.
+    """
+    window = math.prod(layer.max_pool) if isinstance(layer, Conv2d) else 1
+    if window > LARGEST_WINDOW or (window > 1 and layer.population > LARGEST_POOLED_POPULATION):
+        return False
+    return not transmits and area + layer.population <= LARGEST_POPULATION
 
 
 def synapses(weights: Floats, copies: int) -> Floats:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +27,7 @@ LARGEST_IMAGE = 2**24  # activations of one layer, or of all together, margins i
 LARGEST_WEIGHTS = 2**27  # of one layer
 _LARGEST_PAIR = 2**15 - 1  # two products of squares, which the kernels for AVX2 add up in 16 bits
 LARGEST_WINDOW = 6  # neurons that one number decides: errors of their probabilities add up
+LARGEST_POOLED_POPULATION = 16  # neurons of a place that are each drawn as one with others of a window
 
 
 @dataclass(frozen=True)
@@ -173,12 +173,15 @@ class First:
         weights: float32 of ``geometry.weight_shape``.
         noise: what is added.
         binarize: whether inputs become sgn(2 x - 1) first; of a program's first step alone.
+        window: (height, width) of the neurons side by side that are drawn as one, their maximum; of
+            populations, one neuron of each at a time.
     """
 
     geometry: Geometry
     weights: Floats
     noise: Noise
     binarize: bool
+    window: Pair = (1, 1)
 
     @property
     def population(self) -> int:
@@ -199,6 +202,7 @@ class Sampled:
             s^2 sum_j w_ij^2 / K whatever the input. 0 where it is that of the input itself, s^2 sum_j w_ij^2
             z_j^2.
         residual: whether its codes are added to those that it receives: averages with as many neurons more.
+        window: as of :class:`First`.
     """
 
     geometry: Geometry
@@ -207,6 +211,7 @@ class Sampled:
     noise: Noise
     pooled: int = 1
     residual: bool = False
+    window: Pair = (1, 1)
 
     @property
     def population(self) -> int:
@@ -267,8 +272,11 @@ Step = Real | First | Sampled | Pool | Classifier
 
 def shapes(step: Step) -> tuple[Shape, Shape]:
     """(channels, height, width) before and after a step."""
-    where = step if isinstance(step, Pool) else step.geometry
-    return where.inputs, where.outputs
+    if isinstance(step, Pool):
+        return step.inputs, step.outputs
+    channels, height, width = step.geometry.outputs
+    down, across = step.window if isinstance(step, First | Sampled) else (1, 1)
+    return step.geometry.inputs, (channels, height // down, width // across)
 
 
 def areas(steps: Sequence[Step]) -> list[int]:
@@ -298,44 +306,24 @@ def draws_synapses(step: Step) -> bool:
     return isinstance(step, First | Sampled) and step.noise.transmission > 0
 
 
-class Stage(NamedTuple):
-    """A step as it is run.
-
-    Attributes:
-        step: what is done.
-        area: A of the codes that it receives.
-        window: (height, width) of the neurons that are drawn as one, their maximum.
-    """
-
-    step: Step
-    area: int
-    window: Pair
-
-
-def stages(steps: Sequence[Step]) -> list[Stage]:
-    """The steps as they are run: a maximum over up to 6 neurons, in windows side by side, is drawn at once,
-    unless every synapse is. A maximum behind populations is one over their sums.
+def is_drawn_as_one(step: First | Sampled, pool: Pool, *, by_neurons: bool) -> bool:
+    """Whether one number decides each window of a pooling behind a step: a maximum over up to 6 neurons, in
+    windows side by side, unless they are added to what they hear or every synapse is drawn.
 
     Given their inputs neurons are independent: P(max = 1) = 1 - prod_k (1 - P_k).
+
+    Args:
+        step: what is pooled.
+        pool: how.
+        by_neurons: whether populations are pooled one neuron of each at a time, and not their sums.
     """
-    found: list[Stage] = []
-    for step, area in zip(steps, areas(steps), strict=True):
-        if (
-            found
-            and isinstance(step, Pool)
-            and isinstance(found[-1].step, First | Sampled)
-            and not is_residual(found[-1].step)
-            and not draws_synapses(found[-1].step)
-            and found[-1].step.population == 1
-            and found[-1].window == (1, 1)
-            and not step.average
-            and step.kernel == step.stride
-            and math.prod(step.kernel) <= LARGEST_WINDOW
-        ):
-            found[-1] = found[-1]._replace(window=step.kernel)
-        else:
-            found.append(Stage(step, area, (1, 1)))
-    return found
+    return (
+        (by_neurons or step.population == 1)
+        and not (pool.average or is_residual(step) or draws_synapses(step))
+        and step.window == (1, 1)
+        and pool.kernel == pool.stride
+        and math.prod(pool.kernel) <= LARGEST_WINDOW
+    )
 
 
 def spacing(area: int) -> int:

@@ -120,14 +120,15 @@ void largest(const Pool& pool, const Image& received, const float* from, const I
 bool first(const Input& input, const float* from, void* scratch, const Region& region, u16* limit, u16* side) {
     const Product& product = input.product;
     const Panels& panels = product.panels;
-    float* silence = static_cast<float*>(scratch);
-    Unit* units = reinterpret_cast<Unit*>(silence + panels.padded());
+    float* silence = static_cast<float*>(scratch);  // of a position's neurons, in the order in which they draw
+    Unit* units = reinterpret_cast<Unit*>(silence + product.drawn(1, 0, 0) * kPanel);
     const i64 members = product.members();
     bool numbers = true;
     alignas(64) float argument[kPanel];
     const i64 begin = region.first_panel, end = region.last_panel;
+    const i64 first_neuron = product.drawn(0, begin, 0) * kPanel, last_neuron = product.drawn(0, end, 0) * kPanel;
     for (i64 p = region.first_position; p < region.last_position; ++p) {
-        for (i64 i = begin * kPanel; members > 1 && i < end * kPanel; ++i) silence[i] = 1.0f;
+        for (i64 i = first_neuron; members > 1 && i < last_neuron; ++i) silence[i] = 1.0f;
         for (i64 member = 0; member < members; ++member) {
             const float* origin = from + product.field(input.image, p, member);
             i64 count = 0;
@@ -137,16 +138,17 @@ bool first(const Input& input, const float* from, void* scratch, const Region& r
                 for (i64 neuron = 0; neuron < product.population; ++neuron) {
                     numbers &= arguments_of(product, panel, neuron, sums, argument);
                     const i64 element = product.drawn(p, panel, neuron) * kPanel;
+                    float* one = silence + product.drawn(0, panel, neuron) * kPanel;
                     if (members == 1)
                         for (i64 c = 0; c < kPanel; ++c)
                             limits(argument + c, 1, limit + element + drawn(c), side + element + drawn(c));
                     else
-                        for (int c = 0; c < kPanel; ++c) silence[panel * kPanel + c] *= silent(argument[c]);
+                        for (int c = 0; c < kPanel; ++c) one[c] *= silent(argument[c]);
                 }
             }
         }
-        for (i64 i = begin * kPanel; members > 1 && i < end * kPanel; ++i) {
-            const i64 at = p * panels.padded() + i / kPanel * kPanel + drawn(i % kPanel);
+        for (i64 i = first_neuron; members > 1 && i < last_neuron; ++i) {
+            const i64 at = product.drawn(p, 0, 0) * kPanel + i / kPanel * kPanel + drawn(i % kPanel);
             limit_of(silence[i], limit[at], side[at]);
         }
     }

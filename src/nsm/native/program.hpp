@@ -18,6 +18,7 @@ constexpr std::int64_t kQuad = 4;        // samples drawn together
 constexpr std::int64_t kArgument = 15000;  // units of the threshold's argument: 1 standard deviation of u
 constexpr std::int64_t kSlack = 64;      // bytes that may be read behind a row of codes
 constexpr std::int64_t kTotals = 16;     // samples whose totals are multiplied
+constexpr std::int64_t kPooled = 16;     // neurons of a population that can be pooled one by one
 
 // Neurons of a layer in panels of 32, none across a border of groups: neuron k of group g is number
 // 32 * per_group * g + k of its position's stream.
@@ -118,7 +119,7 @@ struct Input {
     bool binarize;             // sgn(2 x - 1) first
     bool rectified;            // negative outputs of a deterministic layer become 0
 
-    // Bytes of working memory: a float for each of panels.padded() neurons, and the units that are not 0.
+    // Bytes of working memory: a float for each neuron of a position, and the units that are not 0.
     NSM_INLINE std::int64_t scratch() const;
 };
 
@@ -129,7 +130,7 @@ struct Unit {
 };
 
 NSM_INLINE std::int64_t Input::scratch() const {
-    return product.panels.padded() * (std::int64_t)sizeof(float) + units * (std::int64_t)sizeof(Unit);
+    return product.drawn(1, 0, 0) * kPanel * (std::int64_t)sizeof(float) + units * (std::int64_t)sizeof(Unit);
 }
 
 struct Pool {

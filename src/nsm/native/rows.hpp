@@ -19,22 +19,27 @@ void fire_windows(const Product& product, const Chunk& chunk, const Activations&
     for (i64 panel = 0; panel < product.panels.count(); ++panel)  // whose weights stay in cache
         for (i64 quad = 0; quad < chunk.quads; ++quad)
             for (i64 p = 0; p < product.positions(); ++p) {
-                Silence silence[kQuad];
+                Silence silence[kPooled][kQuad];
                 const i64 begin = (quad * product.positions() + p) * members, end = begin + members;
                 for (i64 place = begin; place < end; place += 2) {
                     const Tile tile(product, from, place, end);
                     tile.sum<false>(product, panel, sums);
                     if (product.squares) tile.sum<true>(product, panel, squares);
                     for (int i = 0; i < tile.places; ++i) {
-                        const Law law(product, product.kind(p, place + i - begin), panel, 0);
-                        for (int s = 0; s < kQuad; ++s)
-                            silence[s].add(Arguments(sums[kQuad * i + s], squares[kQuad * i + s], law));
+                        for (i64 neuron = 0; neuron < product.population; ++neuron) {
+                            const Law law(product, product.kind(p, place + i - begin), panel, neuron);
+                            for (int s = 0; s < kQuad; ++s)
+                                silence[neuron][s].add(Arguments(sums[kQuad * i + s], squares[kQuad * i + s], law));
+                        }
                     }
                 }
-                const Uniforms uniforms = stream.at(quad, p, panel, 0);
                 const i64 valid = product.panels.valid(panel), size = to.image.size;
-                u8* z = neurons(to, product, quad, p, panel);
-                for (int s = 0; s < kQuad; ++s, z += size) put(fired(silence[s], uniforms.of(s)), valid, false, z);
+                for (i64 neuron = 0; neuron < product.population; ++neuron) {
+                    const Uniforms uniforms = stream.at(quad, p, panel, neuron);
+                    u8* z = neurons(to, product, quad, p, panel);
+                    for (int s = 0; s < kQuad; ++s, z += size)
+                        put(fired(silence[neuron][s], uniforms.of(s)), valid, neuron > 0, z);
+                }
             }
 }
 

@@ -200,7 +200,7 @@ inline void fire_all(const Product& product, const Chunk& chunk, const Activatio
     const Tiles tiles;
     const Stream stream(product, chunk);
     Work works[2] = {{product, chunk, from}, {product, chunk, from}};
-    Silence silence[windows ? kRows : 1];
+    Silence silence[windows ? kPooled : 1][windows ? kRows : 1];
     Place place;
     works[0].begin(place);
     works[0].finish();
@@ -217,8 +217,10 @@ inline void fire_all(const Product& product, const Chunk& chunk, const Activatio
         const bool last = place.last_member(product);
         u8* z = to.codes + place.sample * to.image.size + to.image.at(place.y, place.x) + place.channel(product);
         for (i64 s = 0; windows && s < samples; ++s) {
-            if (place.first_member()) silence[s] = {};
-            silence[s].add(done.argument(s, Law(product, kind, panel, 0)));
+            for (i64 neuron = 0; neuron < product.population; ++neuron) {
+                if (place.first_member()) silence[neuron][s] = {};
+                silence[neuron][s].add(done.argument(s, Law(product, kind, panel, neuron)));
+            }
             if (!last) next.some();
         }
         for (i64 s = 0; last && s < samples; s += kQuad) {
@@ -226,8 +228,8 @@ inline void fire_all(const Product& product, const Chunk& chunk, const Activatio
                 const Law law(product, kind, panel, neuron);
                 const Uniforms uniforms = stream.at((place.sample + s) / kQuad, position, panel, neuron);
                 for (i64 i = 0; i < kQuad; ++i) {
-                    const Fired which =
-                        windows ? fired(silence[s + i], uniforms.of(i)) : fired(done.argument(s + i, law), uniforms.of(i));
+                    const Fired which = windows ? fired(silence[neuron][s + i], uniforms.of(i))
+                                                : fired(done.argument(s + i, law), uniforms.of(i));
                     put(which, valid, neuron > 0, z + i * to.image.size);
                     next.some();
                 }
