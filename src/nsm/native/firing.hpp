@@ -26,7 +26,8 @@ class Stream {
 public:
     Stream(const Product& product, const Chunk& chunk) : product_(product), chunk_(chunk), keys_(chunk.seed) {}
 
-    // Of one neuron of each population.
+    // Of single neurons, and of one neuron of each population.
+    Uniforms at(i64 quad, i64 position, i64 panel) const { return group(quad, position * product_.panels.count() + panel); }
     Uniforms at(i64 quad, i64 position, i64 panel, i64 neuron) const {
         return group(quad, product_.drawn(position, panel, neuron));
     }
@@ -51,14 +52,15 @@ inline u8* neurons(const Activations& to, const Product& product, i64 quad, i64 
     return to.codes + kQuad * quad * to.image.size + pixel + product.panels.channel(panel);
 }
 
-// Of a panel at a position, one neuron of each population: argument = sum * scale + shift, with `power` over the root of squares * power + floor.
+// Of a panel at a position: argument = sum * scale + shift, with `power` over the root of squares * power + floor. A kind of place
+// has a row of scale, and one of shift for each neuron of a population.
 struct Law {
     const float *scale, *shift, *power, *floor;
 
-    Law(const Product& product, i64 kind, i64 panel, i64 neuron) {
+    Law(const Product& product, i64 kind, i64 row, i64 panel) {
         const i64 at = panel * kPanel;
         scale = product.scale + kind * product.panels.padded() + at;
-        shift = product.shift + (kind * product.population + neuron) * product.panels.padded() + at;
+        shift = product.shift + row * product.panels.padded() + at;
         power = product.squares ? product.power + at : nullptr;
         floor = product.squares ? product.floor + at : nullptr;
     }
@@ -68,8 +70,8 @@ struct Law {
 }  // namespace nsm::NSM_INSTRUCTION_SET
 
 // Each defines, for a panel: Arguments, from its sums; Silence, the product of P(z = -1) over the neurons of a window; fired(), who
-// fires by arguments, by a window's silence, or by thresholds that are given in the order of uniform numbers; put(), which writes that as codes, or adds them to
-// those that are there.
+// fires by arguments, by a window's silence, or by thresholds that are given in the order of uniform numbers; put(), which writes that as
+// codes, or adds them to those that are there.
 #if defined(__AVX512VNNI__)
 #include "firing_avx512.hpp"
 #elif defined(__AVX2__)

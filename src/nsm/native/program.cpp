@@ -117,7 +117,9 @@ void largest(const Pool& pool, const Image& received, const float* from, const I
         }
 }
 
-bool first(const Input& input, const float* from, void* scratch, const Region& region, u16* limit, u16* side) {
+// shared: populations share their sums; else single neurons have them.
+template <bool shared>
+bool first_of(const Input& input, const float* from, void* scratch, const Region& region, u16* limit, u16* side) {
     const Product& product = input.product;
     const Panels& panels = product.panels;
     float* silence = static_cast<float*>(scratch);  // of a position's neurons, in the order in which they draw
@@ -135,7 +137,7 @@ bool first(const Input& input, const float* from, void* scratch, const Region& r
             for (i64 panel = begin; panel < end; ++panel) {
                 if (panel == begin || panel % panels.per_group == 0) count = heard(input, origin, panel, units);
                 const Sums<true> sums(input, panel, units, count);
-                for (i64 neuron = 0; neuron < product.population; ++neuron) {
+                for (i64 neuron = 0; neuron < (shared ? product.population : 1); ++neuron) {
                     numbers &= arguments_of(product, panel, neuron, sums, argument);
                     const i64 element = product.drawn(p, panel, neuron) * kPanel;
                     float* one = silence + product.drawn(0, panel, neuron) * kPanel;
@@ -153,6 +155,10 @@ bool first(const Input& input, const float* from, void* scratch, const Region& r
         }
     }
     return numbers;
+}
+
+bool first(const Input& input, const float* from, void* scratch, const Region& region, u16* limit, u16* side) {
+    return (input.product.population > 1 ? first_of<true> : first_of<false>)(input, from, scratch, region, limit, side);
 }
 
 void draw(const Product& product, const Chunk& chunk, const Activations& to) {

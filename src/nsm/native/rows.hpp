@@ -16,10 +16,12 @@ void fire_windows(const Product& product, const Chunk& chunk, const Activations&
     alignas(64) i32 sums[kRows][kPanel] = {}, squares[kRows][kPanel] = {};
     const Stream stream(product, chunk);
     const i64 members = product.members();
+    Silence silence[kPooled][kQuad];
     for (i64 panel = 0; panel < product.panels.count(); ++panel)  // whose weights stay in cache
         for (i64 quad = 0; quad < chunk.quads; ++quad)
             for (i64 p = 0; p < product.positions(); ++p) {
-                Silence silence[kPooled][kQuad];
+                for (i64 neuron = 0; neuron < product.population; ++neuron)
+                    for (Silence& one : silence[neuron]) one = {};
                 const i64 begin = (quad * product.positions() + p) * members, end = begin + members;
                 for (i64 place = begin; place < end; place += 2) {
                     const Tile tile(product, from, place, end);
@@ -27,7 +29,8 @@ void fire_windows(const Product& product, const Chunk& chunk, const Activations&
                     if (product.squares) tile.sum<true>(product, panel, squares);
                     for (int i = 0; i < tile.places; ++i) {
                         for (i64 neuron = 0; neuron < product.population; ++neuron) {
-                            const Law law(product, product.kind(p, place + i - begin), panel, neuron);
+                            const i64 kind = product.kind(p, place + i - begin);
+                            const Law law(product, kind, kind * product.population + neuron, panel);
                             for (int s = 0; s < kQuad; ++s)
                                 silence[neuron][s].add(Arguments(sums[kQuad * i + s], squares[kQuad * i + s], law));
                         }
@@ -43,15 +46,17 @@ void fire_windows(const Product& product, const Chunk& chunk, const Activations&
             }
 }
 
-i64 fire(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to, void* scratch) {
-    if (product.members() > 1) return fire_windows(product, chunk, from, to), 0;
+// shared: populations share their sums; else single neurons have them.
+template <bool shared>
+i64 fire_all(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to, void* scratch) {
     const Stream stream(product, chunk);
     alignas(64) i32 sums[kRows][kPanel] = {}, squares[kRows][kPanel] = {};
     const auto fire_quad = [&](i64 panel, i64 quad, i64 position, const i32(*of_codes)[kPanel], const i32(*of_squares)[kPanel]) {
         const i64 valid = product.panels.valid(panel), size = to.image.size;
-        for (i64 neuron = 0; neuron < product.population; ++neuron) {
-            const Law law(product, product.kind(position, 0), panel, neuron);
-            const Uniforms uniforms = stream.at(quad, position, panel, neuron);
+        for (i64 neuron = 0; neuron < (shared ? product.population : 1); ++neuron) {
+            const i64 kind = product.kind(position, 0);
+            const Law law(product, kind, shared ? kind * product.population + neuron : kind, panel);
+            const Uniforms uniforms = shared ? stream.at(quad, position, panel, neuron) : stream.at(quad, position, panel);
             u8* z = neurons(to, product, quad, position, panel);
             for (int s = 0; s < kQuad; ++s, z += size)
                 put(fired(Arguments(of_codes[s], of_squares[s], law), uniforms.of(s)), valid, neuron > 0, z);
@@ -85,6 +90,11 @@ i64 fire(const Product& product, const Chunk& chunk, const Activations& from, co
     }
     multiply(begin, chunk.quads);
     return found;
+}
+
+i64 fire(const Product& product, const Chunk& chunk, const Activations& from, const Activations& to, void* scratch) {
+    if (product.members() > 1) return fire_windows(product, chunk, from, to), 0;
+    return (product.population > 1 ? fire_all<true> : fire_all<false>)(product, chunk, from, to, scratch);
 }
 
 void classify(const Product& product, const Chunk& chunk, const Activations& from, float* logits, void* scratch) {

@@ -98,8 +98,8 @@ void draw(const Product& product, const Chunk& chunk, const Activations& to) {
                 Line line;
                 for (i64 q = 0; q < quads_in(chunk, group); ++q) {
                     const i64 quad = group * (kLanes / kQuad) + q;
-                    const Uniforms uniforms = stream.at(quad, position, panel, 0);
-                    const i64 element = product.drawn(position, panel, 0) * kPanel;
+                    const Uniforms uniforms = stream.at(quad, position, panel);
+                    const i64 element = position * product.panels.padded() + panel * kPanel;
                     const u16 *limit = chunk.list[quad].limit + element, *side = chunk.list[quad].side + element;
                     for (i64 s = 0; s < kQuad; ++s) line.fired[kQuad * q + s] = fired(limit, side, uniforms.of(s));
                 }
@@ -124,13 +124,15 @@ void fire(const Product& product, const Chunk& chunk, const Activations& from, c
                 for (i64 member = 0; member < members; ++member) {
                     collect(product, place + member, sums, product.lack(position, member, panel), rows);
                     if (members == 1) break;
-                    const Law law(product, product.kind(position, member), panel, 0);
+                    const i64 kind = product.kind(position, member);
+                    const Law law(product, kind, kind, panel);
                     for (i64 s = 0; s < kLanes; ++s) silence[s].add(Arguments(rows[s], nullptr, law));
                 }
-                const Law law(product, product.kind(position, 0), panel, 0);
+                const i64 kind = product.kind(position, 0);
+                const Law law(product, kind, kind, panel);
                 Line line;
                 for (i64 q = 0; q < quads_in(chunk, group); ++q) {
-                    const Uniforms uniforms = stream.at(group * (kLanes / kQuad) + q, position, panel, 0);
+                    const Uniforms uniforms = stream.at(group * (kLanes / kQuad) + q, position, panel);
                     for (i64 s = 0; s < kQuad; ++s) {
                         const i64 lane = kQuad * q + s;
                         line.fired[lane] = members == 1 ? fired(Arguments(rows[lane], nullptr, law), uniforms.of(s))

@@ -219,13 +219,13 @@ inline void fire_all(const Product& product, const Chunk& chunk, const Activatio
         for (i64 s = 0; windows && s < samples; ++s) {
             for (i64 neuron = 0; neuron < product.population; ++neuron) {
                 if (place.first_member()) silence[neuron][s] = {};
-                silence[neuron][s].add(done.argument(s, Law(product, kind, panel, neuron)));
+                silence[neuron][s].add(done.argument(s, Law(product, kind, kind * product.population + neuron, panel)));
             }
             if (!last) next.some();
         }
         for (i64 s = 0; last && s < samples; s += kQuad) {
             for (i64 neuron = 0; neuron < product.population; ++neuron) {
-                const Law law(product, kind, panel, neuron);
+                const Law law(product, kind, kind * product.population + neuron, panel);
                 const Uniforms uniforms = stream.at((place.sample + s) / kQuad, position, panel, neuron);
                 for (i64 i = 0; i < kQuad; ++i) {
                     const Fired which = windows ? fired(silence[neuron][s + i], uniforms.of(i))
