@@ -123,9 +123,28 @@ def test_the_network_of_populations() -> None:
     assert all(layer.standardized for layer in layers)
     single = build("cifar10-residual", population=1)
     assert [layer.pooled for _, layer in stochastic_layers(single)] == [1, 1, 2, 1, 2, 1]
+    assert kinds(net).count("p") == 3
+    assert all(layer.max_pool == (1, 1) for layer in layers)
     twin = build("cifar10-residual", model="twin-bn")
     assert sum(isinstance(m, nn.ReLU) for m in twin.modules()) == 8
     assert twin(torch.rand(2, 3, 32, 32)).shape == net(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_populations_are_pooled_by_their_neurons_or_by_their_averages() -> None:
+    options: Any = {"population": 5, "standardized": True}
+    by_neurons, by_averages = (build("mnist-cnn", pooling=how, **options) for how in ("max", "largest"))
+    assert [layer.max_pool for _, layer in stochastic_layers(by_neurons)[:2]] == [(2, 2)] * 2
+    assert [layer.max_pool for _, layer in stochastic_layers(by_averages)[:2]] == [(1, 1)] * 2
+    layers = [[layer.pooled for _, layer in stochastic_layers(net)] for net in (by_neurons, by_averages)]
+    assert layers[0] == layers[1] == [1, 5, 5]
+    x = torch.rand(2, 1, 28, 28)
+    first, pool = by_averages[0], by_averages[1]
+    largest = pool(first(x))
+    assert set((5 * largest).round().unique().tolist()) <= {-5.0, -3.0, -1.0, 1.0, 3.0, 5.0}
+    assert by_averages(x).shape == by_neurons(x).shape
+    one, other = (build("mnist-cnn", model="twin", pooling=how) for how in ("max", "largest"))
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(one(x), other(x))
 
 
 @pytest.mark.parametrize("population", [0, 256, 2.0, True, "4"])
