@@ -36,12 +36,8 @@ _HEADER = struct.Struct("<8sIIQII32s")
 _RECORD = struct.Struct("<I3II2I2I4I2IIIIIII2IIddQQQQ")
 _ALIGNMENT = 64
 _FIRST, _SAMPLED, _MAXIMUM, _AVERAGE, _CLASSIFIER, _REAL = 1, 2, 3, 4, 5, 6
-_FLOATS = {
-    _REAL: 1,
-    _FIRST: 1,
-    _SAMPLED: 2,
-    _CLASSIFIER: 2,
-}  # numbers of a neuron, biases of populations apart
+# Numbers of a neuron, beside the biases of a population.
+_FLOATS = {_REAL: 1, _FIRST: 1, _SAMPLED: 2, _CLASSIFIER: 2}
 _BINARIZE, _RECTIFIED, _RESIDUAL, _SYNAPSES = 1, 2, 4, 8
 _FLAGS = {  # that a kind may have
     _REAL: _BINARIZE | _RECTIFIED,
@@ -298,12 +294,8 @@ def _read_record(data: bytes, at: int, end: int) -> tuple[_Record, int]:
 
 def _check_record(record: _Record, zero: int) -> None:
     """Refuse fields that do not belong to the kind of step."""
-    kind, geometry, flags, drawn = (
-        record.kind,
-        record.geometry,
-        record.flags,
-        record.kind in (_FIRST, _SAMPLED),
-    )
+    kind, geometry, flags = record.kind, record.geometry, record.flags
+    drawn = kind in (_FIRST, _SAMPLED)
     if not _FIRST <= kind <= _REAL:
         raise ValueError(f"kind must be {_FIRST} to {_REAL}, got {kind}")
     allowed = (0,) if record.pools else (32,) if kind in (_REAL, _FIRST) else (8, 4, 2, 1)
