@@ -57,8 +57,8 @@ struct Sums {
     }
 };
 
-// Arguments of a panel's neurons at one position, one of each population. Returns whether all are numbers: a variance that overflows would make
-// them 0.
+// Arguments of a panel's neurons at one position, one of each population. Returns whether all are numbers: a variance that
+// overflows would make them 0.
 inline bool arguments_of(const Product& product, i64 panel, i64 neuron, const Sums<true>& sums, float* __restrict argument) {
     const i64 at = panel * kPanel;
     const float *scale = product.scale + at, *shift = product.shift + neuron * product.panels.padded() + at;
