@@ -102,6 +102,32 @@ def standardize_backward(
     return by_mean * gain, by_power, (by_mean * u).sum((0, 1)), by_mean.sum((0, 1))
 
 
+def statistics(u: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of u and of u^2 over inputs and positions, from which standardized layers count gains and biases.
+
+    Args:
+        u: (N, P, C), w.z.
+
+    Returns:
+        both (C,), float32 for narrower inputs.
+    """
+    wide = u.to(torch.promote_types(u.dtype, torch.float32)).flatten(0, 1)
+    # Not torch.var_mean, which takes several times as long.
+    return wide.mean(0), wide.square().mean(0)
+
+
+def statistics_backward(u: Tensor, by_mean: Tensor, by_square: Tensor) -> Tensor:
+    """Gradient of :func:`statistics` with respect to u.
+
+    Args:
+        u: (N, P, C).
+        by_mean: (C,), gradient at the mean.
+        by_square: (C,), gradient at the mean square.
+    """
+    count = u.shape[0] * u.shape[1]
+    return by_mean / count + u.to(by_square.dtype) * (by_square * (2.0 / count))
+
+
 def threshold24(s: Tensor) -> Tensor:
     """P(z' = 1) as a whole number of 2^-24: a neuron fires where a uniform 24-bit number lies below it.
 

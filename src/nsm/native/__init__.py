@@ -11,6 +11,7 @@ from nsm.native.operators import fire
 from nsm.native.paths import active, instruction_set
 from nsm.native.sense import sense
 from nsm.native.standardize import standardize
+from nsm.native.statistics import statistics
 from nsm.native.synapse import synapse
 
-__all__ = ["active", "fire", "fire_max", "instruction_set", "sense", "standardize", "synapse"]
+__all__ = ["active", "fire", "fire_max", "instruction_set", "sense", "standardize", "statistics", "synapse"]

@@ -80,6 +80,12 @@ NB_MODULE(_kernels, m) {
         {FIELD(grad), FIELD(u), FIELD(power), FIELD(gain), FIELD(bias), FIELD(grad_u), FIELD(grad_power),
          FIELD(by_gain), FIELD(by_bias), FIELD(inputs), FIELD(u_stride), FIELD(power_stride), FIELD(outer),
          FIELD(inner), FIELD(variance), FIELD(extra), FIELD(bfloat16), FIELD(by_run)});
+    define<nsm::Statistics>(m, "statistics",
+                            {FIELD(u), FIELD(sum), FIELD(square), FIELD(inputs), FIELD(u_stride), FIELD(outer),
+                             FIELD(inner), FIELD(bfloat16), FIELD(by_run)});
+    define<nsm::StatisticsBackward>(m, "statistics_backward",
+                                    {FIELD(u), FIELD(by_sum), FIELD(by_square), FIELD(grad_u), FIELD(inputs),
+                                     FIELD(u_stride), FIELD(outer), FIELD(inner), FIELD(bfloat16), FIELD(by_run)});
     define<nsm::Sense>(m, "sense",
                        {FIELD(x), FIELD(weight), FIELD(gain), FIELD(bias), FIELD(z), FIELD(origin), FIELD(member),
                         FIELD(tap), FIELD(rows), FIELD(inputs), FIELD(positions), FIELD(window), FIELD(channels),

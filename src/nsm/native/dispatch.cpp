@@ -198,6 +198,17 @@ void run(const StandardizeBackward& job, const Means& means) {
                     [&](const Part& part) { means.kernels.standardize_backward(job, part); });
 }
 
+void run(const Statistics& job, const Means& means) {
+    by_input_blocks(job.inputs, job.inner, job.inputs * job.outer * job.inner,
+                    {job.sum, job.square, job.by_run ? job.outer : job.inner}, means.threads,
+                    [&](const Part& part) { means.kernels.statistics(job, part); });
+}
+
+void run(const StatisticsBackward& job, const Means& means) {
+    by_parts(job.inputs, job.inputs * job.outer * job.inner, means.threads,
+             [&](std::int64_t first, std::int64_t last) { means.kernels.statistics_backward(job, first, last); });
+}
+
 void run(const Sense& job, const Means& means) { draw(job, means.kernels.sense, means.threads); }
 
 void run(const SenseBackward& job, const Means& means) {

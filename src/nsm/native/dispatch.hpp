@@ -26,6 +26,8 @@ void run(const FireMax& job, const Means& means);
 void run(const FireMaxBackward& job, const Means& means);
 void run(const Standardize& job, const Means& means);
 void run(const StandardizeBackward& job, const Means& means);
+void run(const Statistics& job, const Means& means);
+void run(const StatisticsBackward& job, const Means& means);
 void run(const Sense& job, const Means& means);
 void run(const SenseBackward& job, const Means& means);
 void run(const Synapse& job, const Means& means);

@@ -11,6 +11,8 @@ const Kernels kernels{
     .fire_max_backward = fire_max_backward,
     .standardize = standardize,
     .standardize_backward = standardize_backward,
+    .statistics = statistics,
+    .statistics_backward = statistics_backward,
     .sense = sense,
     .sense_backward = sense_backward,
     .synapse = synapse,

@@ -96,6 +96,23 @@ struct StandardizeBackward {
     bool bfloat16, by_run;  // u, power and their gradients
 };
 
+// Sums of u and of u^2 over inputs, and over the elements of a run (by_run) or over runs.
+struct Statistics {
+    const void* u;  // inputs rows, u_stride elements apart
+    float *sum, *square;  // one per run, or (false) one for each element of a run
+    std::int64_t inputs, u_stride, outer, inner;
+    bool bfloat16, by_run;  // u
+};
+
+// grad_u = by_sum + u by_square.
+struct StatisticsBackward {
+    const void* u;
+    const float *by_sum, *by_square;  // as the sums
+    void* grad_u;                     // dense rows in the order of u's
+    std::int64_t inputs, u_stride, outer, inner;
+    bool bfloat16, by_run;  // u and its gradient
+};
+
 // u = sum_j xi_ij w_ij z_j, every xi_ij drawn. One law is in force: measured where entries > 0, Gaussian where std > 0,
 // else Bernoulli.
 struct Synapse {
@@ -138,7 +155,7 @@ struct SenseBackward {
     bool bfloat16;
 };
 
-// A part of a backward pass: some inputs, some elements of every run; its sums go to scale and shift.
+// A part of a pass that adds up: some inputs, some elements of every run; its sums go to scale and shift.
 struct Part {
     std::int64_t first_input, last_input, first, last;
     float *scale, *shift;
@@ -170,6 +187,8 @@ struct Kernels {
     void (*fire_max_backward)(const FireMaxBackward& job, const Part& part);
     void (*standardize)(const Standardize& job, std::int64_t first, std::int64_t last);
     void (*standardize_backward)(const StandardizeBackward& job, const Part& part);
+    void (*statistics)(const Statistics& job, const Part& part);
+    void (*statistics_backward)(const StatisticsBackward& job, std::int64_t first, std::int64_t last);
     void (*sense)(const Sense& job, std::int64_t first, std::int64_t last, float* scratch);
     void (*sense_backward)(const SenseBackward& job, const Part& part, float* scratch);
     void (*synapse)(const Synapse& job, std::int64_t first, std::int64_t last);

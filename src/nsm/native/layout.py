@@ -14,6 +14,16 @@ def is_position_last(u: Tensor) -> bool:
     return positions > 1 and channels > 1 and u.stride(1) == 1 and u.stride(2) == positions
 
 
+def runs(u: Tensor) -> dict[str, int | bool]:
+    """How the kernels see dense rows of ``u``: ``outer`` runs of ``inner`` contiguous elements, a run for
+    each channel or (``by_run`` False) for each position.
+    """
+    _, positions, channels = u.shape
+    by_run = is_position_last(u)
+    outer, inner = (channels, positions) if by_run else (positions, channels)
+    return {"outer": outer, "inner": inner, "by_run": by_run}
+
+
 def empty_rows(u: Tensor, rows: int, dtype: torch.dtype | None = None) -> Tensor:
     """(rows, P, C), dense, each row in the memory order of those of ``u``; on its device, and of its dtype if
     none is given.

@@ -11,6 +11,8 @@ void fire_max(const FireMax& job, std::int64_t first, std::int64_t last, float* 
 void fire_max_backward(const FireMaxBackward& job, const Part& part);
 void standardize(const Standardize& job, std::int64_t first, std::int64_t last);
 void standardize_backward(const StandardizeBackward& job, const Part& part);
+void statistics(const Statistics& job, const Part& part);
+void statistics_backward(const StatisticsBackward& job, std::int64_t first, std::int64_t last);
 void sense(const Sense& job, std::int64_t first, std::int64_t last, float* scratch);
 void sense_backward(const SenseBackward& job, const Part& part, float* scratch);
 void synapse(const Synapse& job, std::int64_t first, std::int64_t last);

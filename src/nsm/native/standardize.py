@@ -36,14 +36,6 @@ def _kernels_for(u: Tensor, power: Tensor, *others: Tensor) -> ModuleType | None
     return paths.kernels() if fit else None
 
 
-def _runs(u: Tensor) -> dict[str, Any]:
-    """How the kernels see the rows of ``u``: runs of contiguous elements."""
-    _, positions, channels = u.shape
-    by_run = layout.is_position_last(u)
-    outer, inner = (channels, positions) if by_run else (positions, channels)
-    return {"outer": outer, "inner": inner, "by_run": by_run}
-
-
 def _alike(u: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
     """Both with dense rows in the order of those of ``u``."""
     u, power = layout.dense_rows(u), layout.dense_rows(power)
@@ -81,7 +73,7 @@ def _standardize(
         variance=variance,
         extra=extra,
         bfloat16=u.dtype == torch.bfloat16,
-        **_runs(u),
+        **layout.runs(u),
     )
     return s
 
@@ -124,7 +116,7 @@ def _standardize_backward(
         variance=variance,
         extra=extra,
         bfloat16=u.dtype == torch.bfloat16,
-        **_runs(u),
+        **layout.runs(u),
     )
     return grad_u, grad_power, by_gain, by_bias
 

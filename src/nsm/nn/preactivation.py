@@ -159,9 +159,7 @@ class Preactivation(Drawing, ABC):
         return self.bias.unbind() if self.bias.dim() == 2 else (self.bias,)
 
     def _statistics(self, u: Tensor, power: Tensor) -> Heard:
-        wide = u.to(self._wide).flatten(0, 1)
-        # Not torch.var_mean, which takes several times as long.
-        center, square = wide.mean(0), wide.square().mean(0)
+        center, square = native.statistics(u)
         deviation = torch.sqrt((square - center.square()).clamp(min=_LEAST))
         mean = self._sign_power() if self.binary_input else power.to(self._wide).mean((0, 1))
         return Heard(center, deviation, mean)

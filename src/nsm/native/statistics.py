@@ -1,0 +1,97 @@
+"""Mean and mean square of what neurons hear in a batch: ``torch.ops.nsm.statistics`` and its gradient."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nsm import functional
+from nsm.native import jobs, layout, paths
+from nsm.native.checks import KERNEL_DTYPES
+
+
+def statistics(u: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of u and of u^2 over inputs and positions, differentiable.
+
+    As :func:`nsm.functional.statistics`, but for the order of its sums; one pass over memory, and one for the
+    gradient.
+
+    Args:
+        u: (N, P, C), w z.
+
+    Returns:
+        both (C,), float32 for narrower inputs.
+
+    Raises:
+        ValueError: if ``u`` has not three dimensions.
+    """
+    mean, square = torch.ops.nsm.statistics(u)
+    return mean, square
+
+
+def _kernels_for(u: Tensor) -> ModuleType | None:
+    return paths.kernels() if u.dtype in KERNEL_DTYPES and u.device.type == "cpu" else None
+
+
+def _empty(u: Tensor) -> tuple[Tensor, Tensor]:
+    wide = torch.promote_types(u.dtype, torch.float32)
+    return u.new_empty(u.shape[2:], dtype=wide), u.new_empty(u.shape[2:], dtype=wide)
+
+
+def _job(u: Tensor) -> dict[str, Tensor | float]:
+    return {
+        "u": u,
+        "inputs": len(u),
+        "u_stride": u.stride(0),
+        "bfloat16": u.dtype == torch.bfloat16,
+        **layout.runs(u),
+    }
+
+
+@torch.library.custom_op("nsm::statistics", mutates_args=())
+def _statistics(u: Tensor) -> tuple[Tensor, Tensor]:
+    if u.dim() != 3:
+        raise ValueError(f"u must be of shape (N, P, C), got {tuple(u.shape)}")
+    if _kernels_for(u) is None or u.numel() == 0:
+        return functional.statistics(u)
+    mean, square = _empty(u)
+    u = layout.dense_rows(u)
+    jobs.run("statistics", sum=mean, square=square, **_job(u))
+    count = u.shape[0] * u.shape[1]
+    return mean.div_(count), square.div_(count)
+
+
+@_statistics.register_fake
+def _(u: Tensor) -> tuple[Tensor, Tensor]:
+    return _empty(u)
+
+
+@torch.library.custom_op("nsm::statistics_backward", mutates_args=())
+def _statistics_backward(u: Tensor, by_mean: Tensor, by_square: Tensor) -> Tensor:
+    grad_u = layout.empty_rows(u, len(u))
+    if _kernels_for(u) is None or u.numel() == 0:
+        return grad_u.copy_(functional.statistics_backward(u, by_mean, by_square))
+    u, count = layout.dense_rows(u), u.shape[0] * u.shape[1]
+    by_mean, by_square = by_mean / count, by_square * (2.0 / count)
+    jobs.run("statistics_backward", by_sum=by_mean, by_square=by_square, grad_u=grad_u, **_job(u))
+    return grad_u
+
+
+@_statistics_backward.register_fake
+def _(u: Tensor, _by_mean: Tensor, _by_square: Tensor) -> Tensor:
+    return layout.empty_rows(u, u.shape[0])
+
+
+def _setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:  # noqa: ARG001 (torch's signature)
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx: Any, by_mean: Tensor, by_square: Tensor) -> Tensor:
+    grad: Tensor = torch.ops.nsm.statistics_backward(*ctx.saved_tensors, by_mean, by_square)
+    return grad
+
+
+_statistics.register_autograd(_backward, setup_context=_setup_context)

@@ -1,0 +1,84 @@
+"""Mean and mean square of what neurons hear: values and gradients against plain torch in float64."""
+
+import pytest
+import torch
+
+from nsm import functional, native
+from nsm.native import paths
+from tests.native.cases import LAYOUTS, SHAPES, arranged
+
+KERNELS = native.active() == "native"
+
+
+@pytest.fixture(params=paths.kernels().instruction_sets() if KERNELS else ["none"])
+def instruction_set(request, monkeypatch):
+    monkeypatch.setattr(paths, "instruction_set", lambda: request.param)
+
+
+def heard(shape, layout="channel last", dtype=torch.float32):
+    generator = torch.Generator().manual_seed(sum(shape))
+    return arranged((torch.randn(shape, generator=generator) + 0.5).to(dtype), layout)
+
+
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("kernels", ["auto", "off"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_values_and_gradients_are_those_of_float64(monkeypatch, shape, layout, dtype, kernels):
+    monkeypatch.setenv("NSM_KERNELS", kernels)
+    u = heard(shape, layout, dtype).requires_grad_()
+    exact = u.detach().double().requires_grad_()
+    results, expected = native.statistics(u), (exact.mean((0, 1)), exact.square().mean((0, 1)))
+    for one, two in zip(results, expected, strict=True):
+        assert one.dtype == torch.promote_types(dtype, torch.float32)
+        torch.testing.assert_close(one.double(), two, rtol=1e-6, atol=1e-6)
+    weights = torch.randn(2, shape[2], generator=torch.Generator().manual_seed(1)).to(one.dtype)
+    (got,) = torch.autograd.grad((torch.stack(results) * weights).sum(), u)
+    (direct,) = torch.autograd.grad((torch.stack(expected) * weights.double()).sum(), exact)
+    assert got.dtype == dtype
+    rounding = 2**-8 if dtype == torch.bfloat16 else 1e-6
+    torch.testing.assert_close(got.double(), direct, rtol=rounding, atol=1e-7)
+
+
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_large_batch_loses_no_digits(layout):
+    u = arranged(torch.full((300, 200, 3), 1.1), layout)
+    mean, square = native.statistics(u)
+    torch.testing.assert_close(mean, torch.full((3,), 1.1), rtol=3e-6, atol=0)
+    torch.testing.assert_close(square, torch.full((3,), 1.21), rtol=3e-6, atol=0)
+
+
+def test_gradients_pass_gradcheck():
+    u = heard((3, 4, 5), dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(functional.statistics, u)
+    assert torch.autograd.gradcheck(native.statistics, u)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("kernels", ["auto", "off"])
+def test_registration_is_sound(monkeypatch, dtype, kernels):
+    monkeypatch.setenv("NSM_KERNELS", kernels)
+    u = heard((2, 6, 5), "position last", dtype).requires_grad_()
+    torch.library.opcheck(torch.ops.nsm.statistics.default, (u,))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_results_do_not_depend_on_threads(layout):
+    u, by = heard((40, 196, 64), layout), torch.randn(2, 64, generator=torch.Generator().manual_seed(1))
+    before = torch.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            results.append((*native.statistics(u), torch.ops.nsm.statistics_backward(u, *by)))
+    finally:
+        torch.set_num_threads(before)
+    for one, two in zip(*results, strict=True):
+        assert torch.equal(one, two)
+
+
+def test_other_shapes_are_refused():
+    with pytest.raises(ValueError, match=r"u must be of shape \(N, P, C\), got \(2, 3\)"):
+        native.statistics(torch.zeros(2, 3))
