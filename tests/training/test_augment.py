@@ -100,16 +100,36 @@ def test_every_window_is_as_probable_as_any_other():
     assert not windows(AugmentationConfig(flip=True), list(range(100)))[:, :2].any()
 
 
+def test_both_ways_round_are_shown_equally_often():
+    shown = torch.stack([windows(CUT, list(range(3000)), epoch=epoch)[:, 2] for epoch in range(4)])
+    assert torch.equal(shown[1], 1 - shown[0])
+    assert torch.equal(shown[2:], shown[:2])
+    assert 1300 < shown[0].sum() < 1700
+
+
+@pytest.mark.parametrize("margin", ["black", "mirrored"])
 @pytest.mark.parametrize("crop", [0, 2])
-def test_windows_are_cut_as_one_by_one(crop):
+def test_windows_are_cut_as_one_by_one(crop, margin):
     images = torch.rand(40, 3, 6, 8)
     drawn = windows(AugmentationConfig(crop=crop, flip=True), list(range(40)))
-    padded = torch.nn.functional.pad(images, [crop] * 4)
+    padded = torch.zeros(40, 3, 6 + 2 * crop, 8 + 2 * crop)
+    for row in range(-crop, 6 + crop):
+        for column in range(-crop, 8 + crop):
+            # Of the pixels beyond an edge: what lies as far on its other side.
+            inside = (5 - abs(5 - abs(row)), 7 - abs(7 - abs(column)))
+            if margin == "mirrored" or inside == (row, column):
+                padded[:, :, row + crop, column + crop] = images[:, :, *inside]
     expected = []
     for image, (top, left, mirrored) in zip(padded, drawn.tolist(), strict=True):
         part = image[:, top : top + 6, left : left + 8]
         expected.append(part.flip(-1) if mirrored else part)
-    assert torch.equal(augment.cut(images, drawn, crop), torch.stack(expected))
+    assert torch.equal(augment.cut(images, drawn, crop, margin), torch.stack(expected))
+
+
+def test_a_mirrored_margin_is_narrower_than_the_image():
+    config = AugmentationConfig(crop=6, margin="mirrored")
+    with pytest.raises(ValueError, match=r"augmentation\.crop must be smaller than the 6x8 images .* got 6"):
+        augment.changes(config, torch.arange(2), (3, 6, 8), seed=0, epoch=0)
 
 
 def test_all_changes_of_an_example_are_made():
@@ -117,10 +137,10 @@ def test_all_changes_of_an_example_are_made():
     images, examples = torch.rand(5, 1, 8, 8), torch.arange(5)
     changes = augment.changes(config, torch.arange(9), (1, 8, 8), seed=0, epoch=0)
     moved = augment.apply(images, transforms(config, list(range(5))))
-    expected = augment.cut(moved, windows(config, list(range(5))), 1)
-    assert torch.equal(changes.applied(images, examples, 1), expected)
+    expected = augment.cut(moved, windows(config, list(range(5))), 1, "black")
+    assert torch.equal(changes.applied(images, examples, config), expected)
     nothing = augment.changes(AugmentationConfig(), examples, (1, 8, 8), seed=0, epoch=0)
-    assert nothing.applied(images, examples, 0) is images
+    assert nothing.applied(images, examples, AugmentationConfig()) is images
 
 
 def beginnings(early, examples, *, seed=0, epoch=0):
@@ -152,9 +172,9 @@ def test_of_a_beginning_later_bins_are_empty():
     assert torch.equal(augment.begun(images, torch.tensor([1, 3, 4])), expected)
     config = AugmentationConfig(early=1.0, crop=1)
     changes = augment.changes(config, torch.arange(3), (4, 2, 2), seed=0, epoch=0)
-    moved = augment.cut(images, augment.windows(config, torch.arange(3), seed=0, epoch=0), 1)
+    moved = augment.cut(images, augment.windows(config, torch.arange(3), seed=0, epoch=0), 1, "black")
     cut_off = augment.begun(moved, augment.beginnings(config, torch.arange(3), 4, seed=0, epoch=0))
-    assert torch.equal(changes.applied(images, torch.arange(3), 1), cut_off)
+    assert torch.equal(changes.applied(images, torch.arange(3), config), cut_off)
 
 
 def test_every_copy_has_its_turn():

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nsm import random
-from nsm.training.config import AugmentationConfig
+from nsm.training.config import AugmentationConfig, Margin
 
 
 class Changes(NamedTuple):
@@ -28,12 +28,12 @@ class Changes(NamedTuple):
     window: Tensor | None = None
     bins: Tensor | None = None
 
-    def applied(self, images: Tensor, examples: Tensor, crop: int) -> Tensor:
+    def applied(self, images: Tensor, examples: Tensor, config: AugmentationConfig) -> Tensor:
         """The ``images`` (B, C, H, W) of the ``examples`` (int64, (B,)), changed."""
         if self.transform is not None:
             images = apply(images, self.transform[examples])
         if self.window is not None:
-            images = cut(images, self.window[examples], crop)
+            images = cut(images, self.window[examples], config.crop, config.margin)
         return images if self.bins is None else begun(images, self.bins[examples])
 
 
@@ -42,7 +42,15 @@ def changes(
 ) -> Changes:
     """Everything that is to be changed in images of shape (C, H, W); other arguments as for
     :func:`transforms`.
+
+    Raises:
+        ValueError: if a mirrored margin is not narrower than the image that it mirrors.
     """
+    if config.margin == "mirrored" and config.crop >= min(shape[1:]):
+        raise ValueError(
+            f"augmentation.crop must be smaller than the {shape[1]}x{shape[2]} images where the margin is "
+            f"mirrored, got {config.crop}"
+        )
     return Changes(
         transforms(config, examples, shape[1:], seed=seed, epoch=epoch),
         windows(config, examples, seed=seed, epoch=epoch),
@@ -81,7 +89,8 @@ def transforms(
 
 
 def windows(config: AugmentationConfig, examples: Tensor, *, seed: int, epoch: int) -> Tensor | None:
-    """The window of each example in one epoch, every place as probable as any other.
+    """The window of each example in one epoch, every place as probable as any other. An example is mirrored
+    in every second epoch, from the first or from the second on: both ways round are shown equally often.
 
     Args:
         config: width of the margin, and whether to mirror.
@@ -97,7 +106,9 @@ def windows(config: AugmentationConfig, examples: Tensor, *, seed: int, epoch: i
         return None
     drawn = random.uniform(_words(examples, seed, epoch, block=1))
     corners = (drawn[:, :2] * (2 * config.crop + 1)).long()
-    mirrored = (drawn[:, 2:3] < 0.5).long() * config.flip
+    # In turn, like copies, but drawn apart from them.
+    first = (random.uniform(_words(examples, seed, 0, block=4))[:, :1] < 0.5).long()
+    mirrored = (first + epoch) % 2 * config.flip
     return torch.cat((corners, mirrored), -1)
 
 
@@ -154,13 +165,14 @@ def turns(copies: int, examples: Tensor, seed: int, *, epoch: int) -> Tensor:
     return (first + epoch) % copies
 
 
-def cut(images: Tensor, window: Tensor, crop: int) -> Tensor:
-    """Windows of images with a black margin, mirrored or not.
+def cut(images: Tensor, window: Tensor, crop: int, margin: Margin) -> Tensor:
+    """Windows of images with a margin, mirrored or not.
 
     Args:
         images: (B, C, H, W).
         window: int64 (B, 3) from :func:`windows`.
         crop: width of the margin, in pixels.
+        margin: what it shows.
 
     Returns:
         (B, C, H, W).
@@ -171,7 +183,8 @@ def cut(images: Tensor, window: Tensor, crop: int) -> Tensor:
     columns = torch.arange(width)
     columns = left + torch.where(mirrored == 1, columns.flip(0), columns)
     batch = torch.arange(len(images))[:, None, None]
-    padded = F.pad(images, [crop] * 4).permute(0, 2, 3, 1)
+    mode = "reflect" if margin == "mirrored" else "constant"
+    padded = F.pad(images, [crop] * 4, mode=mode).permute(0, 2, 3, 1)
     return padded[batch, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
 
 

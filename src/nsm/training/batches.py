@@ -58,7 +58,7 @@ def shards(
         places = places if weight else torch.zeros(1, dtype=torch.int64)
         chosen = batch[places]
         pixels, targets = images.batch(chosen, None if copies is None else copies[chosen])
-        pixels = changes.applied(pixels, chosen, config.augmentation.crop)
+        pixels = changes.applied(pixels, chosen, config.augmentation)
         yield Shard(
             for_net(net, pixels.to(device)), targets.to(device), places.to(device), len(batch), weight
         )

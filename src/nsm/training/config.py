@@ -16,6 +16,7 @@ from nsm.training.fields import Scalar, Section, checked
 OptimizerName = Literal["adam", "adamw", "sgd", "muon"]
 ScheduleName = Literal["one-cycle", "step", "constant-linear", "constant", "cosine"]
 LossName = Literal["average", "sample"]
+Margin = Literal["black", "mirrored"]
 Precision = Literal["32-true", "bf16-mixed"]
 
 # These schedules move beta1 themselves.
@@ -101,7 +102,8 @@ class DataConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationConfig(Section):
-    """Random changes of each training image, drawn anew for every epoch; areas that open are 0.
+    """Random changes of each training image, drawn anew for every epoch; areas that open are 0 but where the
+    margin is mirrored.
 
     Frames of a recording are moved and mirrored as its events would be: ``crop`` and ``flip`` are the shift
     and the reflection of :class:`nsm.data.events.EventAugmentation`, in pixels of the frames. What changes
@@ -111,9 +113,10 @@ class AugmentationConfig(Section):
         shift: largest translation along each axis, in pixels, >= 0.
         rotation: largest rotation about the centre, in degrees, in [0, 180].
         scale: largest relative change of size, in [0, 1).
-        crop: pixels of black around an image from which a window of its size is cut, >= 0: a shift by whole
-            pixels.
-        flip: mirror every second image from left to right.
+        crop: pixels around an image with which a window of its size is cut from it, >= 0: a shift by whole
+            pixels. Smaller than the image where they mirror it.
+        margin: what these pixels show, ``"black"`` or what lies as far inside of the edge (``"mirrored"``).
+        flip: mirror every image from left to right in every second epoch, half of them in the first.
         drop: probability with which an event of a recording is lost, in [0, 1).
         jitter: standard deviation of what is added to each event's time, in microseconds, >= 0.
         copies: versions of each recording whose events are lost or jittered, >= 1; an epoch shows one of
@@ -130,6 +133,7 @@ class AugmentationConfig(Section):
     rotation: float = 0.0
     scale: float = 0.0
     crop: int = 0
+    margin: Margin = "black"
     flip: bool = False
     drop: float = 0.0
     jitter: float = 0.0

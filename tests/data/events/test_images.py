@@ -313,7 +313,7 @@ def test_shifted_and_mirrored_frames_are_those_of_shifted_and_mirrored_events():
         moved = moved[(moved["x"] >= 0) & (moved["y"] < 34)]
         moved["x"] = 33 - moved["x"]
         image = torch.from_numpy(frames(events))[:, 0][None]
-        assert np.array_equal(augment.cut(image, window, crop)[0].numpy(), frames(moved)[:, 0])
+        assert np.array_equal(augment.cut(image, window, crop, "black")[0].numpy(), frames(moved)[:, 0])
 
 
 def test_a_run_on_changed_recordings_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
