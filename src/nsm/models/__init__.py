@@ -5,6 +5,7 @@ from nsm.models.build import Network, build, from_config
 from nsm.models.files import ModelFileError, load, save
 from nsm.models.following import can_follow, follow
 from nsm.models.networks import ARCHITECTURES, Architecture, Convolution
+from nsm.models.whitening import Whitening, whiten
 
 __all__ = [
     "ARCHITECTURES",
@@ -14,10 +15,12 @@ __all__ = [
     "Model",
     "ModelFileError",
     "Network",
+    "Whitening",
     "build",
     "can_follow",
     "follow",
     "from_config",
     "load",
     "save",
+    "whiten",
 ]

@@ -51,11 +51,11 @@ def build(
     ``"cifar100-allconv"`` are 3x96c3-p2-3x192c3-p2-192c3-2x192c1-avg8 behind a conventional 96c3 and
     ``"dvsgesture-allconv"`` is 3x64c3-p2-3x96c3-p2-3x128c3-p2-256c3-2x256c1-avg8-11 on 6 time bins of 64x64
     pixels [N19]; ``"digits-mlp"`` is 64-256-128-10. Not published are ``"cifar10-allconv-third"``, a third as
-    wide, and ``"cifar10-residual"``, 64c3-64r3-256c3-p2-256r3-256c3-p2-256r3-avg3-10 behind conventional
-    32c3-64c3-p2 with rectifiers, r for residual layers (:class:`nsm.nn.Residual`; in other kinds of model
-    activations are added to what the layer receives). Both have populations of eight neurons in each place
-    and standardized layers. Every kind of model has the same
-    widths.
+    wide, and ``"cifar10-residual"``, 64c3-64r3-256c3-p2-256r3-256c3-p2-256r3-avg3-10 behind a conventional
+    64c3-p2 on whitened patches (:class:`nsm.models.Whitening`), both rectified, r for residual layers
+    (:class:`nsm.nn.Residual`; in other kinds of model activations are added to what the layer receives). Both
+    networks have populations of eight neurons in each place and standardized layers. Every kind of model has
+    the same widths.
 
     The networks for CIFAR normalize the image, the outputs of real first layers and the classifier's input
     by batch, as published; ``.train()`` and ``.eval()`` matter to these layers. The network for gestures

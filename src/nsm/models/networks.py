@@ -10,6 +10,7 @@ from torch import nn
 
 from nsm.functional import Estimator
 from nsm.models.blocks import RECTIFIED_MODELS, STOCHASTIC_MODELS, Model, Product, neurons
+from nsm.models.whitening import Whitening
 from nsm.nn import Binarize
 from nsm.noise import Bernoulli, NoiseLaw
 
@@ -60,6 +61,8 @@ class Architecture:
         dropout: rate of the twin with dropout, after every hidden activation.
         stem: conventional convolutions before the neurons, with batch normalization of the image and of each
             output, and rectifiers between them; pooling is that of the maximum.
+        whitened: width of the patches of the normalized image that are decorrelated and rectified before the
+            first of them (:class:`nsm.models.whitening.Whitening`); 0 for none.
         rectified: whether the last of them is rectified in stochastic networks, too.
         pooling: of the activations behind each layer that is pooled, unless another is asked for.
         average: width of the windows over which the last convolution's activations are averaged; 0 for none.
@@ -77,6 +80,7 @@ class Architecture:
     noise: NoiseLaw = field(default_factory=lambda: Bernoulli(0.5))
     dropout: float = 0.3
     stem: tuple[Convolution, ...] = ()
+    whitened: int = 0
     rectified: bool = False
     pooling: Pooling = "max"
     average: int = 0
@@ -137,7 +141,8 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "cifar10-residual": Architecture(
         (3, 32, 32),
         (*_pair(64, pooled=False), *_pair(256), *_pair(256)),
-        stem=(Convolution(32, 3), Convolution(64, 3, padded=True, pooled=True)),
+        stem=(Convolution(64, 3, padded=True, pooled=True),),
+        whitened=2,
         rectified=True,
         pooling="largest",
         average=3,
@@ -214,6 +219,11 @@ def assemble(
     bias = shape.bias or (model in STOCHASTIC_MODELS and (population > 1 or standardized))
     if shape.stem:
         modules.append(nn.BatchNorm2d(channels))
+        if shape.whitened:
+            first = Whitening(channels, shape.whitened)
+            modules.extend((first, nn.ReLU()))
+            channels = first.out_channels
+            height, width = height - shape.whitened + 1, width - shape.whitened + 1
         for layer in shape.stem:
             rectified = shape.rectified or model in RECTIFIED_MODELS or layer is not shape.stem[-1]
             modules.extend(_conventional(channels, layer, rectified=rectified))

@@ -18,8 +18,8 @@ _CALIBRATION = 500  # images from which initial gains and biases are set
 
 def fresh_network(config: Config, images: ImageSet) -> Network:
     """The network with which a run of ``config`` on ``images`` starts: that of ``training.start``, one that
-    follows it where that is its twin, or weights drawn by its seed, gains and biases calibrated where
-    ``training.spread`` asks for it.
+    follows it where that is its twin, or weights drawn by its seed, whitening layers set, gains and biases
+    calibrated where ``training.spread`` asks for it.
 
     Raises:
         ModelFileError: if ``training.start`` cannot be read.
@@ -37,8 +37,10 @@ def fresh_network(config: Config, images: ImageSet) -> Network:
     if started is not None:
         _check_twin(net, started, training.start)
         models.follow(net, started, _calibration(config, images), seed=seed)
-    elif training.spread is not None and nn.stochastic_layers(net):
-        nn.calibrate(net, _calibration(config, images), spread=training.spread, seed=seed)
+    else:
+        models.whiten(net, _calibration(config, images))
+        if training.spread is not None and nn.stochastic_layers(net):
+            nn.calibrate(net, _calibration(config, images), spread=training.spread, seed=seed)
     give_back_freed_memory()
     return net
 
