@@ -14,21 +14,21 @@ from nsm.cli import app
 from nsm.data import ImageSet
 from nsm.report.shifts import ShiftCurve, shift_picture
 from nsm.rivals import Ensemble, mc_dropout
-from nsm.studies import confidence, confidence_tables, method, runs, shifts
+from nsm.studies import confidence, confidence_subjects, confidence_tables, method, runs, shifts
 from nsm.studies.cost import cost
 from nsm.studies.tables import render
 
 DIGITS = tuple("0123456789")
 
 
-def images(count: int = 12, size: int = 28) -> ImageSet:
+def images(count: int = 12, size: int = 28, channels: int = 1, name: str = "mnist") -> ImageSet:
     generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(256, (count, 1, size, size), generator=generator, dtype=torch.uint8)
-    return ImageSet(pixels, torch.arange(count) % 10, DIGITS, "mnist")
+    pixels = torch.randint(256, (count, channels, size, size), generator=generator, dtype=torch.uint8)
+    return ImageSet(pixels, torch.arange(count) % 10, DIGITS, name)
 
 
 def test_every_network_learns_the_same_images_in_the_same_way(tmp_path):
-    jobs = confidence.jobs(tmp_path, seeds=2)
+    jobs = confidence_subjects.jobs(tmp_path, network="mnist-cnn", seeds=2)
     names = [f"{job.label}-{job.config.training.seed}" for job in jobs]
     kinds = {"bnsm-centered": 2, "twin-dropout-centered": 2, "twin-centered": 6, "bnsm": 1, "twin": 1}
     assert names == [f"{kind}-{i}" for kind, count in kinds.items() for i in range(count)]
@@ -45,8 +45,9 @@ def test_every_network_learns_the_same_images_in_the_same_way(tmp_path):
     assert runs.missing(jobs) == jobs[1:]
 
 
-def test_every_shift_at_every_strength():
-    some = images()
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_shift_at_every_strength(channels):
+    some = images(channels=channels)
     found = list(shifts.known(some))
     assert len(found) == 7 + 25
     assert torch.equal(found[0].images.images, some.images)  # not turned
@@ -72,12 +73,12 @@ def test_shifts_are_functions_of_an_images_place():
 
 
 def test_unknown_images_are_those_that_are_there(tmp_path):
-    assert [one.name for one in shifts.unknown(5, (28, 28), tmp_path)] == ["uniform noise"]
+    assert [one.name for one in shifts.unknown(images(), 5, tmp_path)] == ["uniform noise"]
     folder = tmp_path / "cifar-10-batches-bin"
     folder.mkdir()
     record = bytes([3]) + bytes([30] * 1024 + [60] * 1024 + [90] * 1024)
     (folder / "test_batch.bin").write_bytes(record * 3 + record[:100])
-    first, second = shifts.unknown(5, (28, 28), tmp_path)
+    first, second = shifts.unknown(images(), 5, tmp_path)
     assert (first.name, len(first.images), second.name, len(second.images)) == (
         "CIFAR-10, grey",
         3,
@@ -87,6 +88,39 @@ def test_unknown_images_are_those_that_are_there(tmp_path):
     assert first.images.images.unique().tolist() == [60]
     assert not first.is_known
     assert 100 < second.images.images.float().mean() < 155
+
+
+def test_digits_are_unknown_to_a_network_of_photographs(tmp_path, monkeypatch):
+    digits = images(7)
+    monkeypatch.setattr(shifts.data, "is_present", lambda name, root: name == "mnist")
+    monkeypatch.setattr(shifts.data, "load", lambda name, root: nsm.data.Splits(digits, digits, digits))
+    photographs = images(5, 32, channels=3, name="cifar10")
+    first, second = shifts.unknown(photographs, 5, tmp_path)
+    assert (first.name, second.name) == ("MNIST", "uniform noise")
+    assert first.images.images.shape == second.images.images.shape == (5, 3, 32, 32)
+    framed = torch.zeros(5, 32, 32, dtype=torch.uint8)
+    framed[:, 2:30, 2:30] = digits.images[:5, 0]
+    assert all(torch.equal(first.images.images[:, channel], framed) for channel in range(3))
+    assert [one.name for one in shifts.unknown(images(5, 8), 5, tmp_path)] == ["uniform noise"]
+    assert shifts._fitting(digits.images, (1, 8, 8)) is None
+
+
+def test_photographs_have_their_own_kinds(tmp_path):
+    jobs = confidence_subjects.jobs(tmp_path, network="cifar10-allconv-third", seeds=1)
+    kinds = {"bnsm-population": 1, "twin-dropout": 1, "twin": 5}
+    assert [job.label for job in jobs] == [kind for kind, count in kinds.items() for _ in range(count)]
+    assert [job.config.network.model for job in jobs[:3]] == ["nsm", "twin-bn-dropout", "twin-bn"]
+    assert {job.config.data.validation for job in jobs} == {2000}
+    assert len({(job.config.training.epochs, job.config.augmentation) for job in jobs}) == 1
+    for job in jobs:
+        job.folder.mkdir(parents=True)
+        models.save(models.build(job.config.network.name, model=job.config.network.model), job.folder)
+    nets = confidence.trained(jobs, 0)
+    assert len(nets.twins) == 5
+    assert nets.published is None
+    assert len(confidence.methods(nets, images(3, 32, channels=3))) == 7
+    with pytest.raises(ValueError, match=r"network must be one of mnist-cnn, .*, got 'mnist-mlp'"):
+        confidence_subjects.jobs(tmp_path, network="mnist-mlp", seeds=1)
 
 
 def test_costs_are_counted():
@@ -153,16 +187,16 @@ def test_methods_are_those_of_the_networks_there_are():
 
 
 def test_only_kinds_that_are_asked_for_are_trained(tmp_path):
-    jobs = confidence.jobs(tmp_path, seeds=2, kinds=["bnsm", "bnsm-centered"])
+    jobs = confidence_subjects.jobs(tmp_path, network="mnist-cnn", seeds=2, kinds=["bnsm", "bnsm-centered"])
     assert [(job.label, job.config.training.seed) for job in jobs] == [
         ("bnsm-centered", 0),
         ("bnsm-centered", 1),
         ("bnsm", 0),
     ]
-    all_of_them = confidence.jobs(tmp_path, seeds=2)
+    all_of_them = confidence_subjects.jobs(tmp_path, network="mnist-cnn", seeds=2)
     assert [job for job in all_of_them if job.label.startswith("bnsm")] == jobs
     with pytest.raises(ValueError, match=r"kind must be one of bnsm-centered, .*, got 'ensemble'"):
-        confidence.jobs(tmp_path, seeds=2, kinds=["ensemble"])
+        confidence_subjects.jobs(tmp_path, network="mnist-cnn", seeds=2, kinds=["ensemble"])
 
 
 def test_one_pass_over_marginals_draws_nothing():
@@ -202,7 +236,7 @@ def test_the_whole_study(data_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(shifts, "CORRUPTIONS", {"blur": shifts._blur})
     monkeypatch.setattr(confidence, "_LEARNED", 100)
     monkeypatch.setattr(method, "_FITTED_TO", 20)
-    jobs = confidence.jobs(tmp_path, seeds=1)
+    jobs = confidence_subjects.jobs(tmp_path, network="mnist-cnn", seeds=1)
     for job in jobs:
         job.folder.mkdir(parents=True)
         network = job.config.network

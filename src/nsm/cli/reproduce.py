@@ -88,9 +88,12 @@ def learning(
 @app.command()
 def confidence(
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/confidence"),
+    network: Annotated[
+        str, typer.Option(help="Whose confidence: mnist-cnn or cifar10-allconv-third.")
+    ] = "mnist-cnn",
     seeds: Seeds = 3,
     images: Annotated[
-        int, typer.Option(min=2, help="Images of each shifted set; of digits as they are 100 times as many.")
+        int, typer.Option(min=2, help="Images of each shifted set; of images as they are 100 times as many.")
     ] = 1000,
     kind: Annotated[
         list[str] | None,
@@ -109,23 +112,26 @@ def confidence(
 ) -> None:
     """Uncertainty under shift, beside rivals.
 
-    Network and rivals have centered weights; network and twin without are
-    shown beside them. All leave 2,000 images out, to fit temperatures to.
-    Trains what is missing. Kinds: bnsm-centered, twin-dropout-centered,
-    twin-centered, bnsm, twin.
+    On digits network and rivals have centered weights; network and twin
+    without are shown beside them. All leave 2,000 images out, to fit
+    temperatures to. Trains what is missing. Kinds of mnist-cnn:
+    bnsm-centered, twin-dropout-centered, twin-centered, bnsm, twin; of
+    cifar10-allconv-third: bnsm-population, twin-dropout, twin.
 
     Examples:
         nsm reproduce confidence --results results/confidence.json
+        nsm reproduce confidence --network cifar10-allconv-third --seeds 1
         nsm reproduce confidence --seeds 1 --images 200
         nsm reproduce confidence --kind bnsm-centered --images 100
     """
     from nsm.cli.progress import progress
     from nsm.report.shifts import shift_picture
     from nsm.studies import confidence as study
+    from nsm.studies.confidence_subjects import jobs
     from nsm.studies.confidence_tables import curves
     from nsm.studies.results import write
 
-    wanted = study.jobs(runs, seeds=seeds, epochs=epochs, kinds=kind)
+    wanted = jobs(runs, network=network, seeds=seeds, epochs=epochs, kinds=kind)
     path = results or runs / "confidence.json"
     train_missing(wanted, study.score, processes, data_dir, quiet=quiet)
     measured: list[Row] = []

@@ -15,10 +15,13 @@ from nsm.nn import Conv2d, Linear, Residual, Sign, StochasticLayer
 from nsm.nn import centered as center
 from nsm.noise import Gaussian, NoiseLaw
 
-Model = Literal["nsm", "twin", "twin-bn", "twin-wn", "twin-dropout", "ste", "stnn", "bd", "wbd", "sn", "bn"]
+Twin = Literal["twin", "twin-bn", "twin-wn", "twin-dropout", "twin-bn-dropout"]
+Model = Literal["nsm", Twin, "ste", "stnn", "bd", "wbd", "sn", "bn"]
 MODELS: tuple[Model, ...] = get_args(Model)
 STOCHASTIC_MODELS: tuple[Model, ...] = ("nsm", "ste", "stnn")
-RECTIFIED_MODELS: tuple[Model, ...] = ("twin", "twin-bn", "twin-wn", "twin-dropout", "sn")
+RECTIFIED_MODELS: tuple[Model, ...] = (*get_args(Twin), "sn")
+_NORMALIZED: tuple[Model, ...] = ("twin-bn", "twin-bn-dropout")
+_DROPPED: tuple[Model, ...] = ("twin-dropout", "twin-bn-dropout")
 
 
 class Product(NamedTuple):
@@ -68,7 +71,7 @@ def neurons(
         noise: law of the noise (``nsm``, ``ste`` and ``stnn`` alone).
         estimator: gradient of ``nsm`` and ``stnn``; that of ``ste`` goes straight through.
         binary_input: whether the inputs are +-1 or averages of such (likewise).
-        dropout: rate of ``twin-dropout``.
+        dropout: rate of the twins with dropout.
         centered: whether the weights of every neuron sum to zero.
     """
     if model in STOCHASTIC_MODELS:
@@ -96,16 +99,16 @@ def neurons(
         if centered:
             center(layer)
         return [Residual(layer) if product.residual else layer]
-    linear = _conventional(product, bias=product.bias and model != "twin-bn")
+    linear = _conventional(product, bias=product.bias and model not in _NORMALIZED)
     if model in ("twin-wn", "wbd"):
         linear = weight_norm(linear)
     if centered:
         center(linear)
     modules: list[nn.Module] = [linear]
-    if model == "twin-bn":
+    if model in _NORMALIZED:
         modules.append((nn.BatchNorm2d if product.kernel else nn.BatchNorm1d)(product.outputs))
-    modules.append(_ACTIVATIONS[model]())
-    if model == "twin-dropout":
+    modules.append(_ACTIVATIONS.get(model, nn.ReLU)())
+    if model in _DROPPED:
         modules.append(nn.Dropout(dropout))
     if product.max_pool > 1:
         modules.append(nn.MaxPool2d(product.max_pool))
@@ -131,11 +134,8 @@ def _conventional(product: Product, *, bias: bool) -> nn.Conv2d | nn.Linear:
 # uniform in +-1/sqrt(n): their squares sum to 1/3.
 _NONE = Gaussian(1e-3)
 
+# Of kinds that are no twins.
 _ACTIVATIONS: dict[Model, Callable[[], nn.Module]] = {
-    "twin": nn.ReLU,
-    "twin-bn": nn.ReLU,
-    "twin-wn": nn.ReLU,
-    "twin-dropout": nn.ReLU,
     "bd": lambda: Sign("straight-through"),
     "wbd": lambda: Sign("straight-through"),
     "bn": lambda: Sign("probability"),

@@ -64,7 +64,8 @@ def build(
     Args:
         name: one of the names above.
         model: ``"nsm"``, its conventional ``"twin"`` (rectifiers; ``"twin-bn"`` with batch normalization,
-            ``"twin-wn"`` with weight normalization, ``"twin-dropout"`` with dropout), or a kind of the
+            ``"twin-wn"`` with weight normalization, ``"twin-dropout"`` with dropout,
+            ``"twin-bn-dropout"`` with batch normalization and dropout), or a kind of the
             published comparison: ``"ste"`` (NSM with straight-through gradients), ``"bd"`` (deterministic
             sign, straight-through), ``"wbd"`` (bd with weight normalization), ``"sn"`` (noisy rectifier),
             ``"bn"`` (deterministic sign, gradient of erf), ``"stnn"`` (NSM without self-normalization: the
@@ -78,7 +79,7 @@ def build(
             say and passes their exact gradient; or the ``"largest"`` of the four populations' averages, as
             rectifiers are pooled. None for the architecture's own, the maximum except in
             ``"cifar10-residual"``.
-        dropout: rate of ``"twin-dropout"``; None for the architecture's own.
+        dropout: rate of the twins with dropout; None for the architecture's own.
         centered: whether the weights of every neuron sum to zero, see :func:`nsm.nn.centered`; not those of a
             real first layer and of the classifier.
         population: neurons of a stochastic kind in each place, from 1 to 255, see

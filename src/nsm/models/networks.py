@@ -58,7 +58,7 @@ class Architecture:
         hidden: widths of the fully connected hidden layers.
         classes: outputs of the linear classifier on top.
         noise: the noise law of an NSM of this shape unless another is asked for.
-        dropout: rate of the twin with dropout, after every hidden activation.
+        dropout: rate of the twins with dropout, after every hidden activation.
         stem: conventional convolutions before the neurons, with batch normalization of the image and of each
             output, and rectifiers between them; pooling is that of the maximum.
         whitened: width of the patches of the normalized image that are decorrelated and rectified before the
@@ -103,6 +103,7 @@ def _cifar(classes: int, width: int = 96, *, population: int = 1, standardized: 
             Convolution(2 * width, 1),
         ),
         classes=classes,
+        dropout=0.1,
         stem=(Convolution(width, 3, padded=True),),
         average=8,
         normalized=True,
@@ -141,6 +142,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "cifar10-residual": Architecture(
         (3, 32, 32),
         (*_pair(64, pooled=False), *_pair(256), *_pair(256)),
+        dropout=0.1,
         stem=(Convolution(64, 3, padded=True, pooled=True),),
         whitened=2,
         rectified=True,
@@ -190,7 +192,7 @@ def assemble(
             a stochastic first layer computes the input's own variance.
         pooling: what becomes of the four activations of a 2x2 window; stochastic layers draw a maximum of
             neurons at once.
-        dropout: rate of ``twin-dropout``.
+        dropout: rate of the twins with dropout.
         centered: whether the weights of every neuron sum to zero.
         population: stochastic neurons in each place.
         standardized: whether stochastic neurons count from the statistics of a batch; they have

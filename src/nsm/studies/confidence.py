@@ -15,74 +15,20 @@ from nsm import data, measures, models, rivals
 from nsm.data import ImageSet, Splits
 from nsm.inference import tempered
 from nsm.nn import stochastic_layers
-from nsm.studies import mnist, runs, shifts
+from nsm.studies import runs, shifts
+from nsm.studies.confidence_subjects import HELD_OUT, MEMBERS, SUBJECTS
 from nsm.studies.cost import cost
 from nsm.studies.method import FIXED, UNTIL_SETTLED, Method, fitted_noise
 from nsm.studies.results import Row
 from nsm.studies.signals import states
-from nsm.training import Config, with_overrides
 
 STUDY = "confidence"
-NETWORK = "mnist-cnn"
-MEMBERS = 5
 _SEED = 0
 _LEARNED = 10_000
-_CENTERED = "-centered"
-# Images that no network learns and every temperature is fitted to.
-_HELD_OUT = 2000
-# The last quarter of the epochs shows the digits as they are: what a network is as sure of as it is right.
-_CHANGED = 0.75
 _PRECISION = 1.0
 _INSPECTED = 100
 _FIXED, _ONCE = {"samples": FIXED}, {"samples": 1}
 _UNSHIFTED = 100  # times as many images as of a shifted set: of 100, the whole test set
-
-
-def configuration(kind: str, *, seed: int, epochs: int | None) -> Config:
-    """One run: a network of the published comparison or the twin with dropout, with centered weights if
-    ``kind`` ends so, without the images held out, and shifted only for the first epochs.
-    """
-    plain = kind.removesuffix(_CENTERED)
-    changes = [f"validation={_HELD_OUT}", f"until={_CHANGED}"]
-    if kind != plain:
-        changes.append("centered=true")
-    if plain == "twin-dropout":
-        plain, changes = "twin", [*changes, "model=twin-dropout"]
-    return with_overrides(mnist.configuration(NETWORK, plain, seed=seed, epochs=epochs), changes)
-
-
-KINDS = (f"bnsm{_CENTERED}", f"twin-dropout{_CENTERED}", f"twin{_CENTERED}", "bnsm", "twin")
-
-
-def jobs(
-    folder: Path, *, seeds: int, epochs: int | None = None, kinds: Sequence[str] | None = None
-) -> list[runs.Job]:
-    """Every run that the study needs. With centered weights: network and twin with dropout for each seed, as
-    many twins as an ensemble has members for each. As published: network and twin of one seed.
-
-    Args:
-        folder: where the run folders lie.
-        seeds: seeds 0 .. seeds - 1.
-        epochs: None for the recipe's.
-        kinds: of :data:`KINDS`, to ask the methods of these networks alone; None for all.
-
-    Raises:
-        ValueError: if a kind is unknown.
-    """
-    for kind in kinds or ():
-        if kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    counts = dict(zip(KINDS, (seeds, seeds, MEMBERS + seeds - 1, 1, 1), strict=True))
-    return [
-        runs.Job(
-            kind,
-            configuration(kind, seed=seed, epochs=epochs),
-            folder / f"{NETWORK}-{kind}-{seed}" / str(epochs or "recipe"),
-        )
-        for kind, count in counts.items()
-        if kinds is None or kind in kinds
-        for seed in range(count)
-    ]
 
 
 def score(_job: runs.Job, _net: models.Network, _splits: Splits) -> Mapping[str, Any]:
@@ -94,7 +40,7 @@ class Trained(NamedTuple):
     """The networks of one seed, as far as there are any.
 
     Attributes:
-        nsm: Neural Sampling Machine with centered weights, as all but the published two.
+        nsm: Neural Sampling Machine.
         dropout: twin with dropout.
         twins: the ensemble's members; the first is the deterministic network.
         published: Neural Sampling Machine as published.
@@ -110,18 +56,23 @@ class Trained(NamedTuple):
 
 def trained(wanted: Sequence[runs.Job], seed: int) -> Trained:
     """Load the networks of one seed from their run folders; the ensemble has its twin and the next seeds'."""
+    subject = SUBJECTS[wanted[0].config.network.name]
     folders = {(job.label, job.config.training.seed): job.folder for job in wanted}
 
     def load(kind: str, seed: int = seed) -> models.Network | None:
         return models.load(folders[kind, seed]).eval() if (kind, seed) in folders else None
 
-    members = (load(f"twin{_CENTERED}", seed + number) for number in range(MEMBERS))
+    nsm, dropout, twin = subject.kinds
+    members = (load(twin, seed + number) for number in range(MEMBERS))
+    published, published_twin = (
+        (load(kind) for kind in subject.published) if subject.published else (None, None)
+    )
     return Trained(
-        nsm=load(f"bnsm{_CENTERED}"),
-        dropout=load(f"twin-dropout{_CENTERED}"),
+        nsm=load(nsm),
+        dropout=load(dropout),
         twins=[member for member in members if member is not None],
-        published=load("bnsm"),
-        published_twin=load("twin"),
+        published=published,
+        published_twin=published_twin,
     )
 
 
@@ -213,12 +164,11 @@ class _Exhibits(NamedTuple):
 
 @lru_cache(maxsize=1)
 def _exhibits(question: Question) -> _Exhibits:
-    splits = data.load(question.wanted[0].config.data.set, question.root, validation=_HELD_OUT)
+    splits = data.load(question.wanted[0].config.data.set, question.root, validation=HELD_OUT)
     some = splits.test.subset(torch.arange(min(question.images, len(splits.test))))
-    size = (some.images.shape[2], some.images.shape[3])
     more = splits.test.subset(torch.arange(min(_UNSHIFTED * question.images, len(splits.test))))
     shifted = [shifts.Shifted("none", "none", 0, more), *shifts.known(some)]
-    shifted += shifts.unknown(len(some), size, question.root)
+    shifted += shifts.unknown(some, len(some), question.root)
     return _Exhibits(splits.train, splits.validation, some, shifted)
 
 

@@ -44,9 +44,8 @@ def run(
     """
     splits = data.load(wanted[0].config.data.set, root, validation=0)
     some = splits.test.subset(torch.arange(min(images, len(splits.test))))
-    size = (some.images.shape[2], some.images.shape[3])
     sets = [("MNIST", splits.test, True), ("rotated MNIST", shifts.any_angle(some), True)]
-    sets += [(one.name, one.images, False) for one in shifts.unknown(len(some), size, root)]
+    sets += [(one.name, one.images, False) for one in shifts.unknown(some, len(some), root)]
     rows = list[Row]()
     for job in wanted:
         net = models.load(job.folder).eval()

@@ -71,16 +71,32 @@ def known(images: ImageSet) -> Iterator[Shifted]:
             yield Shifted("corruption", name, strength, _changed(images, apply))
 
 
-def unknown(count: int, size: tuple[int, int], root: Path | None) -> Iterator[Shifted]:
-    """Up to ``count`` images of other things, of those that are in the data folder, and uniform noise."""
-    if size == (28, 28) and data.is_present("fashion-mnist", root):
-        images = data.load("fashion-mnist", root).test
-        yield Shifted("unknown", "Fashion-MNIST", 0, images.subset(torch.arange(min(count, len(images)))))
+def unknown(known: ImageSet, count: int, root: Path | None) -> Iterator[Shifted]:
+    """Up to ``count`` images of other things than ``known`` shows, of its shape: of those that are in the
+    data folder, and uniform noise. Photographs lose their colours beside grey images; those get three equal
+    ones beside photographs, and a black margin.
+    """
+    shape = (known.images.shape[1], known.images.shape[2], known.images.shape[3])
+    for name, title in (("mnist", "MNIST"), ("fashion-mnist", "Fashion-MNIST")):
+        if known.name != name and data.is_present(name, root):
+            images = _fitting(data.load(name, root).test.images[:count], shape)
+            if images is not None:
+                yield Shifted("unknown", title, 0, _unlabelled(images, name))
     path = data_root(root) / _CIFAR
-    if path.is_file():
-        yield Shifted("unknown", "CIFAR-10, grey", 0, _grey_cifar(path, count, size))
-    noise = _uniform(count, math.prod(size), "noise").mul(256.0).floor().to(torch.uint8)
-    yield Shifted("unknown", "uniform noise", 0, _unlabelled(noise.view(count, 1, *size), "noise"))
+    if shape[0] == 1 and path.is_file():
+        yield Shifted("unknown", "CIFAR-10, grey", 0, _grey_cifar(path, count, shape[1:]))
+    noise = _uniform(count, math.prod(shape), "noise").mul(256.0).floor().to(torch.uint8)
+    yield Shifted("unknown", "uniform noise", 0, _unlabelled(noise.view(count, *shape), "noise"))
+
+
+def _fitting(grey: Tensor, shape: tuple[int, int, int]) -> Tensor | None:
+    """Grey images (N, 1, H, W) in the middle of black ones of this shape; None where they are larger."""
+    channels, height, width = shape
+    top, left = height - grey.shape[2], width - grey.shape[3]
+    if min(top, left) < 0:
+        return None
+    framed = F.pad(grey, (left // 2, left - left // 2, top // 2, top - top // 2))
+    return framed.expand(-1, channels, -1, -1).contiguous()
 
 
 def _grey_cifar(path: Path, count: int, size: tuple[int, int]) -> ImageSet:
@@ -122,8 +138,8 @@ def _blur(pixels: Tensor, strength: int) -> Tensor:
     places = torch.arange(-reach, reach + 1, dtype=torch.float32)
     kernel = torch.exp(-0.5 * (places / width).square())
     kernel = (kernel / kernel.sum()).view(1, 1, -1, 1)
-    once = F.conv2d(pixels, kernel, padding=(reach, 0))
-    return F.conv2d(once, kernel.mT, padding=(0, reach))
+    once = F.conv2d(pixels.flatten(0, 1)[:, None], kernel, padding=(reach, 0))
+    return F.conv2d(once, kernel.mT, padding=(0, reach)).view_as(pixels)
 
 
 def _low_contrast(pixels: Tensor, strength: int) -> Tensor:
