@@ -79,7 +79,7 @@ std::vector<Supported> supported() {
             found.push_back({"amx", &avx512::kernels});
         found.push_back({"avx512", &avx512::kernels});
     }
-    if (__builtin_cpu_supports("avx2")) found.push_back({"avx2", &avx2::kernels});
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back({"avx2", &avx2::kernels});
 #endif
 #if defined(NSM_ARM)
     if (neon_complete()) found.push_back({"neon", &neon::kernels});

@@ -28,7 +28,7 @@ inline bool decide_by_estimates(const u32* words, const Estimates& estimates, fl
         float silent, all;
         estimates(i, silent, all);
         const float left = (float)(std::int32_t)(~words[i] >> 8);  // 2^24 - 1 - uniform
-        const float lead = left * all - 16777216.0f * silent;
+        const float lead = fused(left, all, -16777216.0f * silent);
         unsure += !(from_bits(bits(lead) & 0x7fffffffu) > 16777216.0f * margin * all);
         store(z[i], lead >= 0.0f ? 1.0f : -1.0f);
     }

@@ -5,60 +5,56 @@
 namespace nsm::NSM_INSTRUCTION_SET {
 namespace {
 
-constexpr i64 kBlock = 256;
-constexpr i64 kLanesOfRun = 16;
+constexpr i64 kBlock = 256, kParts = 16;
 
-// Sums of an input's elements are complete before they are added to those of all inputs: few additions in a row keep what
-// float32 loses small. Of a run (by_run) they are sixteen partial ones, in an order that is fixed here.
-template <bool by_run, typename T>
-void sum_up(const Statistics& job, const Part& part) {
-    const T* rows = static_cast<const T*>(job.u);
-    for (i64 n = part.first_input; n < part.last_input; ++n) {
-        const T* row = rows + n * job.u_stride;
-        if (by_run) {
-            for (i64 o = 0; o < job.outer; ++o, row += job.inner) {
-                float sums[kLanesOfRun] = {}, squares[kLanesOfRun] = {};
-                i64 i = 0;
-                for (; i + kLanesOfRun <= job.inner; i += kLanesOfRun)
-                    for (i64 j = 0; j < kLanesOfRun; ++j) {
-                        const float u = load(row[i + j]);
-                        sums[j] += u;
-                        squares[j] += u * u;
-                    }
-                for (i64 j = 0; i < job.inner; ++i, ++j) {
-                    const float u = load(row[i]);
-                    sums[j] += u;
-                    squares[j] += u * u;
-                }
-                float sum = 0.0f, square = 0.0f;
-                for (i64 j = 0; j < kLanesOfRun; ++j) sum += sums[j], square += squares[j];
-                part.scale[o] += sum;
-                part.shift[o] += square;
+// Sums of one input are complete before they are added to those of all inputs: few additions in a row keep what float32 loses
+// small.
+
+// Of each run, sixteen partial ones: their order is fixed here, not by the compiler.
+template <typename T>
+void add_runs(const Statistics& job, const T* u, const Part& to) {
+    for (i64 o = 0; o < job.outer; ++o, u += job.inner) {
+        float sums[kParts] = {}, squares[kParts] = {};
+        const auto add = [&](const T* from, i64 count) {
+            for (i64 j = 0; j < count; ++j) {
+                const float x = load(from[j]);
+                sums[j] += x;
+                squares[j] += x * x;
             }
-            continue;
-        }
-        for (i64 first = 0; first < job.inner; first += kBlock) {
-            const i64 count = job.inner - first < kBlock ? job.inner - first : kBlock;
-            alignas(64) float sums[kBlock], squares[kBlock];
-            for (i64 i = 0; i < count; ++i) sums[i] = squares[i] = 0.0f;
-            const T* u = row + first;
-            for (i64 o = 0; o < job.outer; ++o, u += job.inner)
-                for (i64 i = 0; i < count; ++i) {
-                    const float x = load(u[i]);
-                    sums[i] += x;
-                    squares[i] += x * x;
-                }
+        };
+        i64 i = 0;
+        for (; i + kParts <= job.inner; i += kParts) add(u + i, kParts);
+        add(u + i, job.inner - i);
+        float sum = 0.0f, square = 0.0f;
+        for (i64 j = 0; j < kParts; ++j) sum += sums[j], square += squares[j];
+        to.scale[o] += sum;
+        to.shift[o] += square;
+    }
+}
+
+// Of each element, over all runs.
+template <typename T>
+void add_elements(const Statistics& job, const T* u, const Part& to) {
+    for (i64 first = 0; first < job.inner; first += kBlock) {
+        const i64 count = job.inner - first < kBlock ? job.inner - first : kBlock;
+        alignas(64) float sums[kBlock] = {}, squares[kBlock] = {};
+        for (i64 o = 0; o < job.outer; ++o)
             for (i64 i = 0; i < count; ++i) {
-                part.scale[first + i] += sums[i];
-                part.shift[first + i] += squares[i];
+                const float x = load(u[o * job.inner + first + i]);
+                sums[i] += x;
+                squares[i] += x * x;
             }
+        for (i64 i = 0; i < count; ++i) {
+            to.scale[first + i] += sums[i];
+            to.shift[first + i] += squares[i];
         }
     }
 }
 
 template <typename T>
-void sum_up_of(const Statistics& job, const Part& part) {
-    (job.by_run ? sum_up<true, T> : sum_up<false, T>)(job, part);
+void statistics_of(const Statistics& job, const Part& part) {
+    for (i64 n = part.first_input; n < part.last_input; ++n)
+        (job.by_run ? add_runs<T> : add_elements<T>)(job, static_cast<const T*>(job.u) + n * job.u_stride, part);
 }
 
 template <bool by_run, typename T>
@@ -84,7 +80,7 @@ void statistics_backward_of(const StatisticsBackward& job, i64 first_input, i64 
 }  // namespace
 
 void statistics(const Statistics& job, const Part& part) {
-    (job.bfloat16 ? sum_up_of<Bfloat16> : sum_up_of<float>)(job, part);
+    (job.bfloat16 ? statistics_of<Bfloat16> : statistics_of<float>)(job, part);
 }
 
 void statistics_backward(const StatisticsBackward& job, i64 first_input, i64 last_input) {
