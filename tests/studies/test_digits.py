@@ -78,6 +78,7 @@ def test_the_command_uses_what_was_trained_and_leaves_other_files_alone(found, f
         assert opened.format == "PNG"
 
 
+@pytest.mark.usefixtures("found")
 def test_another_configuration_gets_its_own_folders(folder):
     names = {digits.run_folder(folder, digits.configuration("nsm", epochs=n)) for n in (2, 3, None)}
     assert len(names) == 3
