@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from nsm.training import AugmentationConfig, augment
+from nsm.training import AugmentationConfig, augment, load_recipe, with_overrides
 
 ALL = AugmentationConfig(shift=2.0, rotation=30.0, scale=0.2)
 
@@ -127,9 +127,10 @@ def test_windows_are_cut_as_one_by_one(crop, margin):
 
 
 def test_a_mirrored_margin_is_narrower_than_the_image():
-    config = AugmentationConfig(crop=6, margin="mirrored")
-    with pytest.raises(ValueError, match=r"augmentation\.crop must be smaller than the 6x8 images .* got 6"):
-        augment.changes(config, torch.arange(2), (3, 6, 8), seed=0, epoch=0)
+    recipe = load_recipe("digits")
+    assert with_overrides(recipe, ["margin=mirrored", "crop=7"]).augmentation.crop == 7
+    with pytest.raises(ValueError, match=r"augmentation\.crop must be smaller than the 8x8 images .* got 8"):
+        with_overrides(recipe, ["margin=mirrored", "crop=8"])
 
 
 def test_all_changes_of_an_example_are_made():

@@ -42,15 +42,7 @@ def changes(
 ) -> Changes:
     """Everything that is to be changed in images of shape (C, H, W); other arguments as for
     :func:`transforms`.
-
-    Raises:
-        ValueError: if a mirrored margin is not narrower than the image that it mirrors.
     """
-    if config.margin == "mirrored" and config.crop >= min(shape[1:]):
-        raise ValueError(
-            f"augmentation.crop must be smaller than the {shape[1]}x{shape[2]} images where the margin is "
-            f"mirrored, got {config.crop}"
-        )
     return Changes(
         transforms(config, examples, shape[1:], seed=seed, epoch=epoch),
         windows(config, examples, seed=seed, epoch=epoch),

@@ -281,6 +281,12 @@ class Config:
                 raise ValueError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r:.80}")
         if self.training.patience is not None and self.data.validation == 0:
             raise ValueError("training.patience needs validation images, but data.validation is 0")
+        _, height, width = models.ARCHITECTURES[self.network.name].image
+        if self.augmentation.margin == "mirrored" and self.augmentation.crop >= min(height, width):
+            raise ValueError(
+                f"augmentation.crop must be smaller than the {height}x{width} images where the margin is "
+                f"mirrored, got {self.augmentation.crop}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able description by section and field."""
