@@ -38,9 +38,10 @@ def fresh_network(config: Config, images: ImageSet) -> Network:
         _check_twin(net, started, training.start)
         models.follow(net, started, _calibration(config, images), seed=seed)
     else:
-        models.whiten(net, _calibration(config, images))
+        batch = _calibration(config, images)
+        models.whiten(net, batch)
         if training.spread is not None and nn.stochastic_layers(net):
-            nn.calibrate(net, _calibration(config, images), spread=training.spread, seed=seed)
+            nn.calibrate(net, batch, spread=training.spread, seed=seed)
     give_back_freed_memory()
     return net
 
