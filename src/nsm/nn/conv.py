@@ -222,10 +222,11 @@ class _Conv(StochasticLayer):
         )
         return result
 
-    def _weighed(self, x: Tensor) -> Tensor:
+    def _weighed(self, values: Tensor, x: Tensor) -> Tensor:
+        # Of one channel, a result of arithmetic no longer says in which order it is.
         if x.dim() == 4 and x.stride(1) == 1:
-            x = channels_last(x)
-        return self._correlate(x, self.weight.square())
+            values = channels_last(values)
+        return self._correlate(values, self.weight.square())
 
     def _binary_power(self, x: Tensor) -> Tensor:
         if self.product.padding_mode != "zeros" or not any(map(any, margins(self.product))):

@@ -274,7 +274,7 @@ class StochasticLayer(Preactivation):
         """As :meth:`_members`, where inputs are means of independent signs."""
         gain, u, variance = neurons.gain.to(self._wide), u.to(self._wide), self._variance(power)
         if self.binary_input:
-            drawn = self.flatten(self._weighed((1.0 - x.to(self._wide).square()).to(x.dtype)))
+            drawn = self.flatten(self._weighed((1.0 - x.to(self._wide).square()).to(x.dtype), x))
             variance = variance + gain.square() * drawn.to(self._wide) / self.pooled
         variance = variance.expand_as(u)
         return [self._by_inputs(u, variance, gain, bias, 1.0, 0.0) for bias in neurons.biases]

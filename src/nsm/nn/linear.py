@@ -88,8 +88,8 @@ class Linear(StochasticLayer):
     def _restore(self, z: Tensor, like: Tensor) -> Tensor:
         return z.reshape(len(z), *like.shape[1:])
 
-    def _weighed(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight.square())
+    def _weighed(self, values: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002
+        return F.linear(values, self.weight.square())
 
     def _binary_power(self, x: Tensor) -> Tensor:  # noqa: ARG002
         return self.weight.square().sum(1)[None]

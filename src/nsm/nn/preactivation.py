@@ -212,8 +212,10 @@ class Preactivation(Drawing, ABC):
         """(R, P, C) to output layout, with the positions of ``like``."""
 
     @abstractmethod
-    def _weighed(self, x: Tensor) -> Tensor:
-        """sum_j w_ij^2 x_j in output layout; ``x`` in input layout."""
+    def _weighed(self, values: Tensor, x: Tensor) -> Tensor:
+        """sum_j w_ij^2 v_j in output layout; ``values`` v in input layout, in the memory order of the inputs
+        ``x``.
+        """
 
     @abstractmethod
     def _binary_power(self, x: Tensor) -> Tensor:
@@ -246,7 +248,7 @@ class Preactivation(Drawing, ABC):
         """sum_j w_ij^2 z_j^2 for a batch of inputs, averages taken for signs; of the shapes of
         :meth:`variance`.
         """
-        return self._binary_power(x) if self.binary_input else self.flatten(self._weighed(x.square()))
+        return self._binary_power(x) if self.binary_input else self.flatten(self._weighed(x.square(), x))
 
     def _variance(self, power: Tensor) -> Tensor:
         return (self.noise.variance / self.pooled) * power.to(self._wide) + self.eta**2
