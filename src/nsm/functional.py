@@ -70,14 +70,14 @@ def standardize(
         u: (N, P, C), w.z.
         power: (N, P, C), sum_j w_j^2 z_j^2.
         gain: (C,), mu + a.
-        bias: (C,).
+        bias: (C,), or (K, C) of K neurons that hear the same.
         variance: s^2, of the noise law.
         extra: eta^2.
 
     Returns:
-        (N, P, C); limits as in :func:`erf_argument`.
+        (N, P, C), or (K, N, P, C); limits as in :func:`erf_argument`.
     """
-    return erf_argument(Moments(u * gain + bias, power * variance + extra))
+    return erf_argument(Moments(u * gain + _members(bias), power * variance + extra))
 
 
 def standardize_backward(
@@ -86,11 +86,11 @@ def standardize_backward(
     """Gradients of :func:`standardize` with respect to u, power, gain and bias; 0 where there is no variance.
 
     Args:
-        grad: (N, P, C), gradient at s.
+        grad: gradient at s, of its shape.
         u: as in the forward pass, and so on.
         power: (N, P, C).
         gain: (C,).
-        bias: (C,).
+        bias: (C,), or (K, C).
         variance: s^2.
         extra: eta^2.
     """
@@ -98,8 +98,16 @@ def standardize_backward(
     noisy = total != 0
     safe = torch.where(noisy, total, 1.0)
     by_mean = torch.where(noisy, grad / torch.sqrt(2.0 * safe), 0.0)
-    by_power = by_mean * (u * gain + bias) * (-0.5 * variance) / safe
-    return by_mean * gain, by_power, (by_mean * u).sum((0, 1)), by_mean.sum((0, 1))
+    moved = by_mean * (u * gain + _members(bias))
+    by_bias = by_mean.sum((-3, -2))
+    if bias.dim() == 2:
+        by_mean, moved = by_mean.sum(0), moved.sum(0)
+    return by_mean * gain, moved * (-0.5 * variance) / safe, (by_mean * u).sum((0, 1)), by_bias
+
+
+def _members(bias: Tensor) -> Tensor:
+    """(K, C) to (K, 1, 1, C); another one as it is."""
+    return bias[:, None, None] if bias.dim() == 2 else bias
 
 
 def statistics(u: Tensor) -> tuple[Tensor, Tensor]:

@@ -73,13 +73,13 @@ NB_MODULE(_kernels, m) {
          FIELD(estimator), FIELD(shared)});
     define<nsm::Standardize>(m, "standardize",
                              {FIELD(u), FIELD(power), FIELD(gain), FIELD(bias), FIELD(s), FIELD(inputs),
-                              FIELD(u_stride), FIELD(power_stride), FIELD(outer), FIELD(inner), FIELD(variance),
-                              FIELD(extra), FIELD(bfloat16), FIELD(by_run)});
+                              FIELD(members), FIELD(u_stride), FIELD(power_stride), FIELD(outer), FIELD(inner),
+                              FIELD(variance), FIELD(extra), FIELD(bfloat16), FIELD(by_run)});
     define<nsm::StandardizeBackward>(
         m, "standardize_backward",
         {FIELD(grad), FIELD(u), FIELD(power), FIELD(gain), FIELD(bias), FIELD(grad_u), FIELD(grad_power),
-         FIELD(by_gain), FIELD(by_bias), FIELD(inputs), FIELD(u_stride), FIELD(power_stride), FIELD(outer),
-         FIELD(inner), FIELD(variance), FIELD(extra), FIELD(bfloat16), FIELD(by_run)});
+         FIELD(by_gain), FIELD(by_bias), FIELD(inputs), FIELD(members), FIELD(u_stride), FIELD(power_stride),
+         FIELD(outer), FIELD(inner), FIELD(variance), FIELD(extra), FIELD(bfloat16), FIELD(by_run)});
     define<nsm::Statistics>(m, "statistics",
                             {FIELD(u), FIELD(sum), FIELD(square), FIELD(inputs), FIELD(u_stride), FIELD(outer),
                              FIELD(inner), FIELD(bfloat16), FIELD(by_run)});

@@ -188,13 +188,13 @@ void run(const FireMaxBackward& job, const Means& means) {
 }
 
 void run(const Standardize& job, const Means& means) {
-    by_parts(job.inputs, job.inputs * job.outer * job.inner, means.threads,
+    by_parts(job.inputs, job.members * job.inputs * job.outer * job.inner, means.threads,
              [&](std::int64_t first, std::int64_t last) { means.kernels.standardize(job, first, last); });
 }
 
 void run(const StandardizeBackward& job, const Means& means) {
-    by_input_blocks(job.inputs, job.inner, job.inputs * job.outer * job.inner,
-                    {job.by_gain, job.by_bias, job.by_run ? job.outer : job.inner}, means.threads,
+    by_input_blocks(job.inputs, job.inner, job.members * job.inputs * job.outer * job.inner,
+                    {job.by_gain, job.by_bias, job.by_run ? job.outer : job.inner, job.members}, means.threads,
                     [&](const Part& part) { means.kernels.standardize_backward(job, part); });
 }
 

@@ -75,23 +75,23 @@ struct FireMaxBackward {
     bool bfloat16, shared;
 };
 
-// s = (u gain + bias) / sqrt(2 (power variance + extra)).
+// s = (u gain + bias) / sqrt(2 (power variance + extra)), for each member another bias.
 struct Standardize {
     const void *u, *power;  // inputs rows each, u_stride and power_stride elements apart, in the same order
-    const float *gain, *bias;  // one per run, or (false) one for each element of a run
-    float* s;                  // inputs dense rows in the order of u's
-    std::int64_t inputs, u_stride, power_stride, outer, inner;
+    const float *gain, *bias;  // one per run, or (false) one for each element of a run; bias for each member
+    float* s;                  // members x inputs dense rows in the order of u's
+    std::int64_t inputs, members, u_stride, power_stride, outer, inner;
     float variance, extra;
     bool bfloat16, by_run;  // u and power
 };
 
 struct StandardizeBackward {
-    const float* grad;            // dense rows in the order of u's
+    const float* grad;            // as s
     const void *u, *power;
     const float *gain, *bias;
-    void *grad_u, *grad_power;    // dense rows in that order
-    float *by_gain, *by_bias;     // as gain
-    std::int64_t inputs, u_stride, power_stride, outer, inner;
+    void *grad_u, *grad_power;    // inputs dense rows in that order
+    float *by_gain, *by_bias;     // as gain and bias
+    std::int64_t inputs, members, u_stride, power_stride, outer, inner;
     float variance, extra;
     bool bfloat16, by_run;  // u, power and their gradients
 };

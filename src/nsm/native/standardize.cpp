@@ -16,16 +16,19 @@ inline void standardize_run(const T* u, const T* power, const float* gain, const
 
 template <typename T>
 void standardize_of(const Standardize& job, i64 first_input, i64 last_input) {
-    const i64 size = job.outer * job.inner;
+    const i64 size = job.outer * job.inner, neurons = job.by_run ? job.outer : job.inner;
     for (i64 n = first_input; n < last_input; ++n)
         for (i64 o = 0; o < job.outer; ++o) {
             const T* u = static_cast<const T*>(job.u) + n * job.u_stride + o * job.inner;
             const T* power = static_cast<const T*>(job.power) + n * job.power_stride + o * job.inner;
-            float* s = job.s + n * size + o * job.inner;
-            if (job.by_run)
-                standardize_run<true>(u, power, job.gain + o, job.bias + o, job.variance, job.extra, job.inner, s);
-            else
-                standardize_run<false>(u, power, job.gain, job.bias, job.variance, job.extra, job.inner, s);
+            for (i64 k = 0; k < job.members; ++k) {
+                const float* bias = job.bias + k * neurons;
+                float* s = job.s + (k * job.inputs + n) * size + o * job.inner;
+                if (job.by_run)
+                    standardize_run<true>(u, power, job.gain + o, bias + o, job.variance, job.extra, job.inner, s);
+                else
+                    standardize_run<false>(u, power, job.gain, bias, job.variance, job.extra, job.inner, s);
+            }
         }
 }
 
@@ -36,22 +39,6 @@ void standardize(const Standardize& job, i64 first_input, i64 last_input) {
 }
 
 namespace {
-
-// by_gain and by_bias: sums of the run where by_run (sixteen partial ones each), else one for each element.
-template <bool by_run, typename T>
-inline void standardize_back(const T* u, const T* power, const float* gain, const float* bias, const float* grad,
-                             float variance, float extra, i64 count, T* __restrict grad_u, T* __restrict grad_power,
-                             float* __restrict by_gain, float* __restrict by_bias) {
-    for (i64 i = 0; i < count; ++i) {
-        const float x = load(u[i]), a = gain[by_run ? 0 : i], mean = x * a + bias[by_run ? 0 : i];
-        const float total = load(power[i]) * variance + extra, safe = total == 0.0f ? 1.0f : total;
-        const float g = total == 0.0f ? 0.0f : grad[i] / __builtin_sqrtf(2.0f * safe);
-        store(grad_u[i], g * a);
-        store(grad_power[i], g * mean * (-0.5f * variance) / safe);
-        by_gain[i] = by_run ? g * x : by_gain[i] + g * x;
-        by_bias[i] = by_run ? g : by_bias[i] + g;
-    }
-}
 
 // The sum in an order that is fixed here, not by the compiler; up to 15 elements behind x are set to 0.
 inline float fixed_sum(float* x, i64 count) {
@@ -64,28 +51,77 @@ inline float fixed_sum(float* x, i64 count) {
     return sum;
 }
 
-template <typename T>
+// Some elements of a run, and what all members' gradients add up to.
+struct Block {
+    alignas(64) float mean[kBlock];   // w z gain
+    alignas(64) float total[kBlock];  // the variance, 1 where there is none
+    alignas(64) float inverse[kBlock];  // of the deviation that s is counted in, 0 where there is no variance
+    alignas(64) float all[kBlock];    // gradients at the mean
+    alignas(64) float moved[kBlock];  // these times the mean
+    alignas(64) float own[kBlock];    // gradients of one member, or of the gain
+
+    template <bool by_run, typename T>
+    void begin(const T* u, const T* power, const float* gain, float variance, float extra, i64 count) {
+        for (i64 i = 0; i < count; ++i) {
+            const float heard = load(power[i]) * variance + extra;
+            mean[i] = load(u[i]) * gain[by_run ? 0 : i];
+            total[i] = heard == 0.0f ? 1.0f : heard;
+            inverse[i] = heard == 0.0f ? 0.0f : 1.0f / __builtin_sqrtf(2.0f * heard);
+            all[i] = moved[i] = 0.0f;
+        }
+    }
+
+    template <bool by_run>
+    void add(const float* grad, const float* bias, i64 count) {
+        for (i64 i = 0; i < count; ++i) {
+            const float g = grad[i] * inverse[i];
+            own[i] = g;
+            all[i] += g;
+            moved[i] += g * (mean[i] + bias[by_run ? 0 : i]);
+        }
+    }
+
+    template <bool by_run, typename T>
+    void finish(const T* u, const float* gain, float variance, i64 count, T* __restrict grad_u,
+                T* __restrict grad_power) {
+        for (i64 i = 0; i < count; ++i) {
+            store(grad_u[i], all[i] * gain[by_run ? 0 : i]);
+            store(grad_power[i], moved[i] * (-0.5f * variance) / total[i]);
+            own[i] = all[i] * load(u[i]);
+        }
+    }
+};
+
+// Adds x to the sum of its run, or to one sum for each element.
+template <bool by_run>
+inline void add_up(float* x, i64 count, float* sums) {
+    if (by_run)
+        *sums += fixed_sum(x, count);
+    else
+        for (i64 i = 0; i < count; ++i) sums[i] += x[i];
+}
+
+template <bool by_run, typename T>
 void standardize_backward_of(const StandardizeBackward& job, const Part& part) {
-    const i64 size = job.outer * job.inner;
-    alignas(64) float by_gain[kBlock], by_bias[kBlock];
+    const i64 size = job.outer * job.inner, neurons = by_run ? job.outer : job.inner;
+    Block block;
     for (i64 n = part.first_input; n < part.last_input; ++n)
         for (i64 o = 0; o < job.outer; ++o)
             for (i64 first = 0; first < job.inner; first += kBlock) {
                 const i64 count = job.inner - first < kBlock ? job.inner - first : kBlock, at = o * job.inner + first;
+                const i64 neuron = by_run ? o : first;
                 const T* u = static_cast<const T*>(job.u) + n * job.u_stride + at;
                 const T* power = static_cast<const T*>(job.power) + n * job.power_stride + at;
-                const float* grad = job.grad + n * size + at;
-                T* grad_u = static_cast<T*>(job.grad_u) + n * size + at;
-                T* grad_power = static_cast<T*>(job.grad_power) + n * size + at;
-                if (job.by_run) {
-                    standardize_back<true>(u, power, job.gain + o, job.bias + o, grad, job.variance, job.extra, count,
-                                           grad_u, grad_power, by_gain, by_bias);
-                    part.scale[o] += fixed_sum(by_gain, count);
-                    part.shift[o] += fixed_sum(by_bias, count);
-                } else {
-                    standardize_back<false>(u, power, job.gain + first, job.bias + first, grad, job.variance, job.extra,
-                                            count, grad_u, grad_power, part.scale + first, part.shift + first);
+                block.template begin<by_run>(u, power, job.gain + neuron, job.variance, job.extra, count);
+                for (i64 k = 0; k < job.members; ++k) {
+                    const float* grad = job.grad + (k * job.inputs + n) * size + at;
+                    block.template add<by_run>(grad, job.bias + k * neurons + neuron, count);
+                    add_up<by_run>(block.own, count, part.shift + k * neurons + neuron);
                 }
+                block.template finish<by_run>(u, job.gain + neuron, job.variance, count,
+                                              static_cast<T*>(job.grad_u) + n * size + at,
+                                              static_cast<T*>(job.grad_power) + n * size + at);
+                add_up<by_run>(block.own, count, part.scale + neuron);
             }
 }
 
@@ -93,7 +129,10 @@ void standardize_backward_of(const StandardizeBackward& job, const Part& part) {
 
 void standardize_backward(const StandardizeBackward& job, const Part& part) {
     const FlushDenormals flush;
-    (job.bfloat16 ? standardize_backward_of<Bfloat16> : standardize_backward_of<float>)(job, part);
+    if (job.by_run)
+        (job.bfloat16 ? standardize_backward_of<true, Bfloat16> : standardize_backward_of<true, float>)(job, part);
+    else
+        (job.bfloat16 ? standardize_backward_of<false, Bfloat16> : standardize_backward_of<false, float>)(job, part);
 }
 
 }  // namespace nsm::NSM_INSTRUCTION_SET

@@ -20,8 +20,8 @@ def standardize(
 ) -> Tensor:
     """s = (gain w.z + b) / sqrt(2 (s^2 sum_j w_j^2 z_j^2 + eta^2)), differentiable in all tensors.
 
-    The bits of :func:`nsm.functional.standardize`, whose arguments these are; one pass over memory instead of
-    one for each operation.
+    The bits of :func:`nsm.functional.standardize`, whose arguments these are, but that ``bias`` is always (K,
+    C) and s (K, N, P, C); one pass over memory instead of one for each operation and neuron.
 
     Raises:
         ValueError: if shapes do not fit.
@@ -44,16 +44,24 @@ def _alike(u: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
     return u, power
 
 
+def _empty_arguments(u: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+    """(K, N, P, C), each row in the memory order of those of ``u``."""
+    inputs, members = u.shape[0], bias.shape[0]
+    rows = layout.empty_rows(u, members * inputs, torch.promote_types(u.dtype, gain.dtype))
+    return rows.view(members, inputs, *u.shape[1:])
+
+
 @torch.library.custom_op("nsm::standardize", mutates_args=())
 def _standardize(
     u: Tensor, power: Tensor, gain: Tensor, bias: Tensor, variance: float, extra: float
 ) -> Tensor:
-    if u.dim() != 3 or power.shape != u.shape or gain.shape != u.shape[2:] or bias.shape != u.shape[2:]:
+    fit = u.dim() == 3 and power.shape == u.shape and gain.shape == u.shape[2:]
+    if not (fit and bias.dim() == 2 and bias.shape[1:] == gain.shape):
         raise ValueError(
-            "u and power must have one shape (N, P, C), gain and bias (C,), got "
+            "u and power must have one shape (N, P, C), gain (C,) and bias (K, C), got "
             + ", ".join(str(tuple(x.shape)) for x in (u, power, gain, bias))
         )
-    s = layout.empty_rows(u, len(u), torch.promote_types(u.dtype, gain.dtype))
+    s = _empty_arguments(u, gain, bias)
     kernels = _kernels_for(u, power, gain, bias)
     if kernels is None or s.numel() == 0:
         # bfloat16 products are rounded once, not at every operation.
@@ -68,6 +76,7 @@ def _standardize(
         bias=bias,
         s=s,
         inputs=len(u),
+        members=len(bias),
         u_stride=u.stride(0),
         power_stride=power.stride(0),
         variance=variance,
@@ -79,8 +88,8 @@ def _standardize(
 
 
 @_standardize.register_fake
-def _(u: Tensor, _power: Tensor, gain: Tensor, _bias: Tensor, _variance: float, _extra: float) -> Tensor:
-    return layout.empty_rows(u, u.shape[0], torch.promote_types(u.dtype, gain.dtype))
+def _(u: Tensor, _power: Tensor, gain: Tensor, bias: Tensor, _variance: float, _extra: float) -> Tensor:
+    return _empty_arguments(u, gain, bias)
 
 
 @torch.library.custom_op("nsm::standardize_backward", mutates_args=())
@@ -97,7 +106,7 @@ def _standardize_backward(
         first, second, third, fourth = (to.copy_(x) for to, x in zip(targets, results, strict=True))
         return first, second, third, fourth
     u, power = _alike(u, power)
-    grad = layout.dense(grad, layout.is_position_last(u))
+    grad = layout.dense(grad.flatten(0, 1), layout.is_position_last(u))
     gain, bias = gain.contiguous(), bias.contiguous()
     jobs.run(
         "standardize_backward",
@@ -111,6 +120,7 @@ def _standardize_backward(
         by_gain=by_gain,
         by_bias=by_bias,
         inputs=len(u),
+        members=len(bias),
         u_stride=u.stride(0),
         power_stride=power.stride(0),
         variance=variance,

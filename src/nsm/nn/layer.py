@@ -277,7 +277,7 @@ class StochasticLayer(Preactivation):
             drawn = self.flatten(self._weighed((1.0 - x.to(self._wide).square()).to(x.dtype), x))
             variance = variance + gain.square() * drawn.to(self._wide) / self.pooled
         variance = variance.expand_as(u)
-        return [self._by_inputs(u, variance, gain, bias, 1.0, 0.0) for bias in neurons.biases]
+        return self._by_inputs(u, variance, Neurons(gain, neurons.biases), 1.0, 0.0)
 
     def _pool(self, z: Tensor, like: Tensor) -> Tensor:  # noqa: ARG002
         """What leaves the layer when its neurons do ``z``, (N, P, C)."""
@@ -298,8 +298,7 @@ class StochasticLayer(Preactivation):
         """
         gain = neurons.gain.to(self._wide)
         if not self.binary_input:
-            law = (self.noise.variance, self.eta**2)
-            return [self._by_inputs(u, power, gain, bias, *law) for bias in neurons.biases]
+            return self._by_inputs(u, power, Neurons(gain, neurons.biases), self.noise.variance, self.eta**2)
         variance = self._variance(power)
         # The same limits as in erf_argument, for a variance known before the input.
         noisy = variance != 0
@@ -313,11 +312,13 @@ class StochasticLayer(Preactivation):
         return [member(bias) for bias in neurons.biases]
 
     def _by_inputs(
-        self, u: Tensor, power: Tensor, gain: Tensor, bias: Tensor, variance: float, extra: float
-    ) -> Member:
+        self, u: Tensor, power: Tensor, neurons: Neurons, variance: float, extra: float
+    ) -> list[Member]:
         """Neurons whose variance their inputs decide, see :func:`nsm.functional.standardize`."""
-        s = native.standardize(u, power, gain, bias.to(self._wide), variance, extra)
-        return Member(gain, bias, s, torch.ones_like(gain)[None], torch.zeros_like(gain)[None])
+        gain, biases = neurons
+        s = native.standardize(u, power, gain, torch.stack(biases).to(self._wide), variance, extra)
+        one, zero = torch.ones_like(gain)[None], torch.zeros_like(gain)[None]
+        return [Member(gain, bias, part, one, zero) for bias, part in zip(biases, s.unbind(), strict=True)]
 
     def extra_repr(self) -> str:
         """Bias, noise law, fidelity, and whatever differs from the default."""
