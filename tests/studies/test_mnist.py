@@ -41,7 +41,7 @@ def test_kinds_and_laws() -> None:
 
 def test_reported_runs_learn_all_images_and_lie_in_folders_of_their_own() -> None:
     jobs = mnist.jobs(Path("runs"), seeds=2)
-    assert len(jobs) == 2 * (9 + 3) == len({job.folder for job in jobs})
+    assert len(jobs) == 2 * (10 + 3) == len({job.folder for job in jobs})
     assert all(job.config.data.validation == 0 for job in jobs)
     assert {job.config.training.seed for job in jobs} == {0, 1}
     shorter = mnist.jobs(Path("runs"), networks=["mnist-mlp"], kinds=["twin"], seeds=1, epochs=2)

@@ -65,7 +65,7 @@ def test_the_whole_study(data_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(settling, "_REFERENCE", (200,))
     monkeypatch.setitem(method.UNTIL_SETTLED, "max_samples", 20)
     monkeypatch.setattr(method, "_FITTED_TO", 20)
-    (job,) = settling.jobs(tmp_path, seeds=1)
+    (job,) = settling.jobs(tmp_path, kind="bnsm", seeds=1)
     job.folder.mkdir(parents=True)
     models.save(models.build("mnist-cnn", binarize=True), job.folder)
     real = nsm.data.load
@@ -85,3 +85,10 @@ def test_the_whole_study(data_folder, tmp_path, monkeypatch):
     assert len(content["rows"]) == 2 * len(sets)
     assert result.stdout.endswith(f"{tmp_path / 'settling.json'}\n")
     assert all(name in render("settling", tmp_path) for name in sets)
+
+
+def test_populations_settle_too_and_other_kinds_are_refused(tmp_path):
+    (job,) = settling.jobs(tmp_path, kind="bnsm-population", seeds=1)
+    assert (job.label, job.config.network.overrides["population"]) == ("bnsm-population", 8)
+    with pytest.raises(ValueError, match="kind must be one of bnsm, bnsm-population, got 'twin'"):
+        settling.jobs(tmp_path, kind="twin", seeds=1)

@@ -148,6 +148,9 @@ def confidence(
 def settling(
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/mnist"),
     seeds: Seeds = 3,
+    kind: Annotated[
+        str, typer.Option(help="Kind of network of nsm reproduce mnist: bnsm or bnsm-population.")
+    ] = "bnsm",
     images: Annotated[
         int, typer.Option(min=2, help="Images of each shifted set, and those compared with 10,000 samples.")
     ] = 1000,
@@ -166,6 +169,7 @@ def settling(
     Examples:
         nsm reproduce settling --results results/settling.json
         nsm reproduce settling --seeds 1 --images 200
+        nsm reproduce settling --kind bnsm-population --images 250
     """
     from nsm.cli.progress import progress
     from nsm.cli.tables import show as show_table
@@ -173,7 +177,8 @@ def settling(
     from nsm.studies import settling as study
     from nsm.studies.results import write
 
-    wanted, path = study.jobs(runs, seeds=seeds, epochs=epochs), results or runs / "settling.json"
+    wanted = study.jobs(runs, kind=kind, seeds=seeds, epochs=epochs)
+    path = results or runs / "settling.json"
     train_missing(wanted, mnist.score, processes, data_dir, quiet=quiet)
     found: list[Row] = []
     with progress(study.STUDY, quiet=quiet) as show:

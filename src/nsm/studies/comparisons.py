@@ -7,15 +7,9 @@ from dataclasses import replace
 
 from nsm.studies import mnist
 from nsm.studies.images import Comparison
-from nsm.studies.kinds import Kind
+from nsm.studies.kinds import POPULATION, Kind
 
 _BERNOULLI, _GAUSSIAN = ("model=nsm", "noise=bernoulli:0.5"), ("model=nsm", "noise=gaussian:1.0")
-_POPULATION = {
-    "bnsm-population": Kind(
-        "NSM, Bernoulli noise, eight neurons in each place",
-        (*_BERNOULLI, "population=8", "standardized=true", "spread=2.8"),
-    )
-}
 
 # As published, whatever a network's own way is.
 _SINGLE = ("population=1", "standardized=false")
@@ -23,9 +17,8 @@ _SINGLE_BERNOULLI = (*_BERNOULLI, *_SINGLE, "spread=2.0")
 _SINGLE_GAUSSIAN = (*_GAUSSIAN, *_SINGLE, "spread=2.0")
 
 _FASHION = {
-    **{name: replace(mnist.KINDS[name], published=None) for name in ("bnsm", "gnsm", "bnsm-marginal")},
-    **_POPULATION,
-    "twin": replace(mnist.KINDS["twin"], published=None),
+    name: replace(mnist.KINDS[name], published=None)
+    for name in ("bnsm", "gnsm", "bnsm-marginal", "bnsm-population", "twin")
 }
 
 _CIFAR10 = {
@@ -34,7 +27,7 @@ _CIFAR10 = {
     "bnsm-marginal": Kind(
         "NSM, Bernoulli noise, learnt as marginals", (*_BERNOULLI, *_SINGLE, "marginals=1.0", "spread=1.0")
     ),
-    **_POPULATION,
+    **POPULATION,
     "bnsm-from-twin": Kind(
         "NSM, Bernoulli noise, from the trained twin", _SINGLE_BERNOULLI, 9.94, start="twin"
     ),

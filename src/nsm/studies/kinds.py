@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -20,3 +21,11 @@ class Kind:
     overrides: tuple[str, ...]
     published: float | None = None
     start: str | None = None
+
+
+POPULATION: Mapping[str, Kind] = {
+    "bnsm-population": Kind(
+        "NSM, Bernoulli noise, eight neurons in each place",
+        ("model=nsm", "noise=bernoulli:0.5", "population=8", "standardized=true", "spread=2.8"),
+    )
+}

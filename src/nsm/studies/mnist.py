@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nsm.studies import images
-from nsm.studies.kinds import Kind
+from nsm.studies.kinds import POPULATION, Kind
 
 # Conventional networks as they are usually built: grey levels instead of binarized pixels, maximum pooling.
 _CONVENTIONAL = ("binarize=false", "pooling=max")
@@ -17,6 +17,7 @@ KINDS: Mapping[str, Kind] = {
     "bnsm-marginal": Kind(
         "NSM, Bernoulli noise, learnt as marginals", ("model=nsm", "noise=bernoulli:0.5", "marginals=1.0")
     ),
+    **POPULATION,
     "twin": Kind("conventional twin (ReLU)", ("model=twin", *_CONVENTIONAL), 0.880),
     "bn": Kind("deterministic sign, gradient of erf (BN)", ("model=bn", *_CONVENTIONAL), 1.10),
     "sn": Kind("noisy rectifier (SN)", ("model=sn", *_CONVENTIONAL), 2.05),

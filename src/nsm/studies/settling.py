@@ -19,6 +19,7 @@ from nsm.studies.results import Row
 
 STUDY = "settling"
 NETWORK = "mnist-cnn"
+KINDS = ("bnsm", "bnsm-population")
 _REFERENCE = (100, 1_000, 10_000)
 # Scores so many standard errors from a tie are on the same side of it with more samples.
 _BEYOND_DOUBT = 6.0
@@ -26,9 +27,21 @@ _REFERENCE_SEED = 1
 _BATCH = 250
 
 
-def jobs(folder: Path, *, seeds: int, epochs: int | None = None) -> list[runs.Job]:
-    """The Neural Sampling Machine of each seed, in the folders of :func:`nsm.studies.mnist.jobs`."""
-    return mnist.jobs(folder, networks=[NETWORK], kinds=["bnsm"], seeds=seeds, epochs=epochs)
+def jobs(folder: Path, *, kind: str, seeds: int, epochs: int | None = None) -> list[runs.Job]:
+    """The Neural Sampling Machine of each seed, in the folders of :func:`nsm.studies.mnist.jobs`.
+
+    Args:
+        folder: where the run folders lie.
+        kind: of :data:`KINDS`.
+        seeds: seeds 0 .. seeds - 1.
+        epochs: None for the recipe's.
+
+    Raises:
+        ValueError: if the kind is unknown.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    return mnist.jobs(folder, networks=[NETWORK], kinds=[kind], seeds=seeds, epochs=epochs)
 
 
 def run(
