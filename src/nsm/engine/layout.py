@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -56,6 +56,14 @@ class InputError(ValueError):
         self.number, self.what = number, what
 
 
+class Entropies(NamedTuple):
+    """In nats, (N,) each: of the mean, the mean of the samples' own, and their difference."""
+
+    whole: Tensor
+    expected: Tensor
+    mutual: Tensor
+
+
 class Kernels:
     """A program laid out for the C++ kernels.
 
@@ -82,7 +90,7 @@ class Kernels:
         seed: int,
         keep: bool,
         instruction_set: str,
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Entropies, Tensor | None]:
         """Samples of every input, summed up.
 
         Args:
@@ -94,15 +102,15 @@ class Kernels:
             instruction_set: of :func:`nsm.native.paths.instruction_sets`.
 
         Returns:
-            probabilities (N, classes); entropies, expected entropies and mutual informations (3, N); logits
-            (N, S, classes), or None; all float32.
+            probabilities (N, classes); entropies; logits (N, S, classes), or None; all float32.
 
         Raises:
             InputError: if an input is not finite, or so large that the first layer overflows.
         """
         count = x.shape[0]
-        # Like x, whatever torch's default dtype and device are.
-        probabilities, entropies = x.new_empty(count, self._classes), x.new_empty(3, count)
+        # Like x, whatever torch's default dtype and device are. Views of one tensor would take longer.
+        probabilities = x.new_empty(count, self._classes)
+        entropies = Entropies(x.new_empty(count), x.new_empty(count), x.new_empty(count))
         logits = x.new_empty(count, len(samples), self._classes) if keep else None
         outcome, failed = self._program.run(
             x.data_ptr(),
@@ -112,7 +120,9 @@ class Kernels:
             len(samples),
             seed,
             probabilities.data_ptr(),
-            entropies.data_ptr(),
+            entropies.whole.data_ptr(),
+            entropies.expected.data_ptr(),
+            entropies.mutual.data_ptr(),
             0 if logits is None else logits.data_ptr(),
             instruction_set,
             torch.get_num_threads(),

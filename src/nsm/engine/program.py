@@ -187,13 +187,12 @@ class Program:
             keep=votes,
             instruction_set=chosen.instruction_set,
         )
-        entropy, expected_entropy, mutual_information = entropies.unbind()
         count = len(x)
         return Prediction(
             probabilities=probabilities,
-            entropy=entropy,
-            expected_entropy=expected_entropy,
-            mutual_information=mutual_information,
+            entropy=entropies.whole,
+            expected_entropy=entropies.expected,
+            mutual_information=entropies.mutual,
             samples_used=torch.full((count,), samples),
             votes=None if logits is None else logits.softmax(-1),
             reasons=torch.full((count,), Reason.SAMPLES),

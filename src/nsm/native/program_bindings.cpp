@@ -139,11 +139,11 @@ Compiled* create(const nb::list& layers, i64 classes, Compiled* self) {
 
 // (outcome, input): 0 done, 1 the input is not finite, 2 its first layer overflows.
 std::tuple<int, i64> run(const Compiled& self, std::uintptr_t x, std::uintptr_t indices, i64 count, i64 offset,
-                         i64 samples, std::uint64_t seed, std::uintptr_t probabilities, std::uintptr_t entropies,
-                         std::uintptr_t logits, const std::string& instruction_set, int threads) {
-    float* each = reinterpret_cast<float*>(entropies);
-    const Results where{reinterpret_cast<float*>(probabilities), each, each + count, each + 2 * count,
-                        reinterpret_cast<float*>(logits)};
+                         i64 samples, std::uint64_t seed, std::uintptr_t probabilities, std::uintptr_t entropy,
+                         std::uintptr_t expected_entropy, std::uintptr_t mutual_information, std::uintptr_t logits,
+                         const std::string& instruction_set, int threads) {
+    const auto to = [](std::uintptr_t address) { return reinterpret_cast<float*>(address); };
+    const Results where{to(probabilities), to(entropy), to(expected_entropy), to(mutual_information), to(logits)};
     i64 failed = 0;
     const Outcome outcome = self.run(reinterpret_cast<const float*>(x), reinterpret_cast<const i64*>(indices), count,
                                      offset, samples, seed, where, instruction_set, threads, failed);
@@ -159,7 +159,7 @@ void bind_program(nb::module_& m) {
         .def("__init__", [](Compiled* self, const nb::list& layers, i64 classes) { create(layers, classes, self); },
              "layers"_a, "classes"_a)
         .def("run", &run, "x"_a, "indices"_a, "count"_a, "offset"_a, "samples"_a, "seed"_a, "probabilities"_a,
-             "entropies"_a, "logits"_a, "instruction_set"_a, "threads"_a, Unlocked());
+             "entropy"_a, "expected_entropy"_a, "mutual_information"_a, "logits"_a, "instruction_set"_a, "threads"_a, Unlocked());
     m.def(
         "limits",
         [](std::uintptr_t argument, i64 count, std::uintptr_t limit, std::uintptr_t side,
