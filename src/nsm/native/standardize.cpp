@@ -53,12 +53,12 @@ inline float fixed_sum(float* x, i64 count) {
 
 // Some elements of a run, and what all members' gradients add up to.
 struct Block {
-    alignas(64) float mean[kBlock];   // w z gain
-    alignas(64) float total[kBlock];  // the variance, 1 where there is none
+    alignas(64) float mean[kBlock];     // w z gain
+    alignas(64) float total[kBlock];    // the variance, 1 where there is none
     alignas(64) float inverse[kBlock];  // of the deviation that s is counted in, 0 where there is no variance
-    alignas(64) float all[kBlock];    // gradients at the mean
-    alignas(64) float moved[kBlock];  // these times the mean
-    alignas(64) float own[kBlock];    // gradients of one member, or of the gain
+    alignas(64) float all[kBlock];      // gradients at the mean
+    alignas(64) float moved[kBlock];    // these times the mean
+    alignas(64) float own[kBlock];      // gradients of one member, or of the gain
 
     template <bool by_run, typename T>
     void begin(const T* u, const T* power, const float* gain, float variance, float extra, i64 count) {
