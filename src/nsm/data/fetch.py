@@ -18,9 +18,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from nsm.data.errors import DataError
 from nsm.data.folder import VARIABLE, data_root, locate
-from nsm.data.locking import alone
 from nsm.data.sets import SetInfo, describe
 from nsm.data.sources import Download, SimulatedEventSource, Source
+from nsm.locking import alone
 
 
 def fetch(name: str, root: str | Path | None = None) -> Path:

@@ -13,10 +13,10 @@ from nsm import random
 from nsm.data.arguments import whole
 from nsm.data.errors import DataError
 from nsm.data.events import write_aedat, write_labels
-from nsm.data.locking import alone
 from nsm.data.simulated.gestures.people import LIGHTINGS, USERS
 from nsm.data.simulated.gestures.recording import simulate_gestures
 from nsm.files import write_atomically
+from nsm.locking import alone
 
 FOLDER = "DvsGestureSimulated"
 _DESCRIPTION = "simulation.json"
