@@ -107,6 +107,21 @@ def test_a_folder_with_anything_in_it_is_refused(tmp_path):
         train(digits(), tmp_path / "notes.txt", quiet=True)
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_in_which_a_run_is_being_trained_is_refused(tmp_path, resume):
+    folder = tmp_path / "run"
+
+    def intrude(*_):
+        held = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+        with pytest.raises(RunFolderError, match="run is in use: a run is being trained in it"):
+            train(digits(), folder, quiet=True, resume=resume)
+        assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == held
+
+    first = train(digits(epochs=1), folder, quiet=True, watch=intrude)
+    again = train(digits(epochs=1), folder, quiet=True, resume=True)
+    assert torch.equal(weights(again.net), weights(first.net))
+
+
 def test_another_configuration_does_not_continue_a_run(trained):
     with pytest.raises(RunFolderError, match=r"training.epochs is 12 in the file and 2 here"):
         train(digits(), trained.folder, quiet=True, resume=True)

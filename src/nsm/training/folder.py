@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from nsm.files import write_atomically
+from nsm.locking import alone
 from nsm.models import ModelFileError, Network
 from nsm.models.files import CONFIG_FILE, read_config
 from nsm.provenance import commit
@@ -32,15 +35,32 @@ def read_recipe(folder: str | Path) -> Config:
         raise ModelFileError(f"{path}: {error}") from error
 
 
-def prepare_folder(folder: Path, config: Config, net: Network, *, resume: bool) -> None:
-    """Make ``folder`` the folder of this run, with its ``config.json``.
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """A block in which nobody else trains in ``folder``, which is made if it does not exist.
 
     Raises:
-        RunFolderError: if it cannot be made; if it holds anything and ``resume`` is not asked for; or if it
+        RunFolderError: if it cannot be made, or another run is being trained in it.
+    """
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(alone(folder, wait=False))
+        except BlockingIOError:
+            raise RunFolderError(f"{folder} is in use: a run is being trained in it") from None
+        except OSError as error:
+            raise RunFolderError(f"{folder} cannot be used as a run folder ({error.strerror})") from error
+        yield
+
+
+def prepare_folder(folder: Path, config: Config, net: Network, *, resume: bool) -> None:
+    """Make ``folder``, which is :func:`claimed`, the folder of this run, with its ``config.json``.
+
+    Raises:
+        RunFolderError: if it cannot be read; if it holds anything and ``resume`` is not asked for; or if it
             holds something else than the same run.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         leftovers = [path for path in folder.iterdir() if path.name.startswith(".") and path.suffix == ".tmp"]
         for path in leftovers:
             path.unlink()

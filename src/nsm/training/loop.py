@@ -19,7 +19,7 @@ from nsm.training.config import Config
 from nsm.training.denormals import flushed_denormals
 from nsm.training.display import Display, log_epoch, tensorboard_writer
 from nsm.training.errors import RunFolderError, TrainingInterrupted
-from nsm.training.folder import prepare_folder
+from nsm.training.folder import claimed, prepare_folder
 from nsm.training.fresh import fresh_network
 from nsm.training.metrics import EpochMetrics
 from nsm.training.processes import launch, summed
@@ -79,7 +79,8 @@ def train(
             an epoch again.
 
     Raises:
-        RunFolderError: if the folder holds anything and ``resume`` is False, or holds another run.
+        RunFolderError: if the folder holds anything and ``resume`` is False, or holds another run, or if a
+            run is being trained in it.
         CheckpointError: if the checkpoint cannot be continued.
         NotFiniteError: if infinity or NaN appears; the last checkpoint stays.
         TrainingInterrupted: after SIGINT or SIGTERM; a checkpoint has been written.
@@ -92,7 +93,7 @@ def train(
         splits = load_splits(config, root, changed=True)
         _check_fit(splits, config)
         net = fresh_network(config, splits.train)
-        _prepare_together(fabric, folder, config, net, resume=resume)
+        _prepare_together(fabric, folder, config, net, stack, resume=resume)
         devices = [fabric.device] if fabric.device.type == "cuda" else []
         stack.enter_context(torch.random.fork_rng(devices=devices))
         run = Run(fabric, config, net, splits, folder)
@@ -163,11 +164,16 @@ def _check_fit(splits: Splits, config: Config) -> None:
         raise ValueError("training.patience needs validation images, but there are none")
 
 
-def _prepare_together(fabric: Fabric, folder: Path, config: Config, net: Network, *, resume: bool) -> None:
-    """Let the first process prepare the folder; none goes on if it cannot."""
+def _prepare_together(
+    fabric: Fabric, folder: Path, config: Config, net: Network, stack: ExitStack, *, resume: bool
+) -> None:
+    """Let the first process claim the folder until ``stack`` ends, and prepare it; none goes on if it
+    cannot.
+    """
     problem: ValueError | None = None
     if fabric.is_global_zero:
         try:
+            stack.enter_context(claimed(folder))
             prepare_folder(folder, config, net, resume=resume)
         except ValueError as error:
             problem = error
