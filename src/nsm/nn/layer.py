@@ -318,7 +318,9 @@ class StochasticLayer(Preactivation):
         gain, biases = neurons
         s = native.standardize(u, power, gain, torch.stack(biases).to(self._wide), variance, extra)
         one, zero = torch.ones_like(gain)[None], torch.zeros_like(gain)[None]
-        return [Member(gain, bias, part, one, zero) for bias, part in zip(biases, s.unbind(), strict=True)]
+        # The gradient of a single part taken by unbind would be copied.
+        parts = s.unbind() if len(biases) > 1 else [s.squeeze(0)]
+        return [Member(gain, bias, part, one, zero) for bias, part in zip(biases, parts, strict=True)]
 
     def extra_repr(self) -> str:
         """Bias, noise law, fidelity, and whatever differs from the default."""
