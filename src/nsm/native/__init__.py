@@ -6,6 +6,7 @@ of the processor, plain torch where they are not installed), ``amx``, ``avx512``
 each. AMX is for compiled networks; all else runs on AVX512 there.
 """
 
+from nsm.native.hear import hear
 from nsm.native.maximum import fire_max
 from nsm.native.operators import fire
 from nsm.native.paths import active, instruction_set
@@ -14,4 +15,14 @@ from nsm.native.standardize import standardize
 from nsm.native.statistics import statistics
 from nsm.native.synapse import synapse
 
-__all__ = ["active", "fire", "fire_max", "instruction_set", "sense", "standardize", "statistics", "synapse"]
+__all__ = [
+    "active",
+    "fire",
+    "fire_max",
+    "hear",
+    "instruction_set",
+    "sense",
+    "standardize",
+    "statistics",
+    "synapse",
+]

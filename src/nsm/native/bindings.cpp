@@ -71,6 +71,19 @@ NB_MODULE(_kernels, m) {
          FIELD(origin), FIELD(member), FIELD(grad_origin), FIELD(grad_member), FIELD(inputs), FIELD(positions),
          FIELD(window), FIELD(channels), FIELD(samples), FIELD(u_stride), FIELD(grad_u_stride), FIELD(bfloat16),
          FIELD(estimator), FIELD(shared)});
+    define<nsm::Hear>(m, "hear",
+                      {FIELD(u), FIELD(power), FIELD(z), FIELD(gain), FIELD(bias), FIELD(origin), FIELD(member),
+                       FIELD(rows), FIELD(inputs), FIELD(positions), FIELD(window), FIELD(channels), FIELD(samples),
+                       FIELD(u_stride), FIELD(power_stride), FIELD(population), FIELD(bias_stride),
+                       FIELD(place_stride), FIELD(variance), FIELD(extra), FIELD(seed), FIELD(place),
+                       FIELD(bfloat16)});
+    define<nsm::HearBackward>(
+        m, "hear_backward",
+        {FIELD(grad), FIELD(u), FIELD(power), FIELD(grad_u), FIELD(grad_power), FIELD(gain), FIELD(bias),
+         FIELD(by_gain), FIELD(by_bias), FIELD(origin), FIELD(member), FIELD(grad_origin), FIELD(grad_member),
+         FIELD(inputs), FIELD(positions), FIELD(window), FIELD(channels), FIELD(samples), FIELD(u_stride),
+         FIELD(power_stride), FIELD(grad_stride), FIELD(population), FIELD(variance), FIELD(extra),
+         FIELD(estimator), FIELD(bfloat16)});
     define<nsm::Standardize>(m, "standardize",
                              {FIELD(u), FIELD(power), FIELD(gain), FIELD(bias), FIELD(s), FIELD(inputs),
                               FIELD(members), FIELD(u_stride), FIELD(power_stride), FIELD(outer), FIELD(inner),

@@ -187,6 +187,14 @@ void run(const FireMaxBackward& job, const Means& means) {
                     means.threads, [&](const Part& part) { means.kernels.fire_max_backward(job, part); });
 }
 
+void run(const Hear& job, const Means& means) { draw(job, means.kernels.hear, means.threads); }
+
+void run(const HearBackward& job, const Means& means) {
+    by_input_blocks(job.inputs, 0, job.inputs * job.positions * job.window * job.channels,
+                    {job.by_gain, job.by_bias, job.channels, job.population}, means.threads,
+                    [&](const Part& part) { means.kernels.hear_backward(job, part); });
+}
+
 void run(const Standardize& job, const Means& means) {
     by_parts(job.inputs, job.members * job.inputs * job.outer * job.inner, means.threads,
              [&](std::int64_t first, std::int64_t last) { means.kernels.standardize(job, first, last); });

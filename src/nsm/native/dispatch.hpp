@@ -24,6 +24,8 @@ void run(const Fire& job, const Means& means);
 void run(const FireBackward& job, const Means& means);
 void run(const FireMax& job, const Means& means);
 void run(const FireMaxBackward& job, const Means& means);
+void run(const Hear& job, const Means& means);
+void run(const HearBackward& job, const Means& means);
 void run(const Standardize& job, const Means& means);
 void run(const StandardizeBackward& job, const Means& means);
 void run(const Statistics& job, const Means& means);

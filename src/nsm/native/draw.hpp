@@ -78,5 +78,57 @@ void decide_side_by_side(const Job& job, i64 begin, i64 end, i64 first, i64 coun
     }
 }
 
+// ---- populations: averages of signs, each from numbers of its own
+
+// Averages of `neurons` signs, whose sum is counted up for up to kGroup elements.
+class Average {
+public:
+    void add(const float* z, i64 count) {
+        for (i64 i = 0; i < count; ++i) sum_[i] += z[i];
+    }
+
+    template <typename T>
+    void put(i64 neurons, i64 count, T* __restrict z) const {
+        // As torch divides.
+        for (i64 i = 0; i < count; ++i) store(z[i], sum_[i] / (float)neurons);
+    }
+
+private:
+    alignas(64) float sum_[kGroup] = {};
+};
+
+// Averages over populations of so many neurons, of elements first .. first + count of a row. decide(k, e, n, words, to) gives the
+// signs of neuron k for n elements from the e-th on; words() draws its numbers.
+template <typename T, typename Job, typename Decide>
+void average(const Job& job, i64 neurons, i64 row, i64 first, i64 count, const Decide& decide) {
+    T* z = static_cast<T*>(job.z) + row * job.positions * job.channels + first;
+    alignas(64) u32 words[kGroup];
+    alignas(64) float one[kGroup];
+    for (i64 e = 0; e < count; e += kGroup) {
+        const i64 n = count - e < kGroup ? count - e : kGroup;
+        const u32 group = (u32)((first + e) / kGroup);
+        Average all;
+        for (i64 k = 0; k < neurons; ++k) {
+            const u32 place = job.place + (u32)(k * job.place_stride);
+            const auto numbers = [&]() -> const u32* {
+                philox::sixteen(words, job.seed, group * 16, (u32)job.rows[2 * row + 1], (u32)job.rows[2 * row], place);
+                return words;
+            };
+            decide(k, e, n, numbers, one);
+            all.add(one, n);
+        }
+        all.put(neurons, n, z + e);
+    }
+}
+
+// The same for rows begin .. end from thresholds, those of a neuron kChunk behind those of the one before.
+template <typename T, typename Job>
+void decide_averages(const Job& job, i64 neurons, i64 begin, i64 end, i64 first, i64 count, const float* threshold) {
+    for (i64 row = begin; row < end; ++row)
+        average<T>(job, neurons, row, first, count, [&](i64 k, i64 e, i64 n, const auto& words, float* to) {
+            decide(words(), threshold + k * kChunk + e, n, to);
+        });
+}
+
 }  // namespace
 }  // namespace nsm::NSM_INSTRUCTION_SET

@@ -37,62 +37,12 @@ void fire_channel_last_once(const Fire& job, i64 row, i64 first, i64 count, cons
     }
 }
 
-inline void draw(const Fire& job, i64 member, i64 row, i64 group, u32* words) {
-    const u32 place = job.place + (u32)(member * job.place_stride);
-    philox::sixteen(words, job.seed, (u32)group * 16, (u32)job.rows[2 * row + 1], (u32)job.rows[2 * row], place);
-}
-
-// Averages of `members` signs, whose sum is counted up for up to kGroup elements.
-class Average {
-public:
-    void add(const float* z, i64 count) {
-        for (i64 i = 0; i < count; ++i) sum_[i] += z[i];
-    }
-
-    template <typename T>
-    void put(i64 members, i64 count, T* __restrict z) const {
-        // As torch divides.
-        for (i64 i = 0; i < count; ++i) store(z[i], sum_[i] / (float)members);
-    }
-
-private:
-    alignas(64) float sum_[kGroup] = {};
-};
-
-// Averages over populations, of elements first .. first + count of a row. decide(k, e, n, words, to) gives the signs of member k
-// for n elements from the e-th on.
-template <typename T, typename Decide>
-void fire_members(const Fire& job, i64 row, i64 first, i64 count, const Decide& decide) {
-    T* z = static_cast<T*>(job.z) + row * job.positions * job.channels + first;
-    alignas(64) u32 words[kGroup];
-    alignas(64) float one[kGroup];
-    for (i64 e = 0; e < count; e += kGroup) {
-        const i64 n = count - e < kGroup ? count - e : kGroup;
-        Average average;
-        for (i64 k = 0; k < job.members; ++k) {
-            draw(job, k, row, (first + e) / kGroup, words);
-            decide(k, e, n, words, one);
-            average.add(one, n);
-        }
-        average.put(job.members, n, z + e);
-    }
-}
-
 template <typename T>
 void fire_members_once(const Fire& job, i64 row, i64 first, i64 count, const T* u) {
-    fire_members<T>(job, row, first, count, [&](i64 k, i64 e, i64 n, const u32* words, float* to) {
+    average<T>(job, job.members, row, first, count, [&](i64 k, i64 e, i64 n, const auto& words, float* to) {
         const i64 at = job.shared ? (first + e) % job.channels : first + e;
-        fire_once<false>(words, u + first + e, job.scale + at, job.shift + k * job.shift_stride + at, n, to);
+        fire_once<false>(words(), u + first + e, job.scale + at, job.shift + k * job.shift_stride + at, n, to);
     });
-}
-
-// As decide_side_by_side, for thresholds of each member, kChunk apart.
-template <typename T>
-void decide_members(const Fire& job, i64 begin, i64 end, i64 first, i64 count, const float* threshold) {
-    for (i64 row = begin; row < end; ++row)
-        fire_members<T>(job, row, first, count, [&](i64 k, i64 e, i64 n, const u32* words, float* to) {
-            decide(words, threshold + k * kChunk + e, n, to);
-        });
 }
 
 template <typename T>
@@ -107,7 +57,10 @@ void fire_channel_last(const Fire& job, i64 begin, i64 end, i64 first, i64 count
                               threshold + k * kChunk + e);
         at = job.shared ? (at + kGroup) % job.channels : at + kGroup;
     }
-    (job.members > 1 ? decide_members<T> : decide_side_by_side<T, Fire>)(job, begin, end, first, count, threshold);
+    if (job.members > 1)
+        decide_averages<T>(job, job.members, begin, end, first, count, threshold);
+    else
+        decide_side_by_side<T>(job, begin, end, first, count, threshold);
 }
 
 typedef u32 Quad __attribute__((vector_size(16)));

@@ -9,6 +9,8 @@ const Kernels kernels{
     .fire_backward = fire_backward,
     .fire_max = fire_max,
     .fire_max_backward = fire_max_backward,
+    .hear = hear,
+    .hear_backward = hear_backward,
     .standardize = standardize,
     .standardize_backward = standardize_backward,
     .statistics = statistics,

@@ -75,6 +75,34 @@ struct FireMaxBackward {
     bool bfloat16, shared;
 };
 
+// Averages over populations of the maximum over windows of neurons, from what these hear: s as in Standardize, windows as in
+// FireMax.
+struct Hear {
+    const void *u, *power;     // inputs rows, u_stride and power_stride elements apart; power null: s = u gain + bias
+    void* z;                   // inputs * samples dense rows of positions x channels
+    const float *gain, *bias;  // one per channel, repeated for kGroup elements more; bias for each of a population
+    const std::int64_t *origin, *member, *rows;
+    std::int64_t inputs, positions, window, channels, samples, u_stride, power_stride;
+    std::int64_t population, bias_stride, place_stride;  // strides from one neuron of a population to the next
+    float variance, extra;
+    std::uint64_t seed;
+    std::uint32_t place;
+    bool bfloat16;  // u, power and z
+};
+
+struct HearBackward {
+    const void* grad;  // as z
+    const void *u, *power;
+    void *grad_u, *grad_power;  // as u, with strides of their own; grad_power null where power is
+    const float *gain, *bias;   // channels, bias for each of a population
+    float *by_gain, *by_bias;   // likewise
+    const std::int64_t *origin, *member, *grad_origin, *grad_member;
+    std::int64_t inputs, positions, window, channels, samples, u_stride, power_stride, grad_stride, population;
+    float variance, extra;
+    std::int64_t estimator;
+    bool bfloat16;
+};
+
 // s = (u gain + bias) / sqrt(2 (power variance + extra)), for each member another bias.
 struct Standardize {
     const void *u, *power;  // inputs rows each, u_stride and power_stride elements apart, in the same order
@@ -174,6 +202,7 @@ constexpr std::int64_t scratch_size(const Fire& job) {
 }
 
 constexpr std::int64_t scratch_size(const FireMax&) { return kChunk; }
+constexpr std::int64_t scratch_size(const Hear& job) { return job.population * kChunk; }
 // Two numbers for each element; of one position; two for a window that hears nothing; and two bytes for each input.
 constexpr std::int64_t scratch_size(const Sense& job) { return (2 * kGroup + 3) * job.channels + (job.x_stride + 1) / 2; }
 // The square of each input, and two bytes for each.
@@ -185,6 +214,8 @@ struct Kernels {
     void (*fire_backward)(const FireBackward& job, const Part& part);
     void (*fire_max)(const FireMax& job, std::int64_t first, std::int64_t last, float* scratch);
     void (*fire_max_backward)(const FireMaxBackward& job, const Part& part);
+    void (*hear)(const Hear& job, std::int64_t first, std::int64_t last, float* scratch);
+    void (*hear_backward)(const HearBackward& job, const Part& part);
     void (*standardize)(const Standardize& job, std::int64_t first, std::int64_t last);
     void (*standardize_backward)(const StandardizeBackward& job, const Part& part);
     void (*statistics)(const Statistics& job, const Part& part);

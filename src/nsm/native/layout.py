@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import torch
 from torch import Tensor
+
+_GROUP = 64  # elements that the kernels draw together
 
 
 def is_position_last(u: Tensor) -> bool:
@@ -44,6 +47,18 @@ def dense_rows(u: Tensor) -> Tensor:
     _, positions, channels = u.shape
     channel_last = (channels == 1 or u.stride(2) == 1) and (positions == 1 or u.stride(1) == channels)
     return u if channel_last or is_position_last(u) else u.contiguous()
+
+
+def repeated(x: Tensor, turns: int) -> Tensor:
+    """(..., C) to (..., turns x C)."""
+    return x.repeat(*(1,) * (x.dim() - 1), turns)
+
+
+def for_groups(x: Tensor) -> Tensor:
+    """(..., C) repeated so often that a group of elements, which starts at any channel and runs on into the
+    next position, finds its numbers in a row.
+    """
+    return repeated(x, 1 + math.ceil(_GROUP / x.shape[-1]))
 
 
 @functools.lru_cache(maxsize=256)

@@ -9,6 +9,8 @@ void fire(const Fire& job, std::int64_t first, std::int64_t last, float* scratch
 void fire_backward(const FireBackward& job, const Part& part);
 void fire_max(const FireMax& job, std::int64_t first, std::int64_t last, float* scratch);
 void fire_max_backward(const FireMaxBackward& job, const Part& part);
+void hear(const Hear& job, std::int64_t first, std::int64_t last, float* scratch);
+void hear_backward(const HearBackward& job, const Part& part);
 void standardize(const Standardize& job, std::int64_t first, std::int64_t last);
 void standardize_backward(const StandardizeBackward& job, const Part& part);
 void statistics(const Statistics& job, const Part& part);

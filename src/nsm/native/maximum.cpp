@@ -1,6 +1,7 @@
 // Samples of the maximum over a window of neurons, and the gradient of its probability.
 #include "draw.hpp"
 #include "loops.hpp"
+#include "windows.hpp"
 
 namespace nsm::NSM_INSTRUCTION_SET {
 namespace {
@@ -32,15 +33,12 @@ inline void estimates(const T* u, const float* scale, const float* shift, i64 co
 // side.
 template <typename T, typename Use>
 inline void for_neurons(const FireMax& job, i64 first, i64 count, const T* u, const Use& use) {
-    for (i64 e = 0; e < count;) {
-        const i64 p = (first + e) / job.channels, c = (first + e) % job.channels;
-        const i64 run = job.channels - c < count - e ? job.channels - c : count - e;
+    for_runs(job, first, count, [&](i64 p, i64 c, i64 e, i64 run) {
         for (i64 k = 0; k < job.window; ++k) {
             const i64 at = job.shared ? c : (p * job.window + k) * job.channels + c;
             use(u + job.origin[p] + job.member[k] + c, job.scale + at, job.shift + at, e, run, k);
         }
-        e += run;
-    }
+    });
 }
 
 template <typename T>

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from nsm import functional
 from nsm.functional import Estimator
-from nsm.native import jobs, layout
-from nsm.native.checks import KERNEL_DTYPES, check_draw, check_estimator, kernels_for
+from nsm.native import jobs, windows
+from nsm.native.checks import check_draw, check_estimator, kernels_for
 
 
 def fire_max(
@@ -51,15 +51,8 @@ def fire_max(
     return z
 
 
-def _dims(u: Tensor) -> int:
-    return (u.dim() - 2) // 2
-
-
 def _check_argument(u: Tensor, scale: Tensor, shift: Tensor) -> None:
-    if u.dim() not in (4, 6, 8):
-        raise ValueError(f"u must have shape (N, *P, *K, C) of 4, 6 or 8 dimensions, got {tuple(u.shape)}")
-    if u.dtype not in (*KERNEL_DTYPES, torch.float64):
-        raise TypeError(f"u must be float32, bfloat16 or float64, got {u.dtype}")
+    windows.check(u)
     valid = ((1,) * (u.dim() - 1) + (u.shape[-1],), (1, *u.shape[1:]))
     for name, value in (("scale", scale), ("shift", shift)):
         if value.shape not in valid or value.shape != scale.shape:
@@ -71,25 +64,6 @@ def _check_argument(u: Tensor, scale: Tensor, shift: Tensor) -> None:
             raise TypeError(f"{name} must be float32 or float64, got {value.dtype}")
 
 
-def _empty_maxima(u: Tensor, rows: int) -> Tensor:
-    return u.new_empty(rows, *u.shape[1 : 1 + _dims(u)], u.shape[-1])
-
-
-def _places(u: Tensor) -> tuple[Tensor, Tensor]:
-    """Offsets of the windows and of the neurons in a window."""
-    dims = _dims(u)
-    shape, strides = u.shape[1:-1], u.stride()[1:-1]
-    return layout.offsets(shape[:dims], strides[:dims]), layout.offsets(shape[dims:], strides[dims:])
-
-
-def _empty_gradient(u: Tensor) -> Tensor:
-    return torch.empty_like(u) if u.stride(-1) == 1 else u.new_empty(u.shape)
-
-
-def _neurons_last(u: Tensor) -> Tensor:
-    return u if u.stride(-1) == 1 else u.contiguous()
-
-
 @torch.library.custom_op("nsm::fire_max", mutates_args=())
 def _fire_max(
     u: Tensor, scale: Tensor, shift: Tensor, seed: Tensor, rows: Tensor, place: int, estimator: str
@@ -97,11 +71,11 @@ def _fire_max(
     _check_argument(u, scale, shift)
     check_draw(len(u), seed, rows, place)
     check_estimator(estimator)
-    z = _empty_maxima(u, len(rows))
+    z = windows.empty(u, len(rows))
     if z.numel() == 0:
         return z
-    u = _neurons_last(u)
-    origin, member = _places(u)
+    u = windows.neurons_last(u)
+    origin, member = windows.places(u)
     kernels = kernels_for(seed, rows, u=u, scale=scale, shift=shift)
     if kernels is None or len(member) > kernels.largest_window:
         return z.copy_(functional.fire_max(u, scale, shift, seed, rows, place))
@@ -133,23 +107,27 @@ def _fire_max(
 def _(
     u: Tensor, _scale: Tensor, _shift: Tensor, _seed: Tensor, rows: Tensor, _place: int, _estimator: str
 ) -> Tensor:
-    return _empty_maxima(u, rows.shape[0])
+    return windows.empty(u, rows.shape[0])
 
 
 @torch.library.custom_op("nsm::fire_max_backward", mutates_args=())
 def _fire_max_backward(
     grad: Tensor, u: Tensor, scale: Tensor, shift: Tensor, estimator: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    grad_u, grad_scale, grad_shift = _empty_gradient(u), torch.empty_like(scale), torch.empty_like(shift)
+    grad_u, grad_scale, grad_shift = (
+        windows.empty_gradient(u),
+        torch.empty_like(scale),
+        torch.empty_like(shift),
+    )
     if grad.numel() == 0:
         return grad_u.zero_(), grad_scale.zero_(), grad_shift.zero_()
-    source = _neurons_last(u)
-    origin, member = _places(source)
+    source = windows.neurons_last(u)
+    origin, member = windows.places(source)
     kernels = kernels_for(grad, u=u, scale=scale, shift=shift)
     if kernels is None or len(member) > kernels.largest_window:
         results = functional.fire_max_backward(grad, u, scale, shift, cast("Estimator", estimator))
         return grad_u.copy_(results[0]), grad_scale.copy_(results[1]), grad_shift.copy_(results[2])
-    grad_origin, grad_member = _places(grad_u)
+    grad_origin, grad_member = windows.places(grad_u)
     grad, scale, shift = grad.to(u.dtype).contiguous(), scale.contiguous(), shift.contiguous()
     by_scale, by_shift = torch.empty_like(scale), torch.empty_like(shift)
     jobs.run(
@@ -183,7 +161,7 @@ def _fire_max_backward(
 def _(
     _grad: Tensor, u: Tensor, scale: Tensor, shift: Tensor, _estimator: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _empty_gradient(u), torch.empty_like(scale), torch.empty_like(shift)
+    return windows.empty_gradient(u), torch.empty_like(scale), torch.empty_like(shift)
 
 
 jobs.register_gradient("fire_max")

@@ -4,7 +4,6 @@ Both are custom operators with fake implementations, so that they compile withou
 bfloat16 on the CPU run in the C++ kernels, everything else in :mod:`nsm.functional`.
 """
 
-import math
 from typing import cast
 
 import torch
@@ -15,7 +14,6 @@ from nsm.functional import Estimator
 from nsm.native import jobs, layout
 from nsm.native.checks import KERNEL_DTYPES, check_draw, check_estimator, kernels_for
 
-_GROUP = 64  # elements that the kernel draws together
 _PART = 2**18  # elements that plain torch draws together: some tens of megabytes of 64-bit words
 _RUN = 1024  # elements of a backward run: long enough for vector units, short enough to stay in cache
 
@@ -95,9 +93,7 @@ def _fire(
     count, positions, channels = u.shape
     shared = len(scale) == 1 and positions > 1
     if shared:
-        # A group of elements starts at any channel and runs on into the next position.
-        turns = 1 + math.ceil(_GROUP / channels)
-        scale, shift = _repeated(scale, turns), _repeated(shift, turns)
+        scale, shift = layout.for_groups(scale), layout.for_groups(shift)
     elif position_last:
         scale, shift = scale.mT, shift.mT
     scale, shift = scale.contiguous(), shift.contiguous()
@@ -127,11 +123,6 @@ def _fire(
 
 def _members(shift: Tensor) -> int:
     return len(shift) if shift.dim() == 3 else 1
-
-
-def _repeated(x: Tensor, turns: int) -> Tensor:
-    """(..., Q, C) to (..., Q, turns x C)."""
-    return x.repeat(*(1,) * (x.dim() - 1), turns)
 
 
 def _fire_by_parts(
@@ -182,7 +173,7 @@ def _fire_backward(
         # Several positions in one run, where there are few channels.
         turns = max(d for d in range(1, max(1, _RUN // channels) + 1) if positions % d == 0)
         outer, inner = positions // turns, turns * channels
-        scale, shift = _repeated(scale, turns), _repeated(shift, turns)
+        scale, shift = layout.repeated(scale, turns), layout.repeated(shift, turns)
     scale, shift = scale.contiguous(), shift.contiguous()
     by_scale, by_shift = torch.empty_like(scale), torch.empty_like(shift)
     jobs.run(

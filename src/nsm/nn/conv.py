@@ -16,6 +16,7 @@ from nsm.native.checks import KERNEL_DTYPES
 from nsm.nn.context import Draw, Fidelity, active_fidelity, next_draw
 from nsm.nn.layer import StochasticLayer
 from nsm.nn.memory import channels_last
+from nsm.nn.preactivation import Neurons
 from nsm.noise import Bernoulli, NoiseLaw
 
 _SMALL_FIELD = 32  # inputs of a neuron
@@ -124,6 +125,9 @@ class _Conv(StochasticLayer):
         return x.permute(0, *dims[::2], *dims[1::2], -1)
 
     def _sample(self, x: Tensor) -> Tensor:
+        # Windows are looked through with neurons last: grey images lie in either order.
+        if self._pools and x.dim() == 4 and x.shape[1] == 1:
+            x = channels_last(x)
         if x.dim() != self.weight.dim() or not len(x) or not self._senses(x):
             return super()._sample(x)
         padded, where = (
@@ -170,9 +174,17 @@ class _Conv(StochasticLayer):
             and not x.requires_grad
         )
 
-    @property
-    def _hear_alike(self) -> bool:
-        return super()._hear_alike and not self._pools
+    def _fire_together(self, x: Tensor, u: Tensor, power: Tensor, neurons: Neurons, like: Tensor) -> Tensor:
+        if not self._pools:
+            return super()._fire_together(x, u, power, neurons, like)
+        heard = self._windows(u, like)
+        if self.binary_input and len(power) == 1:
+            members = self._members(u, power, neurons)
+            shifts = tuple(member.shift.squeeze(0) for member in members)
+            return self._hear(x, heard, None, Neurons(members[0].scale.squeeze(0), shifts))
+        if self.binary_input:  # near a margin of zeros the variance is another one, for all inputs
+            power = power.contiguous().expand(len(u), -1, -1)
+        return self._hear(x, heard, self._windows(power, like), neurons)
 
     def _fire(self, u: Tensor, scale: Tensor, shift: Tensor, draw: Draw, like: Tensor) -> Tensor:
         if not self._pools:

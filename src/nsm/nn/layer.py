@@ -218,26 +218,35 @@ class StochasticLayer(Preactivation):
         mode, u = active_fidelity(self.fidelity), self.flatten(output)
         power = self.power_of(x)
         neurons = self.neurons_of(u, power)
+        if mode == "moment" and self.population > 1:
+            drawn = self._fire_together(x, u, power, neurons, output)
+            return self._restore(drawn.to(output.dtype), output)
         marginal = mode == "marginal"
         members = self._marginal(x, u, power, neurons) if marginal else self._members(u, power, neurons)
-        if mode == "moment" and len(members) > 1 and self._hear_alike:
-            return self._restore(self._fire_together(x, members).to(output.dtype), output)
         answers = [self._answer(mode, member, x, output) for member in members]
         # Whole numbers, whatever their order.
         z = functools.reduce(operator.add, answers)
         return self._restore((z / self.population if self.population > 1 else z).to(output.dtype), output)
 
-    @property
-    def _hear_alike(self) -> bool:
-        """Whether the members of a population differ by their shift alone, and are not pooled first."""
-        return self.binary_input
-
-    def _fire_together(self, x: Tensor, members: list[Member]) -> Tensor:
-        """Samples (R, P, C) of the averages over populations."""
-        _, _, u, scale, _ = members[0]
+    def _fire_together(self, x: Tensor, u: Tensor, power: Tensor, neurons: Neurons, like: Tensor) -> Tensor:  # noqa: ARG002
+        """Samples (R, P, C) of the averages over populations; ``like`` is the product in output layout."""
+        if not self.binary_input:
+            return self._hear(x, u.unsqueeze(2), power.unsqueeze(2), neurons)
+        members = self._members(u, power, neurons)
         draw = next_draw(self.index, len(x), x.device, uses=len(members))
-        shift = torch.stack([member.shift for member in members])
+        scale, shift = members[0].scale, torch.stack([member.shift for member in members])
         return native.fire(_drawable(u), scale, shift, draw.seed, draw.rows, draw.place(), self.estimator)
+
+    def _hear(self, x: Tensor, u: Tensor, power: Tensor | None, neurons: Neurons) -> Tensor:
+        """The same from windows (N, *P, *W, C) of u and power, see :func:`nsm.native.hear`."""
+        draw = next_draw(self.index, len(x), x.device, uses=self.population)
+        gain, bias = neurons.gain.to(self._wide), torch.stack(neurons.biases).to(self._wide)
+        law, u = (self.noise.variance / self.pooled, self.eta**2), _drawable(u)
+        if power is not None:
+            wider = torch.promote_types(u.dtype, power.dtype)
+            u, power = u.to(wider), power.to(wider)
+        z = native.hear(u, power, gain, bias, *law, draw.seed, draw.rows, draw.place(), self.estimator)
+        return z.flatten(1, -2)
 
     def _answer(self, mode: Fidelity, member: Member, x: Tensor, output: Tensor) -> Tensor:
         """What leaves the layer, (R, P, C), if it has these neurons alone."""

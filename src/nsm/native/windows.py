@@ -1,0 +1,50 @@
+"""Windows of neurons, (N, *P, *W, C): where they lie in memory, and what leaves them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from nsm.native import layout
+from nsm.native.checks import KERNEL_DTYPES
+
+
+def check(u: Tensor) -> None:
+    """Refuse what are no windows of one to three dimensions, or numbers that nothing is drawn from."""
+    if u.dim() not in (4, 6, 8):
+        raise ValueError(f"u must have shape (N, *P, *K, C) of 4, 6 or 8 dimensions, got {tuple(u.shape)}")
+    if u.dtype not in (*KERNEL_DTYPES, torch.float64):
+        raise TypeError(f"u must be float32, bfloat16 or float64, got {u.dtype}")
+
+
+def dims(u: Tensor) -> int:
+    """Dimensions of positions, and as many of a window."""
+    return (u.dim() - 2) // 2
+
+
+def size(u: Tensor) -> int:
+    """Neurons of a window."""
+    return math.prod(u.shape[1 + dims(u) : -1])
+
+
+def empty(u: Tensor, rows: int) -> Tensor:
+    """Room for what leaves the windows, (rows, *P, C)."""
+    return u.new_empty(rows, *u.shape[1 : 1 + dims(u)], u.shape[-1])
+
+
+def empty_gradient(u: Tensor) -> Tensor:
+    """Room for a gradient at ``u``, with neurons last."""
+    return torch.empty_like(u) if u.stride(-1) == 1 else u.new_empty(u.shape)
+
+
+def neurons_last(u: Tensor) -> Tensor:
+    """``u``, or a copy, whose neurons lie side by side."""
+    return u if u.stride(-1) == 1 else u.contiguous()
+
+
+def places(u: Tensor) -> tuple[Tensor, Tensor]:
+    """Offsets of the windows, and of the neurons in a window."""
+    count, shape, strides = dims(u), u.shape[1:-1], u.stride()[1:-1]
+    return layout.offsets(shape[:count], strides[:count]), layout.offsets(shape[count:], strides[count:])
