@@ -75,6 +75,71 @@ def test_without_draws_it_is_the_average_of_its_neurons(fidelity: nsm.nn.Fidelit
     torch.testing.assert_close(found[2], torch.stack(expected[2:]))
 
 
+POOLED = [
+    {"max_pool": 2},
+    {"max_pool": 2, "padding": 1},
+    {"max_pool": 2, "binary_input": True},
+    {"max_pool": 2, "binary_input": True, "pooled": 2, "padding": 1},
+    {"padding": 1},
+]
+
+
+@pytest.mark.parametrize("declared", POOLED, ids=str)
+def test_maxima_of_a_population_are_independent(declared: dict) -> None:
+    torch.manual_seed(4)
+    layer = Conv2d(2, 3, 3, population=3, eta=0.3, **declared)
+    layer.a = 0.4
+    x = torch.sign(torch.randn(1, 2, 6, 6))
+    z = nsm.nn.sample_outputs(
+        nn.Sequential(layer), x, seed=5, samples=torch.arange(TRIALS), inputs=torch.arange(1)
+    )
+    count = ((z[0] + 1) * 1.5).round()
+    with torch.no_grad():
+        silent = 0.5 * torch.erfc(layer.erf_argument(x).double())[:, 0]  # (K, P, C)
+        silent = silent.unflatten(1, (round(silent.shape[1] ** 0.5), -1))
+        if "max_pool" in declared:
+            silent = silent.unflatten(1, (-1, 2)).unflatten(3, (-1, 2)).prod(4).prod(2)
+        exact = positive(1.0 - silent).permute(0, 3, 1, 2)
+    fired = torch.stack([(count >= m).sum(0) for m in (1, 2, 3)])
+    assert fired.shape == exact.shape
+    assert_frequencies(fired, TRIALS, exact)
+
+
+@pytest.mark.parametrize("declared", POOLED, ids=str)
+def test_a_sample_has_the_gradient_of_the_mean(declared: dict) -> None:
+    layer = Conv2d(2, 3, 3, population=3, eta=0.3, standardized=True, estimator="smoothed", **declared)
+    x = torch.sign(torch.randn(4, 2, 6, 6)).requires_grad_()
+    weights = torch.randn_like(layer(x))
+    gradients = []
+    for fidelity in ("moment", "mean"):
+        with nsm.fidelity(fidelity):
+            gradients.append(torch.autograd.grad((layer(x) * weights).sum(), (x, *layer.parameters())))
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_it_compiles_without_graph_breaks() -> None:
+    def net() -> nn.Sequential:
+        return nn.Sequential(
+            Conv2d(1, 4, 3, max_pool=2, population=3, standardized=True),
+            Conv2d(
+                4, 4, 3, padding=1, max_pool=2, binary_input=True, pooled=3, population=2, standardized=True
+            ),
+        )
+
+    one, other = net(), net()
+    x = torch.rand(5, 1, 10, 10)
+    nsm.nn.calibrate(one, x, seed=0)
+    other.load_state_dict(one.state_dict())
+    gradients = []
+    for module in (one, torch.compile(other, fullgraph=True, backend="aot_eager")):
+        with nsm.nn.draws(module, seed=1, samples=0, inputs=torch.arange(5)):
+            z = module(x)
+        gradients.append((z, *torch.autograd.grad(z.square().sum(), module.parameters())))
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
 def test_calibrated_thresholds_lie_in_a_row() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(
