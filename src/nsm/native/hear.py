@@ -115,24 +115,15 @@ def _hear(
     if kernels is None:
         return z.copy_(populations.hear(u, power, gain, bias, variance, extra, seed, rows, place))
     u, power = _in_order(u, power)
-    origin, member = windows.places(u)
     gain, bias, rows = layout.for_groups(gain), layout.for_groups(bias), rows.contiguous()
     jobs.run(
         "hear",
-        u=u,
         power=0 if power is None else power,
         z=z,
         gain=gain,
         bias=bias,
-        origin=origin,
-        member=member,
         rows=rows,
-        inputs=len(u),
-        positions=len(origin),
-        window=len(member),
-        channels=u.shape[-1],
         samples=len(rows) // len(u),
-        u_stride=u.stride(0),
         power_stride=0 if power is None else power.stride(0),
         population=len(bias),
         bias_stride=bias.shape[1],
@@ -141,7 +132,7 @@ def _hear(
         extra=extra,
         seed=int(seed),
         place=place,
-        bfloat16=u.dtype == torch.bfloat16,
+        **windows.fields(u),
     )
     return z
 
@@ -190,12 +181,11 @@ def _hear_backward(
                 result.copy_(value)
         return results
     u, power = _in_order(u, power)
-    (origin, member), (grad_origin, grad_member) = windows.places(u), windows.places(grad_u)
+    grad_origin, grad_member = windows.places(grad_u)
     grad, gain, bias = grad.to(u.dtype).contiguous(), gain.contiguous(), bias.contiguous()
     jobs.run(
         "hear_backward",
         grad=grad,
-        u=u,
         power=0 if power is None else power,
         grad_u=grad_u,
         grad_power=0 if power is None else grad_power,
@@ -203,23 +193,16 @@ def _hear_backward(
         bias=bias,
         by_gain=by_gain,
         by_bias=by_bias,
-        origin=origin,
-        member=member,
         grad_origin=grad_origin,
         grad_member=grad_member,
-        inputs=len(u),
-        positions=len(origin),
-        window=len(member),
-        channels=u.shape[-1],
         samples=len(grad) // len(u),
-        u_stride=u.stride(0),
         power_stride=0 if power is None else power.stride(0),
         grad_stride=grad_u.stride(0),
         population=len(bias),
         variance=variance,
         extra=extra,
         estimator=functional.ESTIMATORS.index(cast("Estimator", estimator)),
-        bfloat16=u.dtype == torch.bfloat16,
+        **windows.fields(u),
     )
     return results
 

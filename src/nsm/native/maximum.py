@@ -75,30 +75,21 @@ def _fire_max(
     if z.numel() == 0:
         return z
     u = windows.neurons_last(u)
-    origin, member = windows.places(u)
     kernels = kernels_for(seed, rows, u=u, scale=scale, shift=shift)
-    if kernels is None or len(member) > kernels.largest_window:
+    if kernels is None or windows.size(u) > kernels.largest_window:
         return z.copy_(functional.fire_max(u, scale, shift, seed, rows, place))
     rows, scale, shift = rows.contiguous(), scale.contiguous(), shift.contiguous()
     jobs.run(
         "fire_max",
-        u=u,
         z=z,
         scale=scale,
         shift=shift,
-        origin=origin,
-        member=member,
         rows=rows,
-        inputs=len(u),
-        positions=len(origin),
-        window=len(member),
-        channels=u.shape[-1],
         samples=len(rows) // len(u),
-        u_stride=u.stride(0),
         seed=int(seed),
         place=place,
-        bfloat16=u.dtype == torch.bfloat16,
         shared=scale.numel() == u.shape[-1],
+        **windows.fields(u),
     )
     return z
 
@@ -114,17 +105,13 @@ def _(
 def _fire_max_backward(
     grad: Tensor, u: Tensor, scale: Tensor, shift: Tensor, estimator: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    grad_u, grad_scale, grad_shift = (
-        windows.empty_gradient(u),
-        torch.empty_like(scale),
-        torch.empty_like(shift),
-    )
+    grad_u = windows.empty_gradient(u)
+    grad_scale, grad_shift = torch.empty_like(scale), torch.empty_like(shift)
     if grad.numel() == 0:
         return grad_u.zero_(), grad_scale.zero_(), grad_shift.zero_()
     source = windows.neurons_last(u)
-    origin, member = windows.places(source)
     kernels = kernels_for(grad, u=u, scale=scale, shift=shift)
-    if kernels is None or len(member) > kernels.largest_window:
+    if kernels is None or windows.size(u) > kernels.largest_window:
         results = functional.fire_max_backward(grad, u, scale, shift, cast("Estimator", estimator))
         return grad_u.copy_(results[0]), grad_scale.copy_(results[1]), grad_shift.copy_(results[2])
     grad_origin, grad_member = windows.places(grad_u)
@@ -133,26 +120,18 @@ def _fire_max_backward(
     jobs.run(
         "fire_max_backward",
         grad=grad,
-        u=source,
         grad_u=grad_u,
         scale=scale,
         shift=shift,
         by_scale=by_scale,
         by_shift=by_shift,
-        origin=origin,
-        member=member,
         grad_origin=grad_origin,
         grad_member=grad_member,
-        inputs=len(u),
-        positions=len(origin),
-        window=len(member),
-        channels=u.shape[-1],
         samples=len(grad) // len(u),
-        u_stride=source.stride(0),
         grad_u_stride=grad_u.stride(0),
-        bfloat16=u.dtype == torch.bfloat16,
         estimator=functional.ESTIMATORS.index(estimator),
         shared=scale.numel() == u.shape[-1],
+        **windows.fields(source),
     )
     return grad_u, grad_scale.copy_(by_scale), grad_shift.copy_(by_shift)
 

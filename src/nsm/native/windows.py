@@ -44,6 +44,22 @@ def neurons_last(u: Tensor) -> Tensor:
     return u if u.stride(-1) == 1 else u.contiguous()
 
 
+def fields(u: Tensor) -> dict[str, Tensor | int | bool]:
+    """How the kernels see windows with neurons last."""
+    origin, member = places(u)
+    return {
+        "u": u,
+        "origin": origin,
+        "member": member,
+        "inputs": len(u),
+        "positions": len(origin),
+        "window": len(member),
+        "channels": u.shape[-1],
+        "u_stride": u.stride(0),
+        "bfloat16": u.dtype == torch.bfloat16,
+    }
+
+
 def places(u: Tensor) -> tuple[Tensor, Tensor]:
     """Offsets of the windows, and of the neurons in a window."""
     count, shape, strides = dims(u), u.shape[1:-1], u.stride()[1:-1]
