@@ -1,11 +1,21 @@
 import json
+import shutil
 from collections import Counter
 
 import pytest
 import torch
 
 from nsm import data, native
-from nsm.studies import ceiling, draw_speed, mnist, nmnist_table, practice, predict_scaling, predict_speed
+from nsm.studies import (
+    ceiling,
+    compiled,
+    draw_speed,
+    mnist,
+    nmnist_table,
+    practice,
+    predict_scaling,
+    predict_speed,
+)
 from nsm.studies.timing import counted
 from tests.report.html import Page, assert_self_contained
 
@@ -89,16 +99,34 @@ def test_a_picture_of_nothing_is_refused(nsm, tmp_path):
     assert "--picture needs --scaling" in result.stderr
 
 
-def test_a_run_is_scored_beside_its_programs(nsm, run, tmp_path):
+def test_runs_are_scored_beside_their_programs(nsm, run, tmp_path):
     path = tmp_path / "compiled.json"
-    result = nsm("reproduce", "compiled", run, "--samples", 100, "--results", path)
+    result = nsm("reproduce", "compiled", run, run, "--samples", 100, "--results", path)
     assert result.exit_code == 0, result.output
     rows = json.loads(path.read_text())["rows"]
-    assert [row["what"] for row in rows] == ["network", "int8", "int4", "ternary", "binary"]
+    assert [row["what"] for row in rows] == 2 * list(compiled.COMPARED)
     assert all(row["n"] == 360 for row in rows)
-    sizes = [row["bytes"] for row in rows[1:]]
+    sizes = [row["bytes"] for row in rows[2:6]]
     assert sizes == sorted(sizes, reverse=True)
-    assert abs(rows[1]["error_percent"] - rows[0]["error_percent"]) < 3.0
+    assert abs(rows[2]["error_percent"] - rows[0]["error_percent"]) < 3.0
+    assert rows[1]["nll"] != rows[0]["nll"]
+    headings, lines = compiled.table(rows)
+    assert [line[0] for line in lines] == ["network, float32", *compiled.COMPARED[1:]]
+    assert all(len(line) == len(headings) and line[-1] == "2" for line in lines)
+    # One network twice: nothing is spread.
+    assert all(line[2].endswith("+- 0.000") for line in lines[1:])
+
+
+def test_programs_of_different_networks_are_not_averaged(nsm, run, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    config = json.loads((other / "config.json").read_text())
+    config["recipe"]["data"]["set"] = "mnist"
+    (other / "config.json").write_text(json.dumps(config))
+    result = nsm("reproduce", "compiled", run, other)
+    assert result.exit_code == 1
+    assert "got digits-mlp on digits, digits-mlp on mnist" in " ".join(result.stderr.split())
+    assert not (run / "compiled.json").exists()
 
 
 @pytest.mark.usefixtures("small_ceilings")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nsm.cli.options import DataDir, Json, Quiet, RunFolder, Samples, Seed
+from nsm.cli.options import DataDir, Json, Quiet, Samples, Seed
 from nsm.cli.reproduce_all import all_studies
 from nsm.cli.reproduce_claims import convergence, normalization
 from nsm.cli.reproduce_events import dvsgesture, nmnist, saccades, stream
@@ -253,16 +253,19 @@ def generator(
 
 @app.command()
 def compiled(
-    run: RunFolder,
+    folders: Annotated[
+        list[Path], typer.Argument(help="Run folders of one network on one set of images.", metavar="RUN...")
+    ],
     samples: Samples = None,
     seed: Seed = 0,
     data_dir: DataDir = None,
     results: Annotated[
-        Path | None, typer.Option(help="Result file.", dir_okay=False, show_default="RUN/compiled.json")
+        Path | None,
+        typer.Option(help="Result file.", dir_okay=False, show_default="compiled.json in the first RUN"),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """A trained network beside its programs of fewer and fewer bits.
+    """Trained networks beside their programs of fewer and fewer bits.
 
     Examples:
         nsm reproduce compiled runs/mnist-cnn --results results/compiled.json
@@ -273,14 +276,10 @@ def compiled(
     from nsm.studies.results import write
 
     with progress(study.STUDY, quiet=quiet) as show:
-        rows = study.run(run, samples=samples, seed=seed, root=data_dir, progress=show)
-    write(results or run / "compiled.json", study.STUDY, rows)
-    headings = ("what", "error (%)", "NLL (nats)", "bytes")
-    cells = [
-        (row["what"], f"{row['error_percent']:.2f}", f"{row['nll']:.4f}", row.get("bytes", ""))
-        for row in rows
-    ]
-    show_table(headings, cells, texts=headings[:1])
+        rows = study.run(folders, samples=samples, seed=seed, root=data_dir, progress=show)
+    write(results or folders[0] / "compiled.json", study.STUDY, rows)
+    headings, lines = study.table(rows)
+    show_table(headings, lines, texts=headings[:1])
 
 
 @app.command()

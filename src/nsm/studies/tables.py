@@ -13,6 +13,7 @@ from typing import Any
 from nsm.data import describe
 from nsm.files import write_atomically
 from nsm.studies import (
+    compiled,
     confidence_tables,
     convergence_report,
     dvsgesture,
@@ -164,22 +165,6 @@ def _scaling(rows: Rows) -> Table:
     return headings, cells
 
 
-def _compiled(rows: Rows) -> Table:
-    headings = ["weights", "error, %", "NLL", "ECE", "bytes", "images"]
-    cells = [
-        [
-            "network, float32" if row["what"] == "network" else row["what"],
-            f"{row['error_percent']:.2f}",
-            f"{row['nll']:.4f}",
-            f"{row['ece']:.4f}",
-            f"{row['bytes']:,}" if "bytes" in row else "",
-            f"{row['n']:,}",
-        ]
-        for row in rows
-    ]
-    return headings, cells
-
-
 def _rivals(rows: Rows) -> Table:
     compared = [row for row in rows if "all" in row and "sweep" not in row]
     names = list(dict.fromkeys(name for row in compared for name in row["all"]))
@@ -270,7 +255,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "speed-draw-avx2": ("speed-draw-avx2", _speed),
     "speed-draw-avx512": ("speed-draw-avx512", _speed),
     "rivals": ("speed-predict", _rivals),
-    "compiled": ("compiled", _compiled),
+    "compiled": ("compiled", compiled.table),
     "generator": ("generator", _generator),
     "generator-long": ("generator-long", _generator),
     "clt": ("clt", _clt),
