@@ -237,6 +237,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "training-methods": ("training-methods", _comparison("training-methods")),
     "fashion-mnist": ("fashion-mnist", _comparison("fashion-mnist")),
     "fashion-mnist-cnn": ("fashion-mnist-cnn", _comparison("fashion-mnist")),
+    "fashion-mnist-population": ("fashion-mnist-population", _comparison("fashion-mnist")),
     "fashion-mnist-cnn-20": ("fashion-mnist-cnn-20", _comparison("fashion-mnist")),
     "cifar10": ("cifar10", _comparison("cifar10")),
     "cifar10-population": ("cifar10-population", _comparison("cifar10")),
