@@ -100,8 +100,9 @@ def test_a_picture_of_nothing_is_refused(nsm, tmp_path):
 
 
 def test_runs_are_scored_beside_their_programs(nsm, run, tmp_path):
-    path = tmp_path / "compiled.json"
-    result = nsm("reproduce", "compiled", run, run, "--samples", 100, "--results", path)
+    path, copy = tmp_path / "compiled.json", tmp_path / "copy"
+    shutil.copytree(run, copy)
+    result = nsm("reproduce", "compiled", run, copy, "--samples", 100, "--results", path)
     assert result.exit_code == 0, result.output
     rows = json.loads(path.read_text())["rows"]
     assert [row["what"] for row in rows] == 2 * list(compiled.COMPARED)
@@ -115,6 +116,12 @@ def test_runs_are_scored_beside_their_programs(nsm, run, tmp_path):
     assert all(len(line) == len(headings) and line[-1] == "2" for line in lines)
     # One network twice: nothing is spread.
     assert all(line[2].endswith("+- 0.000") for line in lines[1:])
+
+
+def test_a_run_counts_once(nsm, run):
+    result = nsm("reproduce", "compiled", run, run.parent / "." / run.name)
+    assert result.exit_code == 1
+    assert f"runs must differ, got {run.name} 2 times" in result.stderr
 
 
 def test_programs_of_different_networks_are_not_averaged(nsm, run, tmp_path):

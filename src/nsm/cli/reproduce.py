@@ -254,7 +254,7 @@ def generator(
 @app.command()
 def compiled(
     folders: Annotated[
-        list[Path], typer.Argument(help="Run folders of one network on one set of images.", metavar="RUN...")
+        list[Path], typer.Argument(help="Run folders of one network on one set of images.", metavar="RUN")
     ],
     samples: Samples = None,
     seed: Seed = 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -38,8 +39,11 @@ def run(
         progress: called with the number of things scored and of all.
 
     Raises:
-        ValueError: if networks or sets differ.
+        ValueError: if networks or sets differ, or a folder is given twice.
     """
+    for folder, many in Counter(folder.resolve() for folder in folders).items():
+        if many > 1:
+            raise ValueError(f"runs must differ, got {folder.name} {many} times")
     trained = [(models.load(folder), training.read_recipe(folder)) for folder in folders]
     kinds = {(net.config["name"], recipe.data.set) for net, recipe in trained}
     if len(kinds) > 1:
