@@ -56,3 +56,17 @@ def inputs(
     index = torch.arange(samples * n)
     rows = torch.stack((2**32 - 1 - index % samples, 7 + 2**29 * (index // samples)), dim=-1)
     return Inputs(u, scale, shift, torch.tensor(0x7EDCBA9876543210), rows, 3 << 16 | 5 << 4)
+
+
+def windows(values: Tensor, layout: str) -> Tensor:
+    """Windows (N, *P, *K, C) in a memory order: "image" has window and position of a dimension together."""
+    if layout == "dense":
+        return values
+    if layout == "neurons apart":
+        return values.movedim(-1, 1).contiguous().movedim(1, -1)
+    if layout == "cropped":
+        return torch.cat((values, values), 1)[:, : values.shape[1]]
+    dims = (values.dim() - 2) // 2
+    order = [0, *(d for i in range(dims) for d in (1 + i, 1 + dims + i)), values.dim() - 1]
+    back = [order.index(d) for d in range(values.dim())]
+    return values.permute(order).contiguous().permute(back)

@@ -5,6 +5,7 @@ import torch
 
 from nsm import functional, native, populations
 from nsm.native import paths
+from tests.native.cases import windows
 
 KERNELS = native.active() == "native"
 needs_kernels = pytest.mark.skipif(not KERNELS, reason="the C++ kernels are not installed")
@@ -26,23 +27,14 @@ def instruction_set(request, monkeypatch):
     monkeypatch.setattr(paths, "instruction_set", lambda: request.param)
 
 
-def arranged(values, layout):
-    if layout == "neurons apart":
-        return values.movedim(-1, 1).contiguous().movedim(1, -1)
-    dims = (values.dim() - 2) // 2
-    order = [0, *(d for i in range(dims) for d in (1 + i, 1 + dims + i)), values.dim() - 1]
-    back = [order.index(d) for d in range(values.dim())]
-    return values.permute(order).contiguous().permute(back)
-
-
 def inputs(shape, layout="image", dtype=torch.float32, samples=1, members=3):
     generator = torch.Generator().manual_seed(sum(shape))
 
     def normal(*size):
         return torch.randn(size, generator=generator)
 
-    u = arranged(normal(*shape).to(dtype), layout)
-    power = arranged(normal(*shape).square().to(dtype), layout)
+    u = windows(normal(*shape).to(dtype), layout)
+    power = windows(normal(*shape).square().to(dtype), layout)
     power[0] *= normal(*shape[1:]) > 0  # some hear nothing
     gain, bias = normal(shape[-1]), normal(members, shape[-1]) - 0.5
     index = torch.arange(samples * shape[0])

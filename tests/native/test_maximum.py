@@ -6,6 +6,7 @@ from torch import Tensor
 
 from nsm import functional, native
 from nsm.native import paths
+from tests.native.cases import windows
 
 KERNELS = native.active() == "native"
 needs_kernels = pytest.mark.skipif(not KERNELS, reason="the C++ kernels are not installed")
@@ -19,7 +20,6 @@ SHAPES = [
     (2, 40, 1, 64),
     (2, 3, 9, 130),
 ]
-# From shape (N, *P, *K, C) to dense memory in which window and position of a dimension are neighbours.
 LAYOUTS = ["image", "dense", "neurons apart", "cropped"]
 
 
@@ -28,22 +28,9 @@ def instruction_set(request, monkeypatch):
     monkeypatch.setattr(paths, "instruction_set", lambda: request.param)
 
 
-def arranged(values: Tensor, layout: str) -> Tensor:
-    if layout == "dense":
-        return values
-    if layout == "neurons apart":
-        return values.movedim(-1, 1).contiguous().movedim(1, -1)
-    if layout == "cropped":
-        return torch.cat((values, values), 1)[:, : values.shape[1]]
-    dims = (values.dim() - 2) // 2
-    order = [0, *(d for i in range(dims) for d in (1 + i, 1 + dims + i)), values.dim() - 1]
-    back = [order.index(d) for d in range(values.dim())]
-    return values.permute(order).contiguous().permute(back)
-
-
 def inputs(shape, layout="image", dtype=torch.float32, samples=1, per_position=False):
     generator = torch.Generator().manual_seed(sum(shape))
-    u = arranged((2.0 * torch.randn(shape, generator=generator) - 1.0).to(dtype), layout)
+    u = windows((2.0 * torch.randn(shape, generator=generator) - 1.0).to(dtype), layout)
     q = (1, *shape[1:]) if per_position else (1,) * (len(shape) - 1) + shape[-1:]
     scale = torch.rand(q, generator=generator) + 0.3
     shift = torch.randn(q, generator=generator) - 0.5
