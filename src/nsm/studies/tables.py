@@ -245,6 +245,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Rows], Table]]] = {
     "learning": ("learning", _learning),
     "signals": ("learning", _signals),
     "speed-train": ("speed-train", _training),
+    "speed-train-avx2": ("speed-train-avx2", _training),
     "speed-predict": ("speed-predict", _predictions),
     "speed-predict-vnni": ("speed-predict-vnni", _predictions),
     "speed-predict-avx2": ("speed-predict-avx2", _predictions),
