@@ -118,6 +118,18 @@ def test_runs_are_scored_beside_their_programs(nsm, run, tmp_path):
     assert all(line[2].endswith("+- 0.000") for line in lines[1:])
 
 
+def test_a_program_is_compared_with_its_own_network():
+    errors = {compiled.NETWORK: (1.0, 2.0), "int8": (1.1, 2.3)}
+    rows = [
+        {"run": run, "what": what, "error_percent": error, "nll": 0.5, "ece": 0.25}
+        for what, found in errors.items()
+        for run, error in enumerate(found)
+    ]
+    _, (network, program) = compiled.table(rows)
+    assert network[:3] == ["network, float32", "1.500", ""]
+    assert program[:3] == ["int8", "1.700", "+0.200 +- 0.100"]
+
+
 def test_a_run_counts_once(nsm, run):
     result = nsm("reproduce", "compiled", run, run.parent / "." / run.name)
     assert result.exit_code == 1

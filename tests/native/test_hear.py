@@ -1,4 +1,4 @@
-"""Populations from what they hear: bits of the reference, gradient of the exact mean, no argument stored."""
+"""Populations from what they hear: bits of the reference, gradient of the exact mean."""
 
 import pytest
 import torch
