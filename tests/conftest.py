@@ -19,3 +19,11 @@ def data_folder() -> Path:
     if not Path(folder).is_dir():
         pytest.skip(f"NSM_DATA names {folder}, which is not a folder")
     return Path(folder)
+
+
+@pytest.fixture
+def fresh_compiler() -> None:
+    """For tests of ``torch.compile``, which reasons about sizes where others have compiled before."""
+    import torch
+
+    torch.compiler.reset()

@@ -252,6 +252,7 @@ def test_autocast_is_in_force() -> None:
     assert prediction.probabilities.dtype == torch.float32
 
 
+@pytest.mark.usefixtures("fresh_compiler")
 def test_a_compiled_network_predicts_the_same() -> None:
     net, x = exact("mlp"), pixels(4)
     compiled = torch.compile(net, backend="aot_eager")

@@ -25,6 +25,7 @@ def test_registration_is_sound(monkeypatch, dtype, population, layout, kernels):
     torch.library.opcheck(torch.ops.nsm.fire_backward.default, (grad, *case.differentiable, "probability"))
 
 
+@pytest.mark.usefixtures("fresh_compiler")
 @pytest.mark.parametrize("layout", ["channel last", "position last"])
 def test_compiles_without_graph_breaks(layout):
     case = inputs((3, 20, 8), layout)

@@ -118,6 +118,7 @@ def test_a_sample_has_the_gradient_of_the_mean(declared: dict) -> None:
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.usefixtures("fresh_compiler")
 def test_it_compiles_without_graph_breaks() -> None:
     def net() -> nn.Sequential:
         return nn.Sequential(

@@ -137,6 +137,7 @@ def test_it_starts_with_the_spread_that_calibration_is_asked_for() -> None:
         torch.testing.assert_close(layer.beta, torch.full_like(layer.beta, 2.0), atol=0.5, rtol=0)
 
 
+@pytest.mark.usefixtures("fresh_compiler")
 def test_it_compiles_without_graph_breaks() -> None:
     layer = Linear(12, 5, binary_input=True, standardized=True)
     other = Linear(12, 5, binary_input=True, standardized=True)
