@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -35,8 +36,19 @@ def empty(u: Tensor, rows: int) -> Tensor:
 
 
 def empty_gradient(u: Tensor) -> Tensor:
-    """Room for a gradient at ``u``, with neurons last."""
-    return torch.empty_like(u) if u.stride(-1) == 1 else u.new_empty(u.shape)
+    """Room for a gradient at ``u``, in the memory order of windows side by side in images with channels last:
+    the compiler must know it beforehand, and that of ``u`` may be another one than it was told.
+    """
+    last = 1 + 2 * dims(u)
+    order = [0, *range(1, last, 2), *range(2, last, 2), last]
+    return u.new_empty(_side_by_side(u)).permute(order)
+
+
+def _side_by_side(u: Tensor) -> list[int]:
+    """(N, *P, *W, C) as (N, P_1, W_1, ..., C)."""
+    count = dims(u)
+    pairs = zip(u.shape[1 : 1 + count], u.shape[1 + count : -1], strict=True)
+    return [u.shape[0], *itertools.chain(*pairs), u.shape[-1]]
 
 
 def neurons_last(u: Tensor) -> Tensor:
