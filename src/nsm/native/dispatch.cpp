@@ -141,10 +141,18 @@ void by_input_blocks(std::int64_t inputs, std::int64_t inner, std::int64_t eleme
     }
 }
 
+// Draws for an element of the output.
+template <typename Job>
+std::int64_t draws(const Job&) {
+    return 1;
+}
+std::int64_t draws(const Fire& job) { return job.members; }
+std::int64_t draws(const Hear& job) { return job.population; }
+
 template <typename Job>
 void draw(const Job& job, void (*loop)(const Job&, std::int64_t, std::int64_t, float*), int threads) {
-    const std::int64_t rows = job.inputs * job.samples;
-    by_parts(rows, rows * job.positions * job.channels, threads, [&](std::int64_t first, std::int64_t last) {
+    const std::int64_t rows = job.inputs * job.samples, elements = rows * job.positions * job.channels * draws(job);
+    by_parts(rows, elements, threads, [&](std::int64_t first, std::int64_t last) {
         std::vector<float> scratch(scratch_size(job));
         loop(job, first, last, scratch.data());
     });
@@ -163,7 +171,7 @@ Means::Means(const std::string& instruction_set, int threads) : kernels(named(in
 void run(const Fire& job, const Means& means) { draw(job, means.kernels.fire, means.threads); }
 
 void run(const FireBackward& job, const Means& means) {
-    const std::int64_t elements = job.inputs * job.samples * job.outer * job.inner;
+    const std::int64_t elements = job.inputs * job.samples * job.outer * job.inner * job.members;
     if (job.outer == 1 && !job.by_run) {
         std::fill_n(job.by_scale, job.inner, 0.0f);
         std::fill_n(job.by_shift, job.members * job.inner, 0.0f);
@@ -190,7 +198,7 @@ void run(const FireMaxBackward& job, const Means& means) {
 void run(const Hear& job, const Means& means) { draw(job, means.kernels.hear, means.threads); }
 
 void run(const HearBackward& job, const Means& means) {
-    by_input_blocks(job.inputs, 0, job.inputs * job.positions * job.window * job.channels,
+    by_input_blocks(job.inputs, 0, job.inputs * job.positions * job.window * job.channels * job.population,
                     {job.by_gain, job.by_bias, job.channels, job.population}, means.threads,
                     [&](const Part& part) { means.kernels.hear_backward(job, part); });
 }
