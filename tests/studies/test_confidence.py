@@ -31,13 +31,16 @@ def test_every_network_learns_the_same_images_in_the_same_way(tmp_path):
     jobs = confidence_subjects.jobs(tmp_path, network="mnist-cnn", seeds=2)
     names = [f"{job.label}-{job.config.training.seed}" for job in jobs]
     kinds = {"bnsm-centered": 2, "twin-dropout-centered": 2, "twin-centered": 6, "bnsm": 1, "twin": 1}
+    kinds["bnsm-population-centered"] = 1
     assert names == [f"{kind}-{i}" for kind, count in kinds.items() for i in range(count)]
     assert len({job.folder for job in jobs}) == len(jobs)
     for job in jobs:
         assert job.config.network.overrides.get("centered", False) == ("centered" in job.label)
         assert job.config.data == jobs[0].config.data
         assert job.config.augmentation == jobs[0].config.augmentation
-        assert job.config.training == replace(jobs[0].config.training, seed=job.config.training.seed)
+        # Where the network starts is its own matter.
+        own = {"seed": job.config.training.seed, "spread": job.config.training.spread}
+        assert job.config.training == replace(jobs[0].config.training, **own)
     assert jobs[2].config.network.model == "twin-dropout"
     assert runs.missing(jobs) == jobs
     jobs[0].folder.mkdir(parents=True)
@@ -117,7 +120,7 @@ def test_photographs_have_their_own_kinds(tmp_path):
         models.save(models.build(job.config.network.name, model=job.config.network.model), job.folder)
     nets = confidence.trained(jobs, 0)
     assert len(nets.twins) == 5
-    assert nets.published is None
+    assert not nets.beside
     assert len(confidence.methods(nets, images(3, 32, channels=3))) == 7
     with pytest.raises(ValueError, match=r"network must be one of mnist-cnn, .*, got 'mnist-mlp'"):
         confidence_subjects.jobs(tmp_path, network="mnist-mlp", seeds=1)
@@ -145,9 +148,8 @@ def test_rows_of_all_methods_make_the_tables():
     def build(model):
         return nsm.models.build("mnist-cnn", model=model)
 
-    nets = confidence.Trained(
-        build("nsm"), build("twin-dropout"), [build("twin")] * 5, build("nsm"), build("twin")
-    )
+    beside = [("not centered", build("nsm")), ("not centered", build("twin"))]
+    nets = confidence.Trained(build("nsm"), build("twin-dropout"), [build("twin")] * 5, beside)
     some = images(6)
     compared = confidence.methods(nets, some)
     kinds = [shifts.Shifted("rotation", "rotation", 0, some), shifts.Shifted("unknown", "noise", 0, some)]
@@ -176,23 +178,26 @@ def test_methods_are_those_of_the_networks_there_are():
         return [way.name for way in confidence.methods(confidence.Trained(**nets), images(6))]
 
     assert names() == []
-    assert names(published=net) == [
-        "NSM, not centered, 100 samples",
-        "NSM, not centered, one pass over marginals",
+    assert names(beside=[("fresh", net)]) == [
+        "NSM, fresh, 100 samples",
+        "NSM, fresh, one pass over marginals",
     ]
     assert names(nsm=net)[-1] == "NSM, one pass over marginals"
     twin = nsm.models.build("mnist-cnn", model="twin")
-    assert names(published_twin=twin) == ["deterministic, not centered"]
+    assert names(beside=[("fresh", twin)]) == ["deterministic, fresh"]
     assert names(twins=[twin] * 5) == ["deterministic", "ensemble of 5", "last-layer Laplace, 100 samples"]
 
 
 def test_only_kinds_that_are_asked_for_are_trained(tmp_path):
-    jobs = confidence_subjects.jobs(tmp_path, network="mnist-cnn", seeds=2, kinds=["bnsm", "bnsm-centered"])
+    kinds = ["bnsm", "bnsm-centered", "bnsm-population-centered"]
+    jobs = confidence_subjects.jobs(tmp_path, network="mnist-cnn", seeds=2, kinds=kinds)
     assert [(job.label, job.config.training.seed) for job in jobs] == [
         ("bnsm-centered", 0),
         ("bnsm-centered", 1),
         ("bnsm", 0),
+        ("bnsm-population-centered", 0),
     ]
+    assert jobs[-1].config.network.overrides["population"] == 8
     all_of_them = confidence_subjects.jobs(tmp_path, network="mnist-cnn", seeds=2)
     assert [job for job in all_of_them if job.label.startswith("bnsm")] == jobs
     with pytest.raises(ValueError, match=r"kind must be one of bnsm-centered, .*, got 'ensemble'"):

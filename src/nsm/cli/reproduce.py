@@ -113,10 +113,11 @@ def confidence(
     """Uncertainty under shift, beside rivals.
 
     On digits network and rivals have centered weights; network and twin
-    without are shown beside them. All leave 2,000 images out, to fit
-    temperatures to. Trains what is missing. Kinds of mnist-cnn:
-    bnsm-centered, twin-dropout-centered, twin-centered, bnsm, twin; of
-    cifar10-allconv-third: bnsm-population, twin-dropout, twin.
+    without, and a network of populations, are shown beside them. All leave
+    2,000 images out, to fit temperatures to. Trains what is missing. Kinds
+    of mnist-cnn: bnsm-centered, twin-dropout-centered, twin-centered, bnsm,
+    twin, bnsm-population-centered; of cifar10-allconv-third:
+    bnsm-population, twin-dropout, twin.
 
     Examples:
         nsm reproduce confidence --results results/confidence.json

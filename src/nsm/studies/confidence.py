@@ -43,15 +43,13 @@ class Trained(NamedTuple):
         nsm: Neural Sampling Machine.
         dropout: twin with dropout.
         twins: the ensemble's members; the first is the deterministic network.
-        published: Neural Sampling Machine as published.
-        published_twin: its twin.
+        beside: further networks, each with what is said of it.
     """
 
     nsm: nn.Module | None = None
     dropout: nn.Module | None = None
     twins: Sequence[nn.Sequential] = ()
-    published: nn.Module | None = None
-    published_twin: nn.Module | None = None
+    beside: Sequence[tuple[str, nn.Module]] = ()
 
 
 def trained(wanted: Sequence[runs.Job], seed: int) -> Trained:
@@ -64,15 +62,12 @@ def trained(wanted: Sequence[runs.Job], seed: int) -> Trained:
 
     nsm, dropout, twin = subject.kinds
     members = (load(twin, seed + number) for number in range(MEMBERS))
-    published, published_twin = (
-        (load(kind) for kind in subject.published) if subject.published else (None, None)
-    )
+    beside = ((further.title, load(kind)) for kind, further in subject.beside.items())
     return Trained(
         nsm=load(nsm),
         dropout=load(dropout),
         twins=[member for member in members if member is not None],
-        published=published,
-        published_twin=published_twin,
+        beside=[(title, net) for title, net in beside if net is not None],
     )
 
 
@@ -103,13 +98,14 @@ def methods(nets: Trained, learned: ImageSet) -> list[Method]:
             Method(f"ensemble of {MEMBERS}", rivals.Ensemble(nets.twins), {"samples": MEMBERS}),
             Method(f"last-layer Laplace, {FIXED} samples", laplace, _FIXED),
         ]
-    if nets.published is not None:
-        compared += [
-            Method(f"NSM, not centered, {FIXED} samples", nets.published, _FIXED),
-            Method("NSM, not centered, one pass over marginals", nets.published, _ONCE, "marginal"),
-        ]
-    if nets.published_twin is not None:
-        compared.append(Method("deterministic, not centered", nets.published_twin, _ONCE))
+    for title, net in nets.beside:
+        if stochastic_layers(net):
+            compared += [
+                Method(f"NSM, {title}, {FIXED} samples", net, _FIXED),
+                Method(f"NSM, {title}, one pass over marginals", net, _ONCE, "marginal"),
+            ]
+        else:
+            compared.append(Method(f"deterministic, {title}", net, _ONCE))
     return compared
 
 

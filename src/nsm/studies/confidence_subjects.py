@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from nsm.studies import runs
 from nsm.studies.comparisons import COMPARISONS
@@ -17,6 +18,18 @@ HELD_OUT = 2000
 _CENTERED = "-centered"
 
 
+class Beside(NamedTuple):
+    """A further network, of one seed, that is shown beside the compared ones.
+
+    Attributes:
+        title: what is said of it after the name of the method.
+        kind: the comparison's kind that it is, and what is changed of it.
+    """
+
+    title: str
+    kind: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Subject:
     """A network whose confidence is compared.
@@ -25,19 +38,19 @@ class Subject:
         comparison: the published comparison that it is one of.
         kinds: the compared kinds, each by the comparison's kind that it is and what is changed of it: the
             Neural Sampling Machine, the twin with dropout, and the twin, of which the ensemble consists.
-        published: further kinds of one seed, which are shown beside the others: the machine and its twin.
+        beside: further networks by the names of their kinds.
         changes: of every run.
     """
 
     comparison: Comparison
     kinds: Mapping[str, tuple[str, ...]]
-    published: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    beside: Mapping[str, Beside] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
 
     @property
     def all_kinds(self) -> Mapping[str, tuple[str, ...]]:
-        """``kinds`` and ``published``."""
-        return {**self.kinds, **self.published}
+        """``kinds`` and those of ``beside``."""
+        return {**self.kinds, **{name: further.kind for name, further in self.beside.items()}}
 
 
 # The last quarter of the epochs shows the digits as they are: what a network is as sure of as it is right.
@@ -49,7 +62,13 @@ SUBJECTS: Mapping[str, Subject] = {
             f"twin-dropout{_CENTERED}": ("twin", "centered=true", "model=twin-dropout"),
             f"twin{_CENTERED}": ("twin", "centered=true"),
         },
-        {"bnsm": ("bnsm",), "twin": ("twin",)},
+        {
+            "bnsm": Beside("not centered", ("bnsm",)),
+            "twin": Beside("not centered", ("twin",)),
+            f"bnsm-population{_CENTERED}": Beside(
+                "eight neurons in each place", ("bnsm-population", "centered=true")
+            ),
+        },
         ("until=0.75",),
     ),
     "cifar10-allconv-third": Subject(
@@ -80,7 +99,7 @@ def jobs(
     kinds: Sequence[str] | None = None,
 ) -> list[runs.Job]:
     """Every run that the study needs: machine and twin with dropout for each seed, as many twins as an
-    ensemble has members for each, and what is shown as published of one seed.
+    ensemble has members for each, and what is shown beside them of one seed.
 
     Args:
         folder: where the run folders lie.
@@ -99,7 +118,7 @@ def jobs(
         if kind not in subject.all_kinds:
             raise ValueError(f"kind must be one of {', '.join(subject.all_kinds)}, got {kind!r}")
     counts = dict(zip(subject.kinds, (seeds, seeds, MEMBERS + seeds - 1), strict=True))
-    counts |= dict.fromkeys(subject.published, 1)
+    counts |= dict.fromkeys(subject.beside, 1)
     return [
         runs.Job(
             kind,
