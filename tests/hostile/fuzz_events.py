@@ -166,7 +166,7 @@ def main():
     from nsm.studies import results
 
     path = arguments.results
-    known = results.read(path)["rows"] if path and path.exists() else []
+    known = results.read_json(path)["rows"] if path and path.exists() else []
     rows = [row for row in known if row["reader"] not in arguments.readers]
     for reader in arguments.readers:
         rows.append(measured(reader, arguments.minutes))

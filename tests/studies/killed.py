@@ -16,4 +16,4 @@ def score(job: runs.Job, net: Network, splits: Splits) -> dict[str, Any]:
 
 if __name__ == "__main__":
     job = runs.Job("nsm", digits(epochs=100_000, checkpoint_minutes=None), Path(sys.argv[1]))
-    list(runs.rows([job], score, processes=1, root=None))
+    list(runs.rows([job], runs.Scoring(score), processes=1, root=None))

@@ -1,5 +1,6 @@
 """A study's runs on the bundled digits: one second each."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -13,14 +14,19 @@ import pytest
 from nsm import evaluate
 from nsm.data import Splits
 from nsm.models import Network
+from nsm.models.files import WEIGHTS_FILE
 from nsm.studies import runs
+from nsm.studies.results import read_json
 from nsm.training.checkpoint import CHECKPOINT_FILE
 from nsm.training.metrics import METRICS_FILE
 from tests.training.configs import digits
 
 
-def score(job: runs.Job, net: Network, splits: Splits) -> dict[str, Any]:
-    return {**evaluate(net, splits.test, samples=4).to_dict(), "label": job.label}
+def score(job: runs.Job, net: Network, splits: Splits, *, samples: int = 4) -> dict[str, Any]:
+    return {**evaluate(net, splits.test, samples=samples).to_dict(), "label": job.label}
+
+
+SCORING = runs.Scoring(score, {"samples": 4})
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(folder: Path) -> list[dict[str, Any]]:
     jobs = [runs.Job(label, digits(model=label, epochs=1), folder / label) for label in ("nsm", "twin")]
-    rows = [dict(row) for row in runs.rows(jobs, score, processes=2, root=None)]
+    rows = [dict(row) for row in runs.rows(jobs, SCORING, processes=2, root=None)]
     return sorted(rows, key=lambda row: str(row["model"]))
 
 
@@ -49,18 +55,52 @@ def test_scores_are_read_once_and_kept(
 
     monkeypatch.setattr(runs, "ProcessPoolExecutor", unwanted)
     kept = folder / "twin" / runs.SCORES_FILE
-    assert json.loads(kept.read_text()) == found[1]
-    kept.write_text(json.dumps({**found[1], "error_percent": -1.0}))
-    (again,) = runs.rows(
-        [runs.Job("twin", digits(model="twin", epochs=1), folder / "twin")], score, processes=1, root=None
-    )
+    assert json.loads(kept.read_text()) == {"asked": {"samples": 4}, "row": found[1]}
+    kept.write_text(json.dumps({"asked": {"samples": 4}, "row": {**found[1], "error_percent": -1.0}}))
+    job = runs.Job("twin", digits(model="twin", epochs=1), folder / "twin")
+    (again,) = runs.rows([job], SCORING, processes=1, root=None)
     assert again["error_percent"] == -1.0
+
+
+def test_a_run_is_scored_anew_where_something_else_is_asked(
+    folder: Path, found: list[dict[str, Any]]
+) -> None:
+    job = runs.Job("nsm", digits(epochs=1), folder / "nsm")
+    weights = (job.folder / WEIGHTS_FILE).read_bytes()
+    asked = runs.Scoring(functools.partial(score, samples=2), {"samples": 2})
+    (row,) = runs.rows([job], asked, processes=1, root=None)
+    assert row["samples"] == 2
+    assert row["seconds"] == found[0]["seconds"]
+    assert (job.folder / WEIGHTS_FILE).read_bytes() == weights
+    assert [dict(known) for known in runs.rows([job], asked, processes=1, root=None)] == [row]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_damaged_scores_are_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / runs.SCORES_FILE
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"scores.json: .* JSON.*; remove it to make it anew"):
+        read_json(path)
+
+
+@pytest.mark.parametrize(("asked", "cores"), [("3", 3), (" 2, 1", 2)])
+def test_the_threads_that_are_asked_for_are_shared(
+    monkeypatch: pytest.MonkeyPatch, asked: str, cores: int
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert runs._cores() == cores
+
+
+def test_threads_that_are_no_number_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "all")
+    with pytest.raises(ValueError, match="OMP_NUM_THREADS must be a number of threads >= 1, got 'all'"):
+        runs._cores()
 
 
 def test_a_run_that_starts_from_another_waits_for_it(tmp_path: Path) -> None:
     twin = runs.Job("twin", digits(model="twin", epochs=1), tmp_path / "twin")
     follower = runs.Job("nsm", digits(epochs=1, start=str(twin.folder)), tmp_path / "nsm")
-    found = list(runs.rows([follower, twin], score, processes=2, root=None))
+    found = list(runs.rows([follower, twin], SCORING, processes=2, root=None))
     assert [row["model"] for row in found] == ["twin", "nsm"]
     assert found[1]["train_error_percent"] < found[0]["train_error_percent"]
 
@@ -68,7 +108,7 @@ def test_a_run_that_starts_from_another_waits_for_it(tmp_path: Path) -> None:
 def test_a_run_that_fails_ends_the_study(folder: Path, found: list[dict[str, Any]]) -> None:
     other = runs.Job("twin", digits(model="twin", epochs=2), folder / "twin")
     with pytest.raises(ValueError, match="holds another run"):
-        list(runs.rows([other], score, processes=1, root=None))
+        list(runs.rows([other], SCORING, processes=1, root=None))
 
 
 def _until(met: Callable[[], bool], what: str) -> None:

@@ -13,7 +13,8 @@ from nsm.cli.reproduce_all import all_studies
 from nsm.cli.reproduce_claims import convergence, normalization
 from nsm.cli.reproduce_events import dvsgesture, nmnist, saccades, stream
 from nsm.cli.reproduce_images import cifar10, fashion_mnist, mnist, training_methods
-from nsm.cli.studies import Epochs, Picture, Processes, Results, Seeds, draw, measured, train_missing
+from nsm.cli.studies import Epochs, Picture, Processes, Results, Seeds, measured, train_missing
+from nsm.files import write_atomically
 
 if TYPE_CHECKING:
     from nsm.studies.results import Row
@@ -52,7 +53,7 @@ def digits(
     torch.set_num_threads(1)
     found = run(runs, epochs=epochs, quiet=quiet)
     if picture is not None:
-        draw(picture, found.picture())
+        write_atomically(picture, found.picture())
     if as_json:
         typer.echo(json.dumps({"study": digits.__name__, "rows": found.rows}))
         return
@@ -79,9 +80,10 @@ def learning(
         nsm reproduce learning --epochs 1 --processes 2
     """
     from nsm.studies import learning as study
+    from nsm.studies.runs import Scoring
 
     jobs, path = study.jobs(runs, epochs=epochs), results or runs / "results.json"
-    measured(jobs, study.score, study.STUDY, path, processes, data_dir, quiet=quiet)
+    measured(jobs, Scoring(study.score), study.STUDY, path, processes, data_dir, quiet=quiet)
     typer.echo(f"{len(jobs)} variants: {path}")
 
 
@@ -131,17 +133,18 @@ def confidence(
     from nsm.studies.confidence_subjects import jobs
     from nsm.studies.confidence_tables import curves
     from nsm.studies.results import write
+    from nsm.studies.runs import Scoring
 
     wanted = jobs(runs, network=network, seeds=seeds, epochs=epochs, kinds=kind)
     path = results or runs / "confidence.json"
-    train_missing(wanted, study.score, processes, data_dir, quiet=quiet)
+    train_missing(wanted, Scoring(study.score), processes, data_dir, quiet=quiet)
     measured: list[Row] = []
     with progress(study.STUDY, quiet=quiet) as show:
         question = study.Question(tuple(wanted), images, data_dir)
         for measured in study.run(question, seeds=seeds, processes=processes, progress=show):
             write(path, study.STUDY, measured)
     if picture is not None:
-        draw(picture, shift_picture(curves(measured)))
+        write_atomically(picture, shift_picture(curves(measured)))
     typer.echo(f"{len(measured)} rows: {path}")
 
 
@@ -174,13 +177,13 @@ def settling(
     """
     from nsm.cli.progress import progress
     from nsm.cli.tables import show as show_table
-    from nsm.studies import mnist
+    from nsm.studies import images as published
     from nsm.studies import settling as study
     from nsm.studies.results import write
 
     wanted = study.jobs(runs, kind=kind, seeds=seeds, epochs=epochs)
     path = results or runs / "settling.json"
-    train_missing(wanted, mnist.score, processes, data_dir, quiet=quiet)
+    train_missing(wanted, published.scoring(published.Size()), processes, data_dir, quiet=quiet)
     found: list[Row] = []
     with progress(study.STUDY, quiet=quiet) as show:
         for found in study.run(wanted, images=images, root=data_dir, progress=show):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nsm.cli.options import DataDir, Json, Quiet
-from nsm.cli.studies import Picture, Processes, Results, draw
+from nsm.cli.studies import Picture, Processes, Results, measured
+from nsm.files import write_atomically
 
 if TYPE_CHECKING:
     from nsm.studies.results import Row
@@ -39,28 +40,20 @@ def normalization(
         nsm reproduce normalization --quick
         nsm reproduce normalization --picture normalization.png
     """
-    from nsm.cli.progress import progress
     from nsm.cli.tables import show as show_table
-    from nsm.files import write_atomically
     from nsm.report import REPORT_FILE
     from nsm.studies import normalization as study
     from nsm.studies import normalization_report as report
-    from nsm.studies.results import write
-    from nsm.studies.runs import rows
 
     size = study.QUICK if quick else study.Size()
     size = size if epochs is None else size._replace(epochs=epochs)
     jobs, path = study.jobs(runs, size), results or runs / "results.json"
-    found: list[Row] = []
-    with progress(study.STUDY, quiet=quiet) as show:
-        show(0, len(jobs))
-        for row in rows(jobs, study.scoring(size), processes=processes, root=data_dir):
-            found = study.ordered([*found, row])
-            write(path, study.STUDY, found)
-            show(len(found), len(jobs))
+    found = measured(
+        jobs, study.scoring(size), study.STUDY, path, processes, data_dir, quiet=quiet, ordered=study.ordered
+    )
     write_atomically(runs / REPORT_FILE, report.report(found).encode())
     if picture is not None:
-        draw(picture, report.draw(found))
+        write_atomically(picture, report.draw(found))
     if as_json:
         typer.echo(json.dumps({"study": study.STUDY, "rows": found}))
         return
@@ -95,7 +88,6 @@ def convergence(
     """
     from nsm.cli.progress import progress
     from nsm.cli.tables import show as show_table
-    from nsm.files import write_atomically
     from nsm.report import REPORT_FILE
     from nsm.studies import convergence as study
     from nsm.studies import convergence_report as report
@@ -114,7 +106,7 @@ def convergence(
             show(len(found), count)
     write_atomically(runs / REPORT_FILE, report.report(found).encode())
     if picture is not None:
-        draw(picture, report.draw(found))
+        write_atomically(picture, report.draw(found))
     if as_json:
         typer.echo(json.dumps({"study": study.STUDY, "rows": found}))
         return

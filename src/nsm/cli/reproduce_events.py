@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from nsm.cli.options import DataDir, Json, Quiet, RunFolder, Samples, Seed
-from nsm.cli.studies import Epochs, Picture, Processes, Results, Seeds, cell, draw, measured
-
-if TYPE_CHECKING:
-    from nsm.studies.results import Row
+from nsm.cli.studies import Epochs, Picture, Processes, Results, Seeds, cell, measured
+from nsm.files import write_atomically
 
 
 def saccades(
@@ -45,7 +43,7 @@ def saccades(
     rows = study.rows(found)
     write(results, study.STUDY, rows)
     if picture is not None:
-        draw(picture, study.draw(found))
+        write_atomically(picture, study.draw(found))
     cells = [[row["name"], f"{row['recorded']:.4g}", f"{row['simulated']:.4g}"] for row in rows[:-1]]
     show(("statistic", "recorded", "simulated"), cells, texts=("statistic",))
     typer.echo(f"{results}")
@@ -91,8 +89,6 @@ def dvsgesture(
         nsm reproduce dvsgesture --kind bnsm --kind twin --processes 2
         nsm reproduce dvsgesture --set dvsgesture-simulated --picture gestures.png
     """
-    import functools
-
     from nsm.cli.progress import progress
     from nsm.cli.tables import show as show_table
     from nsm.studies import dvsgesture as study
@@ -105,11 +101,11 @@ def dvsgesture(
     jobs = study.jobs(plan.runs, name=plan.set, kinds=kind or plan.kinds, seeds=seeds, epochs=plan.epochs)
     with progress("simulating gestures", quiet=quiet) as show:
         study.prepare(plan, processes=processes, progress=show)
-    score = functools.partial(study.score, root=plan.root, samples=samples or plan.samples)
+    plan = plan._replace(samples=samples or plan.samples)
     path = results or plan.runs / "results.json"
-    rows = measured(jobs, score, study.STUDY, path, processes, plan.root, quiet=quiet)
+    rows = measured(jobs, study.scoring(plan), study.STUDY, path, processes, plan.root, quiet=quiet)
     if picture is not None:
-        draw(picture, study.picture(plan))
+        write_atomically(picture, study.picture(plan))
     if as_json:
         typer.echo(json.dumps({"study": study.STUDY, "rows": rows}))
         return
@@ -153,33 +149,25 @@ def nmnist(
         nsm reproduce nmnist --quick
         nsm reproduce nmnist --results results/nmnist.json
     """
-    from nsm.cli.progress import progress
     from nsm.cli.tables import show as show_table
-    from nsm.files import write_atomically
     from nsm.report import REPORT_FILE, regimes_picture, regimes_report
     from nsm.studies import nmnist as study
     from nsm.studies import nmnist_table as table
     from nsm.studies.nmnist_report import collect
-    from nsm.studies.results import write
-    from nsm.studies.runs import rows
 
     size = study.sized(quick=quick, epochs=epochs, simulated=simulated)
     regimes, kinds = regime or list(study.REGIMES), kind or list(study.KINDS)
     jobs = study.jobs(runs, regimes=regimes, kinds=kinds, seeds=seeds, size=size, root=data_dir)
-    path, score = results or runs / "results.json", study.scoring(size, data_dir)
-    found: list[Row] = []
-    with progress(study.STUDY, quiet=quiet) as show:
-        show(0, len(jobs))
-        for row in rows(jobs, score, processes=processes, root=data_dir):
-            found.append(row)
-            write(path, study.STUDY, table.ordered(found))
-            show(len(found), len(jobs))
+    path, scoring = results or runs / "results.json", study.scoring(size, data_dir)
+    found = measured(
+        jobs, scoring, study.STUDY, path, processes, data_dir, quiet=quiet, ordered=table.ordered
+    )
     shown = collect(jobs, found, size, data_dir)
     write_atomically(runs / REPORT_FILE, regimes_report(shown).encode())
     if picture is not None:
-        draw(picture, regimes_picture(shown, kind="png"))
+        write_atomically(picture, regimes_picture(shown, kind="png"))
     if as_json:
-        typer.echo(json.dumps({"study": study.STUDY, "rows": table.ordered(found)}))
+        typer.echo(json.dumps({"study": study.STUDY, "rows": found}))
         return
     show_table(table.HEADINGS, table.cells(found), texts=table.HEADINGS[:2])
     typer.echo(f"Report: {runs / REPORT_FILE}")
@@ -232,5 +220,5 @@ def stream(
         )
     write(results or run / "stream-accuracy.json", study.STUDY, rows)
     if picture is not None:
-        draw(picture, study.draw(rows))
+        write_atomically(picture, study.draw(rows))
     show_table(*study.table(rows))

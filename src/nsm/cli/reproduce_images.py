@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from nsm.cli.options import DataDir, Json, Quiet, Samples
-from nsm.cli.studies import Epochs, Picture, Processes, Results, Seeds, cell, draw, measured
+from nsm.cli.studies import Epochs, Picture, Processes, Results, Seeds, cell, measured
+from nsm.files import write_atomically
 
 Networks = Annotated[
     list[str] | None,
@@ -166,7 +167,6 @@ def _compare(
     as_json: bool,
 ) -> None:
     from nsm.cli.tables import show
-    from nsm.files import write_atomically
     from nsm.report import REPORT_FILE
     from nsm.studies import images, images_report
     from nsm.studies.comparisons import COMPARISONS
@@ -186,7 +186,7 @@ def _compare(
     rows = measured(jobs, images.scoring(size), study, path, processes, data_dir, quiet=quiet)
     write_atomically(page, images_report.report(comparison, rows, jobs).encode())
     if picture is not None:
-        draw(picture, images_report.draw(comparison, rows, jobs))
+        write_atomically(picture, images_report.draw(comparison, rows, jobs))
     if as_json:
         typer.echo(json.dumps({"study": study, "rows": rows}))
         return

@@ -1,8 +1,8 @@
-"""What the commands of ``nsm reproduce`` share: options, running the jobs behind a bar, drawing."""
+"""What the commands of ``nsm reproduce`` share: options, and running the jobs behind a bar."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from nsm.studies.results import Row
-    from nsm.studies.runs import Job, Score
+    from nsm.studies.runs import Job, Scoring
 
 Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of each run.", show_default="the recipe's")]
 Results = Annotated[
@@ -29,33 +29,39 @@ Processes = Annotated[
 
 def measured(
     jobs: Sequence[Job],
-    score: Score,
+    scoring: Scoring,
     study: str,
     path: Path,
     processes: int,
     data_dir: Path | None,
     *,
     quiet: bool,
+    ordered: Callable[[Sequence[Row]], list[Row]] | None = None,
 ) -> list[Row]:
-    """Run the jobs behind a bar, and keep what is known so far in the result file."""
+    """Run the jobs behind a bar, and keep what is known so far in the result file, in the order of networks,
+    seeds and jobs if no other is given.
+    """
     from nsm.cli.progress import progress
     from nsm.studies.results import write
     from nsm.studies.runs import rows
 
     order = {job.label: i for i, job in reversed(list(enumerate(jobs)))}
+
+    def in_order(found: Sequence[Row]) -> list[Row]:
+        return sorted(found, key=lambda row: (row["network"], row["seed"], order[row["model"]]))
+
     found: list[Row] = []
     with progress(study, quiet=quiet) as show:
         show(0, len(jobs))
-        for row in rows(jobs, score, processes=processes, root=data_dir):
-            found.append(row)
-            found.sort(key=lambda row: (row["network"], row["seed"], order[row["model"]]))
+        for row in rows(jobs, scoring, processes=processes, root=data_dir):
+            found = (ordered or in_order)([*found, row])
             write(path, study, found)
             show(len(found), len(jobs))
     return found
 
 
 def train_missing(
-    jobs: Sequence[Job], score: Score, processes: int, data_dir: Path | None, *, quiet: bool
+    jobs: Sequence[Job], scoring: Scoring, processes: int, data_dir: Path | None, *, quiet: bool
 ) -> None:
     """Train, behind a bar, the jobs that are not trained yet."""
     from nsm.cli.progress import progress
@@ -66,17 +72,10 @@ def train_missing(
         return
     with progress("training", quiet=quiet) as show:
         show(0, len(missing))
-        for number, _ in enumerate(runs.rows(missing, score, processes=processes, root=data_dir), 1):
+        for number, _ in enumerate(runs.rows(missing, scoring, processes=processes, root=data_dir), 1):
             show(number, len(missing))
 
 
 def cell(value: object) -> str:
     """A number to three digits, any other value as it is, nothing for None."""
     return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def draw(picture: Path, content: bytes) -> None:
-    """Write a picture."""
-    from nsm.files import write_atomically
-
-    write_atomically(picture, content)

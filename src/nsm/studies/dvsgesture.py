@@ -5,6 +5,7 @@ the vote of a gesture's windows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -141,9 +142,12 @@ def jobs(
     ]
 
 
-def score(
-    job: runs.Job, net: Network, splits: Splits, *, root: Path | None, samples: int = SAMPLES
-) -> dict[str, Any]:
+def scoring(plan: Plan) -> runs.Scoring:
+    """:func:`score` as planned."""
+    return runs.Scoring(partial(score, root=plan.root, samples=plan.samples), {"samples": plan.samples})
+
+
+def score(job: runs.Job, net: Network, splits: Splits, *, root: Path | None, samples: int) -> dict[str, Any]:
     """Errors of single windows and of gestures on the test users, likelihood and calibration of windows."""
     name = job.config.data.set
     windows = data.event_images(name, "test", root)

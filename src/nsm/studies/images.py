@@ -161,9 +161,10 @@ class Comparison:
         return summary
 
 
-def scoring(size: Size) -> runs.Score:
+def scoring(size: Size) -> runs.Scoring:
     """:func:`score` of this size."""
-    return partial(score, samples=size.samples, judged=size.judged)
+    asked = {"samples": size.samples, "judged": size.judged}
+    return runs.Scoring(partial(score, samples=size.samples, judged=size.judged), asked)
 
 
 def score(

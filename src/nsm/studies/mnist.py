@@ -32,7 +32,7 @@ NETWORKS: Mapping[str, tuple[str, ...]] = {
 
 MNIST = images.Comparison("mnist", "MNIST", KINDS, NETWORKS, published="mnist-cnn")
 STUDY = MNIST.study
-configuration, jobs, table, score = MNIST.configuration, MNIST.jobs, MNIST.table, images.score
+configuration, jobs, table = MNIST.configuration, MNIST.jobs, MNIST.table
 
 # The published table of ways to train one network: that of the comparison without its twin.
 TRAINING_METHODS = images.Comparison(

@@ -177,9 +177,9 @@ def jobs(
     ]
 
 
-def scoring(size: Size, root: Path | None) -> runs.Score:
+def scoring(size: Size, root: Path | None) -> runs.Scoring:
     """:func:`score` of this size."""
-    return partial(score, size=size, root=root)
+    return runs.Scoring(partial(score, size=size, root=root), {"samples": size.samples})
 
 
 def score(job: runs.Job, net: Network, splits: Splits, *, size: Size, root: Path | None) -> dict[str, Any]:

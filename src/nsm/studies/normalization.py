@@ -120,9 +120,9 @@ def score(job: runs.Job, net: Network, splits: Splits, *, size: Size) -> dict[st
     }
 
 
-def scoring(size: Size) -> runs.Score:
+def scoring(size: Size) -> runs.Scoring:
     """:func:`score` of this size."""
-    return partial(score, size=size)
+    return runs.Scoring(partial(score, size=size), size._asdict())
 
 
 def ordered(rows: Iterable[Row]) -> list[Row]:

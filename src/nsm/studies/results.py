@@ -44,9 +44,18 @@ def write(path: Path, study: str, rows: Sequence[Row]) -> None:
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The content of a result file."""
-    content: dict[str, Any] = json.loads(path.read_text())
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of a file that a study has written.
+
+    Raises:
+        ValueError: if it is no JSON object; the message names the file.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: is not JSON ({error}); remove it to make it anew") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: holds no JSON object; remove it to make it anew")
     return content
 
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ from nsm.data import Splits
 from nsm.files import write_atomically
 from nsm.models import Network
 from nsm.models.files import WEIGHTS_FILE
-from nsm.studies.results import Row
+from nsm.studies.results import Row, read_json
 from nsm.training import Config, Watch, read_recipe
 
 SCORES_FILE = "scores.json"
@@ -48,11 +48,22 @@ def missing(wanted: Sequence[Job]) -> list[Job]:
     return [job for job in wanted if not (job.folder / WEIGHTS_FILE).is_file()]
 
 
-# From a job, its trained network and the images to the scores of its row; a function of a module.
-Score = Callable[[Job, Network, Splits], Mapping[str, Any]]
+@dataclass(frozen=True)
+class Scoring:
+    """How a study scores its runs.
+
+    Attributes:
+        score: from a job, its trained network and the images to the scores of its row; a function of a
+            module.
+        asked: what the scores depend on beside the run, such as the number of samples, for JSON: a run whose
+            folder holds the scores of another question is scored anew.
+    """
+
+    score: Callable[[Job, Network, Splits], Mapping[str, Any]]
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
 
-def rows(jobs: Sequence[Job], score: Score, *, processes: int, root: Path | None) -> Iterator[Row]:
+def rows(jobs: Sequence[Job], scoring: Scoring, *, processes: int, root: Path | None) -> Iterator[Row]:
     """The result row of each job, in the order in which they finish.
 
     A job whose folder holds its scores is not scored again: the test set is read once for each number. Such
@@ -62,13 +73,13 @@ def rows(jobs: Sequence[Job], score: Score, *, processes: int, root: Path | None
 
     Args:
         jobs: the runs.
-        score: what is measured of each.
+        scoring: what is measured of each.
         processes: runs at a time, >= 1; they share the processor's cores, or ``OMP_NUM_THREADS`` of them.
         root: data folder, see :func:`nsm.data.load`.
     """
     begun: list[Job] = []
     for job in jobs:
-        known = _known(job)
+        known = _known(job, scoring)
         if known is None:
             begun.append(job)
         else:
@@ -79,7 +90,7 @@ def rows(jobs: Sequence[Job], score: Score, *, processes: int, root: Path | None
         if not stage:
             continue
         with _workers(processes) as pool:
-            futures = [pool.submit(_run_unless_ended, job, score, root) for job in stage]
+            futures = [pool.submit(_run_unless_ended, job, scoring, root) for job in stage]
             for future in as_completed(futures):
                 yield future.result()
 
@@ -104,8 +115,7 @@ def _workers(processes: int) -> Iterator[ProcessPoolExecutor]:
     """A pool of processes that share the processor's cores, or ``OMP_NUM_THREADS`` of them, for the tasks of
     a study. After an error in the block what is running is finished, and no new task is begun.
     """
-    cores = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
-    threads = max(1, cores // processes)
+    threads = max(1, _cores() // processes)
     context = multiprocessing.get_context("spawn")
     ended = context.Event()
     with ProcessPoolExecutor(processes, context, _prepare_process, (threads, ended)) as pool:
@@ -117,14 +127,29 @@ def _workers(processes: int) -> Iterator[ProcessPoolExecutor]:
             raise
 
 
-def _known(job: Job) -> Row | None:
-    """The row of a job that is trained and scored; None of any other, and of one whose folder holds another
-    run, which training refuses.
+def _cores() -> int:
+    """Cores that this process may use, or the threads that ``OMP_NUM_THREADS`` asks for at the outermost
+    level of its list.
+    """
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if not asked:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not asked.isdecimal() or int(asked) < 1:
+        raise ValueError(f"OMP_NUM_THREADS must be a number of threads >= 1, got {asked!r}")
+    return int(asked)
+
+
+def _known(job: Job, scoring: Scoring) -> Row | None:
+    """The row of a job that is trained and scored like this; None of any other, and of one whose folder holds
+    another run, which training refuses.
     """
     path = job.folder / SCORES_FILE
     if missing([job]) or not path.is_file() or read_recipe(job.folder).to_dict() != job.config.to_dict():
         return None
-    row: Row = json.loads(path.read_text())
+    kept = read_json(path)
+    if kept.get("asked") != json.loads(json.dumps(scoring.asked)):
+        return None
+    row: Row = kept["row"]
     return row
 
 
@@ -152,13 +177,13 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _run_unless_ended(job: Job, score: Score, root: Path | None) -> dict[str, Any]:
+def _run_unless_ended(job: Job, scoring: Scoring, root: Path | None) -> dict[str, Any]:
     # The pool hands a process its next job before this one is over: that cannot be cancelled, but refused.
     assert _ended is not None
     if _ended.is_set():
         raise InterruptedError(f"{job.folder}: not begun, since another run ended the study")
     try:
-        return _run(job, score, root)
+        return _run(job, scoring, root)
     except BaseException:
         _ended.set()
         parent = multiprocessing.parent_process()
@@ -167,7 +192,7 @@ def _run_unless_ended(job: Job, score: Score, root: Path | None) -> dict[str, An
         raise
 
 
-def _run(job: Job, score: Score, root: Path | None) -> dict[str, Any]:
+def _run(job: Job, scoring: Scoring, root: Path | None) -> dict[str, Any]:
     """Train and score one job."""
     from nsm.training import load_splits, train
 
@@ -179,10 +204,11 @@ def _run(job: Job, score: Score, root: Path | None) -> dict[str, Any]:
         "model": job.label,
         "seed": training.seed,
         "epochs": training.epochs,
-        **score(job, result.net, splits),
+        **scoring.score(job, result.net, splits),
         "train_loss": last.train_loss,
         "train_error_percent": last.train_error_percent,
         "seconds": sum(epoch.seconds for epoch in result.metrics),
     }
-    write_atomically(job.folder / SCORES_FILE, (json.dumps(row, indent=1) + "\n").encode())
+    kept = {"asked": scoring.asked, "row": row}
+    write_atomically(job.folder / SCORES_FILE, (json.dumps(kept, indent=1) + "\n").encode())
     return row

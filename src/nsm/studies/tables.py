@@ -63,7 +63,7 @@ def render(name: str, folder: Path) -> str:
     path = folder / f"{file}.json"
     if not path.is_file():
         raise ValueError(f"table {name} needs {path}, which does not exist")
-    headings, cells = build(results.read(path)["rows"])
+    headings, cells = build(results.read_json(path)["rows"])
     right = ["---"] + ["---:"] * (len(headings) - 1)
     lines = [headings, right, *cells]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
