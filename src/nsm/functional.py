@@ -111,7 +111,7 @@ def _members(bias: Tensor) -> Tensor:
 
 
 def statistics(u: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of u and of u^2 over inputs and positions, from which standardized layers count gains and biases.
+    """Mean and variance of u over inputs and positions, from which standardized layers count theirs.
 
     Args:
         u: (N, P, C), w.z.
@@ -121,19 +121,21 @@ def statistics(u: Tensor) -> tuple[Tensor, Tensor]:
     """
     wide = u.to(torch.promote_types(u.dtype, torch.float32)).flatten(0, 1)
     # Not torch.var_mean, which takes several times as long.
-    return wide.mean(0), wide.square().mean(0)
+    mean = wide.mean(0)
+    return mean, (wide - mean).square().mean(0)
 
 
-def statistics_backward(u: Tensor, by_mean: Tensor, by_square: Tensor) -> Tensor:
+def statistics_backward(u: Tensor, mean: Tensor, by_mean: Tensor, by_variance: Tensor) -> Tensor:
     """Gradient of :func:`statistics` with respect to u.
 
     Args:
         u: (N, P, C).
+        mean: (C,), of ``u``.
         by_mean: (C,), gradient at the mean.
-        by_square: (C,), gradient at the mean square.
+        by_variance: (C,), gradient at the variance.
     """
     count = u.shape[0] * u.shape[1]
-    return by_mean / count + u.to(by_square.dtype) * (by_square * (2.0 / count))
+    return by_mean / count + (u.to(mean.dtype) - mean) * (by_variance * (2.0 / count))
 
 
 def threshold24(s: Tensor) -> Tensor:

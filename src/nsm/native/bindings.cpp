@@ -94,7 +94,7 @@ NB_MODULE(_kernels, m) {
          FIELD(by_gain), FIELD(by_bias), FIELD(inputs), FIELD(members), FIELD(u_stride), FIELD(power_stride),
          FIELD(outer), FIELD(inner), FIELD(variance), FIELD(extra), FIELD(bfloat16), FIELD(by_run)});
     define<nsm::Statistics>(m, "statistics",
-                            {FIELD(u), FIELD(sum), FIELD(square), FIELD(inputs), FIELD(u_stride), FIELD(outer),
+                            {FIELD(u), FIELD(pivot), FIELD(sum), FIELD(square), FIELD(inputs), FIELD(u_stride), FIELD(outer),
                              FIELD(inner), FIELD(bfloat16), FIELD(by_run)});
     define<nsm::StatisticsBackward>(m, "statistics_backward",
                                     {FIELD(u), FIELD(by_sum), FIELD(by_square), FIELD(grad_u), FIELD(inputs),

@@ -124,10 +124,11 @@ struct StandardizeBackward {
     bool bfloat16, by_run;  // u, power and their gradients
 };
 
-// Sums of u and of u^2 over inputs, and over the elements of a run (by_run) or over runs.
+// Sums of u - pivot and of (u - pivot)^2 over inputs, and over the elements of a run (by_run) or over runs.
 struct Statistics {
     const void* u;  // inputs rows, u_stride elements apart
-    float *sum, *square;  // one per run, or (false) one for each element of a run
+    const float* pivot;   // one per run, or (false) one for each element of a run
+    float *sum, *square;  // likewise
     std::int64_t inputs, u_stride, outer, inner;
     bool bfloat16, by_run;  // u
 };

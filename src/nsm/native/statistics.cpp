@@ -1,4 +1,4 @@
-// Mean and mean square of what each neuron hears, over inputs and positions, and their gradient.
+// Mean and variance of what each neuron hears, over inputs and positions, and their gradient.
 #include "loops.hpp"
 #include "numbers.hpp"
 
@@ -15,9 +15,10 @@ template <typename T>
 void add_runs(const Statistics& job, const T* u, const Part& to) {
     for (i64 o = 0; o < job.outer; ++o, u += job.inner) {
         float sums[kParts] = {}, squares[kParts] = {};
+        const float pivot = job.pivot[o];
         const auto add = [&](const T* from, i64 count) {
             for (i64 j = 0; j < count; ++j) {
-                const float x = load(from[j]);
+                const float x = load(from[j]) - pivot;
                 sums[j] += x;
                 squares[j] += x * x;
             }
@@ -40,7 +41,7 @@ void add_elements(const Statistics& job, const T* u, const Part& to) {
         alignas(64) float sums[kBlock] = {}, squares[kBlock] = {};
         for (i64 o = 0; o < job.outer; ++o)
             for (i64 i = 0; i < count; ++i) {
-                const float x = load(u[o * job.inner + first + i]);
+                const float x = load(u[o * job.inner + first + i]) - job.pivot[first + i];
                 sums[i] += x;
                 squares[i] += x * x;
             }

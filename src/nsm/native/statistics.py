@@ -1,4 +1,4 @@
-"""Mean and mean square of what neurons hear in a batch: ``torch.ops.nsm.statistics`` and its gradient."""
+"""Mean and variance of what neurons hear in a batch: ``torch.ops.nsm.statistics`` and its gradient."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nsm.native.checks import KERNEL_DTYPES
 
 
 def statistics(u: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of u and of u^2 over inputs and positions, differentiable.
+    """Mean and variance of u over inputs and positions, differentiable.
 
     As :func:`nsm.functional.statistics`, but for the order of its sums; one pass over memory, and one for the
     gradient.
@@ -28,8 +28,8 @@ def statistics(u: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: if ``u`` has not three dimensions.
     """
-    mean, square = torch.ops.nsm.statistics(u)
-    return mean, square
+    mean, variance = torch.ops.nsm.statistics(u)
+    return mean, variance
 
 
 def _kernels_for(u: Tensor) -> ModuleType | None:
@@ -57,11 +57,14 @@ def _statistics(u: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError(f"u must be of shape (N, P, C), got {tuple(u.shape)}")
     if _kernels_for(u) is None or u.numel() == 0:
         return functional.statistics(u)
-    mean, square = _empty(u)
-    u = layout.dense_rows(u)
-    jobs.run("statistics", sum=mean, square=square, **_job(u))
-    count = u.shape[0] * u.shape[1]
-    return mean.div_(count), square.div_(count)
+    # Squares of what is far from 0 would lose the variance. The mean at one position is near enough: its squared
+    # distance from that of all is at most the variance times the number of positions.
+    pivot = u[:, 0].mean(0, dtype=torch.float32)
+    total, square = _empty(u)
+    u, count = layout.dense_rows(u), u.shape[0] * u.shape[1]
+    jobs.run("statistics", pivot=pivot, sum=total, square=square, **_job(u))
+    distance = total / count
+    return pivot + distance, (square / count - distance.square()).clamp_(min=0.0)
 
 
 @_statistics.register_fake
@@ -70,27 +73,28 @@ def _(u: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.library.custom_op("nsm::statistics_backward", mutates_args=())
-def _statistics_backward(u: Tensor, by_mean: Tensor, by_square: Tensor) -> Tensor:
+def _statistics_backward(u: Tensor, mean: Tensor, by_mean: Tensor, by_variance: Tensor) -> Tensor:
     grad_u = layout.empty_rows(u, len(u))
     if _kernels_for(u) is None or u.numel() == 0:
-        return grad_u.copy_(functional.statistics_backward(u, by_mean, by_square))
+        return grad_u.copy_(functional.statistics_backward(u, mean, by_mean, by_variance))
     u, count = layout.dense_rows(u), u.shape[0] * u.shape[1]
-    by_mean, by_square = by_mean / count, by_square * (2.0 / count)
-    jobs.run("statistics_backward", by_sum=by_mean, by_square=by_square, grad_u=grad_u, **_job(u))
+    by_square = by_variance * (2.0 / count)
+    by_sum = by_mean / count - by_square * mean
+    jobs.run("statistics_backward", by_sum=by_sum, by_square=by_square, grad_u=grad_u, **_job(u))
     return grad_u
 
 
 @_statistics_backward.register_fake
-def _(u: Tensor, _by_mean: Tensor, _by_square: Tensor) -> Tensor:
+def _(u: Tensor, _mean: Tensor, _by_mean: Tensor, _by_variance: Tensor) -> Tensor:
     return layout.empty_rows(u, u.shape[0])
 
 
-def _setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:  # noqa: ARG001 (torch's signature)
-    ctx.save_for_backward(*inputs)
+def _setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs, output[0])
 
 
-def _backward(ctx: Any, by_mean: Tensor, by_square: Tensor) -> Tensor:
-    grad: Tensor = torch.ops.nsm.statistics_backward(*ctx.saved_tensors, by_mean, by_square)
+def _backward(ctx: Any, by_mean: Tensor, by_variance: Tensor) -> Tensor:
+    grad: Tensor = torch.ops.nsm.statistics_backward(*ctx.saved_tensors, by_mean, by_variance)
     return grad
 
 

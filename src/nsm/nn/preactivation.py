@@ -159,8 +159,8 @@ class Preactivation(Drawing, ABC):
         return self.bias.unbind() if self.bias.dim() == 2 else (self.bias,)
 
     def _statistics(self, u: Tensor, power: Tensor) -> Heard:
-        center, square = native.statistics(u)
-        deviation = torch.sqrt((square - center.square()).clamp(min=_LEAST))
+        center, variance = native.statistics(u)
+        deviation = torch.sqrt(variance.clamp(min=_LEAST))
         mean = self._sign_power() if self.binary_input else power.to(self._wide).mean((0, 1))
         return Heard(center, deviation, mean)
 
