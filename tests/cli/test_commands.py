@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 import torch
@@ -104,6 +105,17 @@ def test_every_synapse_can_be_drawn(nsm, run):
 def test_evaluation_on_validation_images(nsm, run):
     scores = one_object(nsm("evaluate", run, "--samples", 1, "--json", "--split", "validation"))
     assert (scores["n"], scores["split"]) == (300, "validation")
+
+
+def test_a_run_without_validation_images_says_so(nsm, run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config["recipe"]["data"]["validation"] = 0
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    result = nsm("evaluate", tmp_path / "run", "--split", "validation")
+    assert result.exit_code == 1
+    assert "--split validation:" in result.stderr
+    assert "was trained without images held out for it" in " ".join(result.stderr.split())
 
 
 def test_evaluation_as_a_table(nsm, run):

@@ -93,6 +93,15 @@ def test_transparent_is_paper(tmp_path):
     assert torch.equal(pixels > 128, torch.from_numpy(ink[..., 3] > 0))
 
 
+def test_the_transparent_grey_of_sixteen_bits_is_paper(tmp_path):
+    ink = np.where(drawing() > 0, 40000, 500).astype(np.uint16)
+    ink[0, 0] = 501  # another grey, the same in eight bits
+    path = saved(tmp_path, Image.fromarray(ink), transparency=500)
+    pixels = read_picture(path, SHAPE, invert=False)[0]
+    assert torch.equal(pixels == 255, torch.from_numpy(ink == 500))
+    assert pixels[0, 0] == 1
+
+
 def test_jpeg_turned_by_a_camera(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter, clockwise

@@ -219,11 +219,17 @@ def test_infinity_and_nan_stop_the_run_and_keep_the_checkpoint(tmp_path, monkeyp
     config = digits(epochs=3, checkpoint_steps=6)
     with monkeypatch.context() as patch:
         poison(patch, 17, act)
-        with pytest.raises(NotFiniteError, match=message):
+        with pytest.raises(NotFiniteError, match=f"{message}; the last checkpoint is kept"):
             train(config, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run" / "model.safetensors").exists()
     resumed = train(config, tmp_path / "run", quiet=True, resume=True)
     assert torch.equal(weights(resumed.net), weights(train(config, tmp_path / "whole", quiet=True).net))
+
+
+def test_a_run_that_fails_at_once_claims_no_checkpoint(tmp_path, monkeypatch):
+    poison(monkeypatch, 1, spoil_output)
+    with pytest.raises(NotFiniteError, match="is not finite; there was no checkpoint yet"):
+        train(digits(epochs=3), tmp_path, quiet=True)
 
 
 def test_a_weight_that_is_not_finite_is_never_written(tmp_path, monkeypatch):

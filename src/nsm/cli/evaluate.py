@@ -52,6 +52,9 @@ def evaluate(
     own = name in (None, recipe.data.set)
     splits = training.load_splits(recipe, data_dir) if own else data.load(str(name), data_dir)
     images = splits.test if split == "test" else splits.validation
+    if not len(images):
+        held = "was trained without" if own else "is a set without"
+        raise ValueError(f"--split {split}: {run if own else name} {held} images held out for it")
     with sampled.at(fidelity, program), progress("scoring", quiet=quiet) as show:
         score = (
             partial(engine.evaluate, scored)

@@ -139,7 +139,10 @@ def _pixels(picture: Image.Image, mode: Literal["L", "RGB"]) -> npt.NDArray[np.u
 
 def _converted(picture: Image.Image, mode: Literal["L", "RGB"]) -> npt.NDArray[np.uint8]:
     if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
-        picture = Image.fromarray((np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8))
+        values, transparent = np.asarray(picture).astype(np.uint16), picture.info.get("transparency")
+        picture = Image.fromarray((values >> 8).astype(np.uint8))
+        if transparent is not None:
+            picture.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
     if picture.has_transparency_data:
         paper = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(paper, picture.convert("RGBA"))

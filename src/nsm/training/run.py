@@ -229,7 +229,8 @@ class Run:
                 self._plain(shard.images, shard.positions, step)
 
         where = first_not_finite(self.net, forward)
+        kept = "the last checkpoint is kept" if self._saved_step else "there was no checkpoint yet"
         return (
-            f"step {step + 1} (epoch {len(self.progress.rows) + 1}): {where} is not finite; "
-            "the last checkpoint is kept. A smaller learning rate or a limit on the gradient (clip) may help"
+            f"step {step + 1} (epoch {len(self.progress.rows) + 1}): {where} is not finite; {kept}. "
+            "In another folder, a smaller learning rate or a limit on the gradient (clip) may help"
         )
