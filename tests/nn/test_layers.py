@@ -521,6 +521,33 @@ def test_float16_draws_as_float32_does(fidelity: Fidelity, binary_input: bool) -
         assert nsm.nn.Conv2d(1, 8, 3, fidelity=fidelity)(torch.rand(2, 1, 6, 6)).abs().max() <= 1.0
 
 
+@pytest.mark.parametrize("half", ["inputs", "autocast"])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_squares_that_float16_cannot_hold_are_not_lost(kind: str, half: str) -> None:
+    layer, x = made(kind, fidelity="mean")
+    x = 500.0 * x
+    expected = layer(x)
+    if half == "inputs":
+        found = copy.deepcopy(layer).half()(x.half())
+    else:
+        with torch.autocast("cpu", dtype=torch.float16):
+            found = layer(x)
+    torch.testing.assert_close(found.float(), expected, atol=1e-2, rtol=0)
+    assert expected.abs().max() > 0.1
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_network_is_exported_for_batches_of_any_size(strict: bool) -> None:
+    net = nn.Sequential(
+        nsm.nn.Conv2d(1, 4, 3, max_pool=2, population=3, standardized=True),
+        nn.Flatten(),
+        nsm.nn.Linear(16, 5, binary_input=True, pooled=3),
+    ).eval()
+    sizes = ({0: torch.export.Dim("batch", min=2)},)
+    exported = torch.export.export(net, (torch.rand(3, 1, 6, 6),), dynamic_shapes=sizes, strict=strict)
+    assert exported.module()(torch.rand(7, 1, 6, 6)).shape == (7, 5)
+
+
 @pytest.mark.parametrize("fidelity", FIDELITIES)
 @pytest.mark.parametrize("kind", LAYERS)
 def test_no_inputs_give_no_outputs(kind: str, fidelity: Fidelity) -> None:

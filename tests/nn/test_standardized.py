@@ -131,6 +131,14 @@ def test_running_averages_follow_batches_and_questions_leave_them() -> None:
     assert torch.equal(layer.center, before)
 
 
+def test_what_has_no_positions_is_not_counted_from() -> None:
+    layer = Linear(4, 5, standardized=True)
+    layer(torch.randn(6, 4))
+    before = layer.center.clone()
+    assert layer(torch.ones(3, 0, 4)).shape == (3, 0, 5)
+    assert torch.equal(layer.center, before)
+
+
 def test_it_starts_with_the_spread_that_calibration_is_asked_for() -> None:
     layers: list[StochasticLayer] = [layer for _, layer in stochastic_layers(learned())]
     for layer in layers:

@@ -66,6 +66,8 @@ def _check_argument(u: Tensor, power: Tensor | None, gain: Tensor, bias: Tensor)
             f"power must be as u, {u.dtype} of shape {tuple(u.shape)}, got {power.dtype} of shape "
             f"{tuple(power.shape)}"
         )
+    if power is not None and power.device != u.device:
+        raise ValueError(f"power must be on the device of u, {u.device}, got {power.device}")
     channels = u.shape[-1]
     if gain.shape != (channels,) or bias.dim() != 2 or not len(bias) or bias.shape[1] != channels:
         raise ValueError(

@@ -57,8 +57,8 @@ def _statistics(u: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError(f"u must be of shape (N, P, C), got {tuple(u.shape)}")
     if _kernels_for(u) is None or u.numel() == 0:
         return functional.statistics(u)
-    # Squares of what is far from 0 would lose the variance. The mean at one position is near enough: the square
-    # of its distance from that of all is at most the variance times the number of positions.
+    # Squares of what is far from 0 would lose the variance. The mean at one position is near enough: the
+    # square of its distance from that of all is at most the variance times the number of positions.
     pivot = u[:, 0].mean(0, dtype=torch.float32)
     total, square = _empty(u)
     u, count = layout.dense_rows(u), u.shape[0] * u.shape[1]

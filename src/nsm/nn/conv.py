@@ -93,7 +93,7 @@ class _Conv(StochasticLayer):
         return u.flatten(2).transpose(1, 2)
 
     def _restore(self, z: Tensor, like: Tensor) -> Tensor:
-        return z.transpose(1, 2).view(len(z), z.shape[2], *self._positions(like))
+        return z.transpose(1, 2).view(z.shape[0], z.shape[2], *self._positions(like))
 
     def _positions(self, like: Tensor) -> tuple[int, ...]:
         """Positions of what leaves the layer along each dimension."""
@@ -115,7 +115,7 @@ class _Conv(StochasticLayer):
                 f"max_pool {self._window} is larger than the product's {tuple(like.shape[2:])} positions"
             )
         if x.shape[1] == 1 and math.prod(like.shape[2:]) > 1:
-            return x.view(len(x), *(1,) * (2 * self._dims), x.shape[2])
+            return x.view(x.shape[0], *(1,) * (2 * self._dims), x.shape[2])
         x = torch.unflatten(x, 1, like.shape[2:])
         for dim, (count, width) in enumerate(zip(counts, self._window, strict=True)):
             if x.shape[1 + 2 * dim] != count * width:  # the gradient of a part is a copy of the whole
@@ -128,7 +128,7 @@ class _Conv(StochasticLayer):
         # Windows are looked through with neurons last: grey images lie in either order.
         if self._pools and x.dim() == 4 and x.shape[1] == 1:
             x = channels_last(x)
-        if x.dim() != self.weight.dim() or not len(x) or not self._senses(x):
+        if x.dim() != self.weight.dim() or not x.shape[0] or not self._senses(x):
             return super()._sample(x)
         padded, where = (
             self._pad(x).contiguous(),
@@ -136,7 +136,7 @@ class _Conv(StochasticLayer):
         )
         if min(counts(padded.shape, self.weight.shape, where)) < 1:
             return super()._sample(x)
-        draw, (gain, (bias,)) = next_draw(self.index, len(x), x.device), self.neurons()
+        draw, (gain, (bias,)) = next_draw(self.index, x.shape[0], x.device), self.neurons()
         z = native.sense(
             padded,
             self.weight,
@@ -183,7 +183,7 @@ class _Conv(StochasticLayer):
             shifts = tuple(member.shift.squeeze(0) for member in members)
             return self._hear(x, heard, None, Neurons(members[0].scale.squeeze(0), shifts))
         if self.binary_input:  # near a margin of zeros the variance is another one, for all inputs
-            power = power.contiguous().expand(len(u), -1, -1)
+            power = power.contiguous().expand(u.shape[0], -1, -1)
         return self._hear(x, heard, self._windows(power, like), neurons)
 
     def _fire(self, u: Tensor, scale: Tensor, shift: Tensor, draw: Draw, like: Tensor) -> Tensor:
@@ -238,15 +238,18 @@ class _Conv(StochasticLayer):
         # Of one channel, a result of arithmetic no longer says in which order it is.
         if x.dim() == 4 and x.stride(1) == 1:
             values = channels_last(values)
-        return self._correlate(values, self.weight.square())
+        weight = self.weight.to(torch.promote_types(self.weight.dtype, values.dtype))
+        return self._correlate(values, weight.square())
 
     def _binary_power(self, x: Tensor) -> Tensor:
+        squares = self.weight.to(self._wide).square()
         if self.product.padding_mode != "zeros" or not any(map(any, margins(self.product))):
-            return self.weight.square().flatten(1).sum(1)[None]
+            return squares.flatten(1).sum(1)[None]
         # At a border some z_j are the padding's zeros: one image of ones tells the variance for the whole
         # batch.
-        ones = torch.ones_like(x[:1], memory_format=torch.contiguous_format)
-        return self.flatten(self._correlate(ones, self.weight.square()))[0]
+        ones = torch.ones_like(x[:1], dtype=self._wide, memory_format=torch.contiguous_format)
+        with torch.autocast(x.device.type, enabled=False):
+            return self.flatten(self._correlate(ones, squares))[0]
 
     def _fields(self, x: Tensor) -> Tensor:
         conv = self.product

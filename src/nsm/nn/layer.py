@@ -213,9 +213,9 @@ class StochasticLayer(Preactivation):
 
     def _sample(self, x: Tensor) -> Tensor:
         output = self.product(x)
-        if not len(x):
-            return self._restore(self._pool(self.flatten(output), output), output)
         mode, u = active_fidelity(self.fidelity), self.flatten(output)
+        if not (u.shape[0] and u.shape[1]):
+            return self._restore(self._pool(u, output), output)
         power = self.power_of(x)
         neurons = self.neurons_of(u, power)
         if mode == "moment" and self.population > 1:
@@ -233,13 +233,13 @@ class StochasticLayer(Preactivation):
         if not self.binary_input:
             return self._hear(x, u.unsqueeze(2), power.unsqueeze(2), neurons)
         members = self._members(u, power, neurons)
-        draw = next_draw(self.index, len(x), x.device, uses=len(members))
+        draw = next_draw(self.index, x.shape[0], x.device, uses=len(members))
         scale, shift = members[0].scale, torch.stack([member.shift for member in members])
         return native.fire(_drawable(u), scale, shift, draw.seed, draw.rows, draw.place(), self.estimator)
 
     def _hear(self, x: Tensor, u: Tensor, power: Tensor | None, neurons: Neurons) -> Tensor:
         """The same from windows (N, *P, *W, C) of u and power, see :func:`nsm.native.hear`."""
-        draw = next_draw(self.index, len(x), x.device, uses=self.population)
+        draw = next_draw(self.index, x.shape[0], x.device, uses=self.population)
         gain, bias = neurons.gain.to(self._wide), torch.stack(neurons.biases).to(self._wide)
         law, u = (self.noise.variance / self.pooled, self.eta**2), _drawable(u)
         if power is not None:
@@ -250,7 +250,7 @@ class StochasticLayer(Preactivation):
 
     def _answer(self, mode: Fidelity, member: Member, x: Tensor, output: Tensor) -> Tensor:
         """What leaves the layer, (R, P, C), if it has these neurons alone."""
-        draw = next_draw(self.index, len(x), x.device)
+        draw = next_draw(self.index, x.shape[0], x.device)
         gain, bias, u, scale, shift = member
         if mode == "moment":
             return self._fire(_drawable(u), scale, shift, draw, output)

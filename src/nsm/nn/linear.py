@@ -86,13 +86,14 @@ class Linear(StochasticLayer):
         return u.unsqueeze(1).flatten(1, -2)
 
     def _restore(self, z: Tensor, like: Tensor) -> Tensor:
-        return z.reshape(len(z), *like.shape[1:])
+        return z.reshape(z.shape[0], *like.shape[1:])
 
     def _weighed(self, values: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002
-        return F.linear(values, self.weight.square())
+        weight = self.weight.to(torch.promote_types(self.weight.dtype, values.dtype))
+        return F.linear(values, weight.square())
 
     def _binary_power(self, x: Tensor) -> Tensor:  # noqa: ARG002
-        return self.weight.square().sum(1)[None]
+        return self.weight.to(self._wide).square().sum(1)[None]
 
     def _fields(self, x: Tensor) -> Tensor:
         return x.reshape(len(x), -1, 1, x.shape[-1])

@@ -170,7 +170,7 @@ class Preactivation(Drawing, ABC):
 
     def _sign_power(self) -> Tensor:
         """sum_j w_j^2 / pooled, (C,): behind signs, where no zeros of a padding are heard."""
-        return self.weight.square().flatten(1).sum(1) / self.pooled
+        return self.weight.to(self._wide).square().flatten(1).sum(1) / self.pooled
 
     @torch.no_grad()
     def take_statistics(self, x: Tensor, u: Tensor) -> None:
@@ -248,7 +248,15 @@ class Preactivation(Drawing, ABC):
         """sum_j w_ij^2 z_j^2 for a batch of inputs, averages taken for signs; of the shapes of
         :meth:`variance`.
         """
-        return self._binary_power(x) if self.binary_input else self.flatten(self._weighed(x.square(), x))
+        if self.binary_input:
+            return self._binary_power(x)
+        device = x.device.type
+        narrow = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        if narrow != torch.float16:
+            return self.flatten(self._weighed(x.square(), x))
+        # Squares leave float16's range long before what is squared.
+        with torch.autocast(device, enabled=False):
+            return self.flatten(self._weighed(x.float().square(), x))
 
     def _variance(self, power: Tensor) -> Tensor:
         return (self.noise.variance / self.pooled) * power.to(self._wide) + self.eta**2
