@@ -64,6 +64,12 @@ def test_formats_and_standard_input_give_the_same(nsm, top):
     assert [line["ms"] for line in one[:-1]] == pytest.approx([one[0]["ms"] + 20 * i for i in range(3)])
 
 
+def test_a_time_that_is_no_exact_float_is_a_whole_number_of_microseconds(nsm, top):
+    chosen = ("--samples", 1, "--every", 16.1, "--json")
+    first, second, *_ = lines(nsm("stream", top / "run", top / "recording.bin", *chosen))
+    assert second["ms"] - first["ms"] == pytest.approx(16.1)
+
+
 def test_programs_and_confidence(nsm, top):
     recording = (top / "run", top / "recording.bin", "--every", 20)
     program = lines(nsm("stream", *recording, "--program", top / "program.nsm", "--samples", 2, "--json"))
@@ -111,6 +117,7 @@ def test_simulated_digits_are_played(nsm, top, data_folder):
         ("{top}/run {top}/cut.aedat", "cut.aedat: packet at byte 61 says 500 events of 8 bytes, but 3997", 4),
         ("{top}/run {top}/recording.bin --every 0", "--every must be a whole number of microseconds", 0),
         ("{top}/run {top}/recording.bin --every 10.001", "every must have a longer common divisor", 0),
+        ("{top}/run {top}/recording.bin --every 16.1005", "--every must be a whole number of", 0),
         ("{top}/run {top}/recording.bin --every nan", "--every must be a whole number of microseconds", 0),
         ("{top}/run {top}/recording.bin --confidence 2", "confidence must be in (0, 1)", 0),
         ("{top}/run {top}/recording.bin --program {top}/recording.bin", "recording.bin: ", 0),

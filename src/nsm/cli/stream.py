@@ -91,12 +91,12 @@ def stream(
 
 
 def _microseconds(milliseconds: float) -> int:
-    microseconds = 1000.0 * milliseconds
-    if not 1.0 <= microseconds < 2.0**53 or microseconds != int(microseconds):
-        raise ValueError(
-            f"--every must be a whole number of microseconds, at least 0.001, got {milliseconds}"
-        )
-    return int(microseconds)
+    # Of a decimal fraction like 16.1, 1000 times its float may lie beside the whole number that was meant.
+    if 1.0 <= 1000.0 * milliseconds < 2.0**53:
+        microseconds = round(1000.0 * milliseconds)
+        if microseconds / 1000.0 == milliseconds:
+            return microseconds
+    raise ValueError(f"--every must be a whole number of microseconds, at least 0.001, got {milliseconds}")
 
 
 def _played(file: str, opened: ExitStack) -> Iterator[Events]:
