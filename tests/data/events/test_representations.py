@@ -98,6 +98,37 @@ def test_time_surface(rows, polarity, shrink, bins, tau):
     np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("first", "last"), [(0, 2**60), (2**61, 2**62), (-5, 2**63 - 1), (-(2**63), 2**63 - 1)], ids=str
+)
+@pytest.mark.parametrize("bins", [1, 2, 10])
+def test_recordings_as_long_as_times_can_tell(first, last, bins):
+    length = last - first + 1
+    # Both sides of each bin's first microsecond.
+    begins = [first - (-b * length // bins) for b in range(1, bins)]
+    times = [first, *(begin + side for begin in begins for side in (-1, 0)), last]
+    events = ev.make([0] * len(times), [0] * len(times), times, [1] * len(times))
+    fields = {"sensor_size": (1, 1, 2), "bins": bins, "polarity": "merged"}
+    expected = np.bincount([(t - first) * bins // length for t in times])
+    assert ev.TimeFrames(**fields)(events).ravel().tolist() == expected.tolist()
+    points = np.zeros(bins)
+    for t in times:
+        points += np.maximum(0.0, 1.0 - np.abs(np.arange(bins) - (bins - 1) * (t - first) / (last - first)))
+    np.testing.assert_allclose(ev.VoxelGrid(**fields)(events).ravel(), points, atol=1e-5)
+    one = ev.make([0], [0], [first], [1])
+    surface = ev.TimeSurface(**fields, tau=length / 5)(np.concatenate((one, events[-1:]))).ravel()
+    ages = [(b + 1) / bins * 5 if b + 1 < bins else 0.0 for b in range(bins)]
+    np.testing.assert_allclose(surface, np.exp(-np.array(ages)), atol=1e-6)
+    assert (ev.TimeSurface(**fields, tau=1e-3)(events) <= 1.0).all()
+
+
+def test_a_span_longer_than_its_type():
+    events = np.zeros(3, [("x", "u2"), ("y", "u2"), ("t", "i4"), ("p", "i1")])
+    events["t"] = [-(2**31), 0, 2**31 - 1]
+    grid = ev.VoxelGrid(sensor_size=(1, 1, 2), bins=3)(events)
+    np.testing.assert_allclose(grid[:, 0].ravel(), 1.0, atol=1e-6)
+
+
 def test_the_published_inputs():
     frames = NMNIST_FRAMES(random_events(4000))
     assert frames.shape == (10, 1, 34, 34)

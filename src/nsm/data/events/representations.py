@@ -143,16 +143,13 @@ class TimeFrames(Representation):
 
     def __call__(self, events: Events) -> NDArray[Any]:
         """Frames (bins, P, H, W)."""
-        t = events["t"]
-        first, span = 0, self.width
-        if span is None:
-            # In whole numbers: the last event falls into the last bin, whatever the length.
-            first = int(t[0]) if len(t) else 0
-            length = int(t[-1]) - first + 1 if len(t) else 1
-        events, place = self._places(events)
-        t = events["t"] - first
-        frame = t * self.bins // length if span is None else t // span
-        if span is not None:
+        if self.width is None:
+            first, length = _extent(events["t"])
+            events, place = self._places(events)
+            frame = _parts(events["t"], first, length, self.bins)
+        else:
+            events, place = self._places(events)
+            frame = events["t"] // self.width
             inside = (frame >= 0) & (frame < self.bins)
             if not inside.all():
                 frame, place = frame[inside], place[inside]
@@ -204,10 +201,9 @@ class VoxelGrid(Representation):
     def __call__(self, events: Events) -> NDArray[Any]:
         """float32 (bins, P, H, W)."""
         size = int(np.prod(self.shape))
-        t = events["t"]
-        first, span = (int(t[0]), max(1, int(t[-1] - t[0]))) if len(t) else (0, 1)
+        first, length = _extent(events["t"])
         events, place = self._places(events)
-        position = (self.bins - 1) * (events["t"] - first) / span
+        position = (self.bins - 1.0) * _elapsed(events["t"], first) / max(1, length - 1)
         before = np.floor(position).astype(np.int64)
         after = position - before
         sign = np.where(events["p"], 1.0, -1.0) if self.polarity == "merged" else np.ones(len(events))
@@ -242,18 +238,40 @@ class TimeSurface(Representation):
     def __call__(self, events: Events) -> NDArray[Any]:
         """float32 (bins, P, H, W), values in [0, 1]."""
         size = int(np.prod(self.shape))
-        t = events["t"]
-        first = int(t[0]) if len(t) else 0
-        length = int(t[-1]) - first + 1 if len(t) else 1
+        first, length = _extent(events["t"])
         events, place = self._places(events)
-        t = (events["t"] - first).astype(np.int64)
+        part = _parts(events["t"], first, length, self.bins)
         last = np.full(self.bins * size, -np.inf)
         # Of assignments to one cell the last one stays, which is the latest in time.
-        last[t * self.bins // length * size + place] = t
+        last[part * size + place] = _elapsed(events["t"], first)
         last = np.maximum.accumulate(last.reshape(self.bins, size), axis=0)
-        ends = (np.arange(1, self.bins + 1) * length / self.bins)[:, None]
-        surface = np.exp((last - ends) / self.tau)
+        ends = (np.arange(1.0, self.bins + 1.0) * length / self.bins)[:, None]
+        # Floats round the times of centuries, some to beyond the end that they come before.
+        surface = np.exp(np.minimum(last - ends, 0.0) / self.tau)
         return surface.astype(np.float32).reshape(self.bins, *self.shape)
+
+
+def _extent(t: NDArray[Any]) -> tuple[int, int]:
+    """The first of the times, and the microseconds from it through the last, >= 1 of sorted ones."""
+    # As Python's numbers: a span may be longer than the type of its times can name.
+    return (int(t[0]), int(t[-1]) - int(t[0]) + 1) if len(t) else (0, 1)
+
+
+def _elapsed(t: NDArray[np.int64], first: int) -> NDArray[np.uint64]:
+    """Microseconds since ``first``, at most each of the times ``t``."""
+    # The difference wraps around as signed numbers and is right as unsigned ones.
+    return (t - first).astype(np.uint64)
+
+
+def _parts(t: NDArray[np.int64], first: int, length: int, count: int) -> NDArray[np.int64]:
+    """In which of ``count`` equal parts of ``length`` microseconds from ``first`` on each time lies.
+
+    In whole numbers: the last time falls into the last part, whatever the length.
+    """
+    if count * length < 2**63:
+        return (t - first) * count // length
+    inner = (first - (-part * length // count) for part in range(1, count))
+    return np.searchsorted(np.fromiter(inner, np.int64, count - 1), t, side="right")
 
 
 def _checked_size(sensor_size: object) -> SensorSize:
