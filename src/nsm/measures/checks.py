@@ -36,6 +36,19 @@ def check_probabilities(probs: object, shape: str) -> Tensor:
     return probs
 
 
+def check_samples(probs: object, least: int = 1) -> Tensor:
+    """``probs`` itself, class probabilities (N, S, C) of at least ``least`` samples of each input.
+
+    Raises:
+        TypeError: if it is no floating-point tensor.
+        ValueError: if it has another shape or fewer samples, or holds no probabilities.
+    """
+    probs = check_probabilities(probs, "(N, S, C)")
+    if probs.shape[1] < least:
+        raise ValueError(f"probs must hold samples of each input, at least {least}, got {probs.shape[1]}")
+    return probs
+
+
 def check_targets(targets: object, probs: Tensor) -> Tensor:
     """``targets`` itself, one class for each row of ``probs``.
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nsm.measures.average import Average
-from nsm.measures.checks import check_probabilities
+from nsm.measures.checks import check_probabilities, check_samples
 
 
 class _MeanUncertainty(Average):
@@ -29,12 +29,18 @@ class Entropy(_MeanUncertainty):
         """Count inputs.
 
         Args:
-            probs: (N, C), class probabilities, or (N, S, C), those of S samples of each input: the entropy is
-                that of their mean.
+            probs: (N, C), class probabilities, or (N, S, C), those of S >= 1 samples of each input: the
+                entropy is that of their mean.
+
+        Raises:
+            TypeError: if it is no floating-point tensor.
+            ValueError: if it has another shape, or holds no probabilities.
         """
-        samples = getattr(probs, "ndim", 2) == 3
-        probs = check_probabilities(probs, "(N, S, C)" if samples else "(N, C)").double()
-        self._add(torch.special.entr(probs.mean(1) if samples else probs).sum(-1))
+        if getattr(probs, "ndim", 2) == 3:
+            mean = check_samples(probs).double().mean(1)
+        else:
+            mean = check_probabilities(probs, "(N, C)").double()
+        self._add(torch.special.entr(mean).sum(-1))
 
 
 class MutualInformation(_MeanUncertainty):
@@ -47,9 +53,13 @@ class MutualInformation(_MeanUncertainty):
         """Count inputs.
 
         Args:
-            probs: (N, S, C), class probabilities of S samples of each input.
+            probs: (N, S, C), class probabilities of S samples of each input, S >= 1.
+
+        Raises:
+            TypeError: if it is no floating-point tensor.
+            ValueError: if it has another shape, or holds no probabilities.
         """
-        wide = check_probabilities(probs, "(N, S, C)").double()
+        wide = check_samples(probs).double()
         whole = torch.special.entr(wide.mean(1)).sum(-1)
         own = torch.special.entr(wide).sum(-1).mean(1)
         self._add((whole - own).clamp(min=0.0))
@@ -74,10 +84,8 @@ class Disagreement(_MeanUncertainty):
             TypeError: if it is no floating-point tensor.
             ValueError: if it has another shape, or holds no probabilities.
         """
-        probs = check_probabilities(probs, "(N, S, C)")
+        probs = check_samples(probs, least=2)
         samples = probs.shape[1]
-        if samples < 2:
-            raise ValueError(f"probs must hold at least 2 samples of each input, got {samples}")
         votes = F.one_hot(probs.argmax(-1), probs.shape[-1]).sum(1)
         same = (votes * (votes - 1)).sum(-1).double() / (samples * (samples - 1))
         self._add(1.0 - same)
