@@ -1,6 +1,7 @@
 """Pre-cut gestures in .npy files."""
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -72,6 +73,29 @@ def test_broken_recordings_end_in_a_clear_error(tmp_path, array, message):
     path = saved(tmp_path, array)
     with pytest.raises(DataError, match=f"^{path}: {message}"):
         ev.read_precut(path)
+
+
+def test_narrow_numbers_take_little_more_memory_than_their_events(tmp_path):
+    path = saved(tmp_path, np.zeros((500_000, 4), np.uint8))
+    tracemalloc.start()
+    events = ev.read_precut(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(events) == 500_000
+    # The file, its events, and blocks of a fixed size.
+    assert peak < path.stat().st_size + 1.2 * events.nbytes + 2**23
+
+
+def test_long_recordings_are_checked_and_repaired_to_their_end(tmp_path):
+    events = random_events(150_000, (128, 128, 2))
+    rows = columns(events)
+    assert np.array_equal(ev.read_precut(saved(tmp_path, rows)), events)
+    wrong = [70_000, 140_000]
+    rows[wrong, 2] = 2.0
+    path = saved(tmp_path, rows)
+    with pytest.raises(DataError, match=f"event 70000 at byte {128 + 70_000 * 32} is none: x, y, p, t = "):
+        ev.read_precut(path)
+    assert np.array_equal(ev.read_precut(path, repair=True), np.delete(events, wrong))
 
 
 def npy(header, body=b""):

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from nsm.data.errors import DataError
 from nsm.data.events.aedat import DVS128
-from nsm.data.events.array import Events, SensorSize, make, sound
+from nsm.data.events.array import EVENT, Events, SensorSize, make, sound
 from nsm.data.events.reading import read_all
 
 _LIMIT = 2**28
 _COLUMNS = 4
+_BLOCK = 2**16  # rows that are widened at a time: narrow ones of a whole file would take many times its size
 _LATEST = 2**53 / 1000  # ms; microseconds stay whole numbers in float64
 # What numpy raises for a header that is none.
 _BROKEN = (ValueError, SyntaxError, TypeError, EOFError, KeyError, RecursionError, tokenize.TokenError)
@@ -42,24 +43,33 @@ def read_precut(path: str | Path, sensor_size: SensorSize = DVS128, *, repair: b
     """
     path = Path(path)
     rows, start, step = _read(path)
-    # Whatever the numbers are: narrow ones would overflow below, wide ones become infinite and are refused.
-    # So is NaN, some kinds of which signal.
+    events, count = np.empty(len(rows), EVENT), 0
+    for first in range(0, len(rows), _BLOCK):
+        block, possible = _widened(rows[first : first + _BLOCK])
+        if not possible.all():
+            if not repair:
+                wrong = int(np.argmin(possible))
+                raise DataError(
+                    f"{path}: event {first + wrong} at byte {start + (first + wrong) * step} is none: "
+                    f"x, y, p, t = {', '.join(map(str, block[wrong]))}"
+                )
+            block = block[possible]
+        x, y, p, t = block.T
+        # Times were divided by 1000 when the files were made: round, do not cut.
+        events[count : count + len(block)] = make(x, y, np.rint(t * 1000.0), p)
+        count += len(block)
+    return sound(events[:count], sensor_size, path, lambda event: start + event * step, repair=repair)
+
+
+def _widened(rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Rows (n, 4) as float64, and which of them can be events."""
+    # Whatever the numbers are: narrow ones would overflow, wide ones become infinite and are refused. So is
+    # NaN, some kinds of which signal.
     with np.errstate(over="ignore", invalid="ignore"):
-        rows = rows.astype(np.float64)
-        x, y, p, t = rows.T
-        pixels = (np.abs(rows[:, :2]) < 2**15).all(1) & (x == np.rint(x)) & (y == np.rint(y))
-        possible = pixels & ((p == 0) | (p == 1)) & (t >= 0) & (t < _LATEST)
-    if not possible.all():
-        if not repair:
-            first = int(np.argmin(possible))
-            raise DataError(
-                f"{path}: event {first} at byte {start + first * step} is none: "
-                f"x, y, p, t = {', '.join(map(str, rows[first]))}"
-            )
-        x, y, p, t = rows[possible].T
-    # Times were divided by 1000 when the files were made: round, do not cut.
-    events = make(x, y, np.rint(t * 1000.0), p)
-    return sound(events, sensor_size, path, lambda event: start + event * step, repair=repair)
+        wide = rows.astype(np.float64)
+        x, y, p, t = wide.T
+        pixels = (np.abs(wide[:, :2]) < 2**15).all(1) & (x == np.rint(x)) & (y == np.rint(y))
+        return wide, pixels & ((p == 0) | (p == 1)) & (t >= 0) & (t < _LATEST)
 
 
 def _read(path: Path) -> tuple[NDArray[Any], int, int]:
