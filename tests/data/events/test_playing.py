@@ -61,6 +61,13 @@ def test_long_recordings(tmp_path):
             assert np.array_equal(np.concatenate(list(ev.play(file, name))), events)
 
 
+def test_the_events_of_a_packet_do_not_wait_for_its_end():
+    data = TEXT + packet([row(t=1), row(t=2), row(t=3), row(t=4)])
+    begun = len(data) - 32
+    parts = ev.play(Pipe(data, (begun, 11, 3, 10, 8)), "pipe")
+    assert [part["t"].tolist() for part in parts] == [[1], [2, 3], [4]]
+
+
 def test_invalid_events_other_packets_and_spare_room_are_passed_over(tmp_path):
     other = packet([row()] * 3, kind=0, size=5, valid=0, number=2, capacity=3)[:-9]
     spare = packet([row(t=5), row(t=6, v=0), row(t=7), row(x=9, t=99)], number=3, valid=2)

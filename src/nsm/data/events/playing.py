@@ -112,10 +112,15 @@ def _aedat(source: _Source) -> Iterator[Events]:
         kind, _, size, time, overflow, capacity, number, valid = aedat.PACKET.unpack(header)
         if problem := aedat.impossible(kind, size, time, overflow, capacity, number, valid):
             raise DataError(f"{source.name}: packet at byte {start} {problem}")
-        body, marked = source.place, 0
+        body, marked, rest = source.place, 0, b""
         used = number * size if kind == aedat.POLARITY else 0
-        while (left := body + used - source.place) and (data := source.exactly(min(left, _EVENTS * size))):
+        # What there is, not whole packets: those of a camera at rest take long to fill.
+        while (left := body + used - source.place) and (
+            data := source.some(min(left, _EVENTS * size - len(rest)))
+        ):
+            data = rest + data
             count = len(data) // size
+            rest = data[count * size :]
             events, marks = np.empty(count, EVENT), np.empty(count, np.bool_)
             aedat.decode(np.frombuffer(data, "<u4", 2 * count), overflow, events, marks)
             marked += int(marks.sum())
