@@ -188,6 +188,19 @@ def test_the_risk_coverage_area_by_its_definition(spread: float) -> None:
     assert float(risk[-1]) == pytest.approx(float(wrong.mean()))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", [measures.AURC, measures.AdaptiveCalibrationError])
+def test_narrow_probabilities_are_ranked_as_the_wide_ones_they_are(
+    kind: type[Metric], dtype: torch.dtype
+) -> None:
+    narrow = draw(6.0, 7)[0].to(dtype)
+    metric, wide = kind(), kind()
+    metric.update(narrow, TARGETS)
+    wide.update(narrow.double(), TARGETS)
+    for name, kept in wide.metric_state.items():
+        assert torch.equal(metric.metric_state[name], kept), name
+
+
 def test_the_area_of_tied_predictions_is_the_mean_over_their_orders() -> None:
     probs = torch.tensor([[0.75, 0.25]]).repeat(6, 1)
     assert value(measures.AURC(), probs, torch.tensor([0, 1, 0, 0, 1, 0])) == pytest.approx(1 / 3)

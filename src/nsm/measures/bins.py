@@ -42,7 +42,7 @@ def bin_of(scores: Tensor) -> Tensor:
 
 
 def risk_of(probs: Tensor) -> Tensor:
-    """1 - max_c p_c of each row of (N, C), as the sum of the other probabilities: 1 - p would round away
-    what is left near p = 1.
+    """1 - max_c p_c of each row of (N, C), float64 (N,), as the sum of the other probabilities: 1 - p would
+    round away what is left near p = 1.
     """
-    return probs.scatter(-1, probs.argmax(-1, keepdim=True), 0.0).sum(-1)
+    return probs.double().scatter(-1, probs.argmax(-1, keepdim=True), 0.0).sum(-1)

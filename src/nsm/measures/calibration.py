@@ -115,8 +115,9 @@ class AdaptiveCalibrationError(_Calibration):
     """Calibration error over ``num_bins`` bins that hold equally many examples, of the most probable class
     (Nixon et al., "Measuring calibration in deep learning", CVPR workshops 2019).
 
-    Examples are kept by 1 - max_c p_c in the cells of :mod:`nsm.measures.bins`, and a cell that an edge cuts
-    is divided in proportion. That errs by at most twice the share of examples in cells so cut.
+    Examples are ordered by the sum of their other probabilities, in double precision, and kept by it in the
+    cells of :mod:`nsm.measures.bins`. A cell that an edge cuts is divided in proportion, which errs by at
+    most twice the share of examples in cells so cut.
 
     Args:
         num_bins: >= 1.

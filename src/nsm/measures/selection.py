@@ -28,8 +28,10 @@ class AURC(Metric):
     """Area under the risk-coverage curve: the mean over k = 1 .. n of the error of the k surest predictions
     (Geifman, Uziel and El-Yaniv, ICLR 2019). Lower is better.
 
-    Predictions are ranked by max_c p_c, kept by 1 - max_c p_c in the bins of :mod:`nsm.measures.bins`; within
-    a bin their order is taken to be any, and the area is the mean over those orders.
+    The surest prediction is the one whose probabilities other than the largest have the smallest sum, in
+    double precision: where they sum to 1, that is the order of max_c p_c. Predictions are kept by this sum in
+    the bins of :mod:`nsm.measures.bins`; within a bin their order is taken to be any, and the area is the
+    mean over those orders.
 
     >>> aurc = AURC()
     >>> aurc.update(torch.tensor([[0.9, 0.1], [0.7, 0.3], [0.6, 0.4]]), torch.tensor([0, 0, 1]))
