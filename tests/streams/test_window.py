@@ -156,6 +156,19 @@ def test_time_passes_without_events():
             10_001,
             "every must have a longer common divisor with the bins of 30000 us: 10001 us",
         ),
+        (
+            ev.TimeFrames(sensor_size=(2049, 1024, 2), bins=3, width=20),
+            20,
+            "frames must be of a sensor of at most 2097152 pixels, got 2049 x 1024",
+        ),
+        # 39 MiB of frames beside 252 MiB of times.
+        (
+            ev.TimeFrames(
+                sensor_size=(2016, 1024, 2), bins=4, width=20, polarity="on", shrink=2, binary=True
+            ),
+            1,
+            "every must have a longer common divisor with the bins of 20 us: 1 us would take 80 frames",
+        ),
     ],
 )
 def test_what_cannot_be_kept_is_refused(frames, every, message):

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsm.data.events import EVENT, Events, TimeFrames
-from nsm.native.stream import LARGEST_TIME, take_events, window_state
+from nsm.native.stream import LARGEST_TIME, REMEMBERED, take_events, window_state
 
 _MOST_BYTES = 2**28
+_PIXEL_BYTES = 2 * REMEMBERED * 8  # times of both polarities by which duplicates are known
 
 
 class Counts(NamedTuple):
@@ -63,8 +64,8 @@ class SlidingWindow:
 
     Raises:
         TypeError: if an argument has the wrong type.
-        ValueError: if the frames have no width, ``every`` is impossible, or the frames of their common tick
-            would take more than 256 MiB.
+        ValueError: if the frames have no width, ``every`` is impossible, or more than 256 MiB would be taken:
+            128 bytes for each pixel of the sensor, and the frames of their common tick.
     """
 
     def __init__(self, frames: TimeFrames, *, every: int) -> None:
@@ -75,12 +76,19 @@ class SlidingWindow:
             raise ValueError("frames must have a width: without one they divide a whole recording")
         if not 1 <= every <= LARGEST_TIME:
             raise ValueError(f"every must be in [1, 2^62) (us), got {every}")
+        columns, rows, _ = frames.sensor_size
+        left = _MOST_BYTES - columns * rows * _PIXEL_BYTES
+        if left < 0:
+            raise ValueError(
+                f"frames must be of a sensor of at most {_MOST_BYTES // _PIXEL_BYTES} pixels, "
+                f"got {columns} x {rows}"
+            )
         self.frames, self.every = frames, every
         bins, width = int(frames.bins), int(frames.width)
         tick = math.gcd(width, every)
         self._bin_ticks, self._ticks, self._step = (span // tick for span in (width, bins * width, every))
         slots, size = max(self._ticks, self._step), math.prod(frames.shape)
-        if slots * size * (1 if frames.binary else 4) > _MOST_BYTES:
+        if slots * size * (1 if frames.binary else 4) > left:
             wanted = (
                 "be shorter"
                 if self._step > self._ticks
