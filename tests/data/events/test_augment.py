@@ -83,15 +83,17 @@ def test_times_are_jittered_by_their_spread_and_sorted():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"shift": -1}, "shift must be a whole number of at least 0, got -1"),
-        ({"shift": 1.5}, "shift must be a whole number of at least 0, got 1.5"),
-        ({"shift": True}, "shift must be a whole number of at least 0, got True"),
+        ({"shift": -1}, r"shift must be a whole number in \[0, 2147483647\], got -1"),
+        ({"shift": 1.5}, r"shift must be a whole number in \[0, 2147483647\], got 1.5"),
+        ({"shift": True}, r"shift must be a whole number in \[0, 2147483647\], got True"),
         ({"shift": np.array([1, 2])}, "shift must be a whole number"),
         ({"flip": 1}, "flip must be True or False, got 1"),
         ({"drop": "0.1"}, "drop must be a number, got '0.1'"),
         ({"jitter": True}, "jitter must be a number, got True"),
         ({"drop": 1.0}, r"drop must be in \[0, 1\), got 1.0"),
-        ({"jitter": float("nan")}, "jitter must be finite and at least 0"),
+        ({"shift": 2**31}, r"shift must be a whole number in \[0, 2147483647\], got 2147483648"),
+        ({"jitter": float("nan")}, r"jitter must be in \[0, 2\^53\] \(us\), got nan"),
+        ({"jitter": 1e300}, r"jitter must be in \[0, 2\^53\] \(us\), got 1e\+300"),
     ],
 )
 def test_impossible_fields_are_refused(fields, message):
@@ -118,5 +120,12 @@ def test_numbers_of_numpy_do_as_well():
 
 
 def test_a_shift_beyond_the_fields_leaves_nothing():
-    changed = ev.EventAugmentation(shift=10**9)(random_events(), SENSOR, seed=0, example=0)
+    changed = ev.EventAugmentation(shift=2**31 - 1)(random_events(), SENSOR, seed=0, example=0)
     assert len(changed) == 0
+
+
+def test_the_largest_jitter_overflows_no_time():
+    events = random_events()
+    events["t"] += 2**62
+    changed = ev.EventAugmentation(jitter=2.0**53)(events, SENSOR, seed=0, example=0)
+    assert abs(changed["t"] - 2**62).max() < 7 * 2**53

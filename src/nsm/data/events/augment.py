@@ -13,6 +13,8 @@ from nsm.data.arguments import flag, real, whole
 from nsm.data.events.array import Events, SensorSize
 
 _WHOLE, _DROP, _JITTER = range(3)  # streams of one example
+# Far beyond any sensor and recording, and not so far that what they are added to would overflow.
+_LARGEST_SHIFT, _LARGEST_JITTER = 2**31 - 1, 2.0**53
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +33,12 @@ class EventAugmentation:
     2
 
     Attributes:
-        shift: largest translation along each axis, whole pixels, >= 0; events that leave the sensor are lost.
+        shift: largest translation along each axis, whole pixels in [0, 2^31); events that leave the sensor
+            are lost.
         flip: mirror every second recording from left to right (digits and gestures have sides).
         drop: probability with which an event is lost, in [0, 1).
-        jitter: standard deviation of what is added to each time, in microseconds, >= 0; no time becomes
-            negative, and events are sorted again.
+        jitter: standard deviation of what is added to each time, in microseconds, in [0, 2^53]; no time
+            becomes negative, and events are sorted again.
 
     Raises:
         ValueError: if a field has an impossible value.
@@ -48,7 +51,7 @@ class EventAugmentation:
 
     def __post_init__(self) -> None:
         fields = {
-            "shift": whole("shift", self.shift, 0),
+            "shift": whole("shift", self.shift, 0, _LARGEST_SHIFT),
             "flip": flag("flip", self.flip),
             "drop": real("drop", self.drop),
             "jitter": real("jitter", self.jitter),
@@ -57,8 +60,8 @@ class EventAugmentation:
             object.__setattr__(self, name, value)
         if not 0.0 <= self.drop < 1.0:
             raise ValueError(f"drop must be in [0, 1), got {self.drop}")
-        if not 0.0 <= self.jitter < float("inf"):
-            raise ValueError(f"jitter must be finite and at least 0 (us), got {self.jitter}")
+        if not 0.0 <= self.jitter <= _LARGEST_JITTER:
+            raise ValueError(f"jitter must be in [0, 2^53] (us), got {self.jitter}")
 
     def __call__(
         self, events: Events, sensor_size: SensorSize, *, seed: int, example: int, epoch: int = 0

@@ -15,6 +15,7 @@ from nsm.data.events.array import EVENT, Events, SensorSize, make
 Polarity = Literal["both", "merged", "on", "off"]
 POLARITIES: tuple[Polarity, ...] = get_args(Polarity)
 _LARGEST_SIDE = 2**15  # pixels that the fields of an event can name
+_LATEST = 2**63 - 1  # microseconds that they can
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +126,8 @@ class TimeFrames(Representation):
 
     Attributes:
         bins: number of frames, >= 1.
-        width: length of a bin in microseconds, from time 0 on; what comes later is left out. None to divide
-            the recording.
+        width: length of a bin in microseconds, in [1, 2^63), from time 0 on; what comes later is left out.
+            None to divide the recording.
         binary: whether a cell says that there was an event (uint8), or how many (int32).
     """
 
@@ -138,7 +139,7 @@ class TimeFrames(Representation):
         super().__post_init__()
         self._require("bins")
         if self.width is not None:
-            self._require("width")
+            self._require("width", high=_LATEST)
         self._set("binary", flag("binary", self.binary))
 
     def __call__(self, events: Events) -> NDArray[Any]:
