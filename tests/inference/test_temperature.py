@@ -45,6 +45,17 @@ def test_perfect_predictions_ask_for_the_coldest():
     assert fit_temperature(probs, torch.tensor([0, 1])) == pytest.approx(math.exp(-4))
 
 
+@pytest.mark.parametrize("temperature", [1e-310, 5e-324])
+def test_the_smallest_temperatures_leave_the_decision_alone(temperature):
+    probs = torch.tensor([[0.1, 0.6, 0.3], [0.4, 0.4, 0.2]])
+    expected = torch.tensor([[0.0, 1.0, 0.0], [0.5, 0.5, 0.0]])
+    assert torch.equal(tempered(probs, temperature), expected)
+
+
+def test_uniform_predictions_have_nothing_to_fit():
+    assert fit_temperature(torch.full((6, 3), 1 / 3), torch.tensor([0, 1, 2, 0, 0, 0])) == 1.0
+
+
 def test_impossible_arguments_are_refused():
     probs, targets = drawn(1.0, 5)
     for temperature in (0.0, -1.0, math.nan, math.inf):

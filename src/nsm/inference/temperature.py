@@ -27,11 +27,14 @@ def tempered(probs: Tensor, temperature: float) -> Tensor:
         raise TypeError(f"temperature must be a number, got {type(temperature).__name__}")
     if not (math.isfinite(temperature) and temperature > 0.0):
         raise ValueError(f"temperature must be a finite number > 0, got {temperature}")
-    return (_logs(check_probabilities(probs, "(N, C)")) / temperature).softmax(-1).to(probs)
+    logs = _logs(check_probabilities(probs, "(N, C)"))
+    # The largest first: it stays 0 however small T is, where all others may become infinite.
+    return ((logs - logs.amax(-1, keepdim=True)) / temperature).softmax(-1).to(probs)
 
 
 def fit_temperature(probs: Tensor, targets: Tensor) -> float:
-    """The temperature in [e^-4, e^4] of the largest likelihood.
+    """The temperature in [e^-4, e^4] of the largest likelihood; 1 for predictions that are all uniform, whose
+    likelihood is the same at any.
 
     The likelihood is concave in 1/T: where its slope changes sign there is one best T, found by bisection.
 
@@ -52,6 +55,8 @@ def fit_temperature(probs: Tensor, targets: Tensor) -> float:
     targets = check_targets(targets, probs)
     if not len(probs):
         raise ValueError("probs must hold at least one prediction, got none")
+    if (logs == logs[:, :1]).all():
+        return 1.0
     true = logs.gather(1, targets[:, None])[:, 0]
 
     def slope(log_temperature: float) -> float:
