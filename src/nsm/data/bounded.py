@@ -23,6 +23,8 @@ def open_regular(path: Path) -> io.FileIO:
     Raises:
         OSError: if it cannot be opened, or is no file of that kind.
     """
+    if "\0" in str(path):  # Python refuses it, but not as an OSError
+        raise OSError(errno.EINVAL, "its name holds a null byte", str(path))
     file = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()

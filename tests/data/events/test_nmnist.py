@@ -115,6 +115,12 @@ def test_what_would_be_waited_for_is_refused(tmp_path, read):
             read(path)
 
 
+@pytest.mark.parametrize("read", [ev.read_nmnist, ev.read_aedat, ev.read_precut])
+def test_what_is_no_path_is_refused(read):
+    with pytest.raises(DataError, match=r"a\0b: cannot be read \(its name holds a null byte\)"):
+        read("a\0b")
+
+
 @pytest.mark.parametrize(
     ("events", "message"),
     [
