@@ -27,6 +27,9 @@ def calibrate(net: nn.Module, batch: Tensor, *, spread: float = 1.0, seed: int =
     """Data-dependent initialisation, in place: on a batch, every neuron's s gets the standard deviation
     ``spread``, and a mean for which what leaves the layer is +1 and -1 equally often.
 
+    Behind real inputs, whose noise differs from input to input, gain and bias come as near to that as least
+    squares of s: the standard deviation is then a smaller one.
+
     For a neuron that is not pooled that mean is 0 or close to it; neurons that are pooled by their maximum
     start below 0, or the maximum would hardly ever be -1. The neurons of a population start in a row below
     the mean that a single one would have, see :meth:`nsm.nn.StochasticLayer.in_a_row`. A standardized layer
