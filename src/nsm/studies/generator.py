@@ -30,10 +30,10 @@ _ROWS = 4096  # of 64 elements, the numbers of one piece
 _SUSPECT = 1e-3  # TestU01's own limit for a p-value worth a look
 
 
-def _rows(piece: int, seed: int = 0) -> Tensor:
+def _samples(piece: int) -> Tensor:
     """The first 64 elements of consecutive samples of one input."""
     samples = torch.arange(piece * _ROWS, (piece + 1) * _ROWS)
-    return random.words(torch.tensor(seed), random.row_indices(samples, torch.zeros_like(samples)), 64, 0)
+    return random.words(torch.tensor(0), random.row_indices(samples, torch.zeros_like(samples)), 64, 0)
 
 
 def _inputs(piece: int) -> Tensor:
@@ -79,7 +79,7 @@ def _program(piece: int) -> Tensor:
 STREAMS: dict[str, Callable[[int], Tensor]] = {
     "elements": _elements,
     "inputs": _inputs,
-    "samples": _rows,
+    "samples": _samples,
     "layers": _layers,
     "seeds": _seeds,
     "planes": _planes,
