@@ -77,6 +77,7 @@ def test_an_interrupted_study_goes_on_where_it_was(tmp_path: Path, monkeypatch: 
         return generator.rows(("elements", "program"), "testu01.so", stretches=2, kept=tmp_path)
 
     examined = list[int]()
+    monkeypatch.setattr(generator, "commit", lambda: "0123456789ab")
     monkeypatch.setattr(generator, "_examined", _interrupted(examined, 3))
     with pytest.raises(KeyboardInterrupt):
         rows()
@@ -93,13 +94,25 @@ def test_an_interrupted_study_goes_on_where_it_was(tmp_path: Path, monkeypatch: 
     assert examined[4:] == [0, 3, 0, 3]
 
 
+@pytest.mark.parametrize("source", ["", "0123456789ab+"])
+def test_batteries_of_a_source_without_a_commit_are_run_again(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examined = list[int]()
+    monkeypatch.setattr(generator, "commit", lambda: source)
+    monkeypatch.setattr(generator, "_examined", _interrupted(examined, 2))
+    for _ in range(2):
+        generator.rows(("elements",), "testu01.so", kept=tmp_path)
+    assert examined == [0, 0]
+
+
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"commit": ""}', '{"commit": "", "batteries": [{"taken": 1}]}']
+    "content", ["", "[]", '{"commit": "abc"}', '{"commit": "abc", "batteries": [{"taken": 1}]}']
 )
 def test_a_broken_file_of_batteries_is_named(
     content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generator, "commit", lambda: "")
+    monkeypatch.setattr(generator, "commit", lambda: "abc")
     (tmp_path / "elements.json").write_text(content)
     with pytest.raises(
         ValueError, match=r"elements.json: holds no batteries of tests \(.*; remove it to begin"

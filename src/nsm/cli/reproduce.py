@@ -237,7 +237,7 @@ def generator(
     """The generator's numbers in the library's orders, under TestU01's SmallCrush.
 
     A battery takes .85 GiB of numbers, ten seconds or more. Those that are done
-    are kept: the same command goes on behind them.
+    are kept: in a clean checkout, the same command goes on behind them.
 
     Examples:
         nsm reproduce generator --results results/generator.json
