@@ -151,6 +151,13 @@ def test_a_folder_that_cannot_be_written(served, mirror, tmp_path):
     assert mirror.asked == []
 
 
+def test_a_folder_of_simulated_recordings_that_cannot_be_written(tmp_path):
+    folder = tmp_path / "DvsGestureSimulated"
+    folder.write_text("in the way")
+    with pytest.raises(DataError, match=rf"{folder}: cannot be written \(File exists\)"):
+        data.fetch("dvsgesture-simulated", tmp_path)
+
+
 def test_an_archive_is_taken_apart_and_removed(known, mirror, tmp_path):
     downloads, files = archive_download(small_files())
     known(downloads, f"{mirror.address}/gone.zip", mirror.serve("two", files))

@@ -48,20 +48,22 @@ def fetch(name: str, root: str | Path | None = None) -> Path:
         return top
     folder = top / info.source.folder
     missing = locate(info.source, top).missing
-    if missing and isinstance(info.source, SimulatedEventSource):
-        _simulate(folder)
+    if not missing:
         return folder
-    if missing and not info.source.downloads:
+    simulated = isinstance(info.source, SimulatedEventSource)
+    if not simulated and not info.source.downloads:
         raise DataError(_by_hand(info.title, info.source, folder, missing))
-    if missing:
-        try:
+    try:
+        if simulated:
+            _simulate(folder)
+        else:
             folder.mkdir(parents=True, exist_ok=True)
             with alone(folder):
                 # Another process may have brought them meanwhile.
                 _fetch(info, info.source, folder, locate(info.source, top).missing)
-        except OSError as error:
-            problem = error.strerror or error
-            raise DataError(f"{error.filename or folder}: cannot be written ({problem})") from error
+    except OSError as error:
+        problem = error.strerror or error
+        raise DataError(f"{error.filename or folder}: cannot be written ({problem})") from error
     return folder
 
 
