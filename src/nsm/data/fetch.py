@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import IO
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from nsm.data.errors import DataError
 from nsm.data.folder import VARIABLE, data_root, locate
@@ -70,8 +79,7 @@ def fetch(name: str, root: str | Path | None = None) -> Path:
 def _simulate(folder: Path) -> None:
     from nsm.data.simulated.gestures import trials, write_gestures
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with _progress(MofNCompleteColumn()) as progress:
         task = progress.add_task("simulating gestures")
         write_gestures(
             folder,
@@ -85,7 +93,7 @@ def _fetch(info: SetInfo, source: Source, folder: Path, missing: Sequence[str]) 
     from nsm.data.download import download
 
     wanted = [file for file in source.downloads if not set(missing).isdisjoint(file.holds)]
-    with _progress() as progress:
+    with _progress(DownloadColumn()) as progress:
         for place, file in enumerate(wanted):
             path, task = folder / file.name, progress.add_task(file.name, total=file.size)
             kept = path.exists()
@@ -158,7 +166,7 @@ def _by_hand(title: str, source: Source, folder: Path, missing: Sequence[str]) -
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def _progress(amount: ProgressColumn) -> Iterator[Progress]:
     """A bar on a terminal, nothing elsewhere; pooch's own messages are held back meanwhile."""
     import pooch
 
@@ -167,7 +175,7 @@ def _progress() -> Iterator[Progress]:
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel(logging.WARNING)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
     try:
         with Progress(*columns, console=console, disable=console.quiet) as progress:
             yield progress
