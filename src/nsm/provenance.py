@@ -19,9 +19,7 @@ _INSTRUCTION_SETS = {
 def machine() -> dict[str, Any]:
     """Processor, cores, memory and operating system, as far as the machine tells."""
     return {
-        "processor": _first_match("/proc/cpuinfo", "model name")
-        or platform.processor()
-        or platform.machine(),
+        "processor": _of_processor("model name") or platform.processor() or platform.machine(),
         "instruction_sets": _instruction_sets(),
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
@@ -30,16 +28,17 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _first_match(path: str, key: str) -> str:
+def _of_processor(key: str) -> str:
+    """What Linux says of the first core under a key, nothing where it does not."""
     try:
-        with Path(path).open() as file:
+        with Path("/proc/cpuinfo").open() as file:
             return next((line.split(":", 1)[1].strip() for line in file if line.startswith(key)), "")
     except OSError:
         return ""
 
 
 def _instruction_sets() -> list[str]:
-    flags = _first_match("/proc/cpuinfo", "flags") or _first_match("/proc/cpuinfo", "Features")
+    flags = _of_processor("flags") or _of_processor("Features")
     return sorted(_INSTRUCTION_SETS & set(flags.split()))
 
 

@@ -159,7 +159,7 @@ class _Wanted(NamedTuple):
 
 def _parts(info: SetInfo, wanted: _Wanted) -> _Parts:
     if info.source is None:
-        bundled = _bundled_digits(info, "digits")
+        bundled = _bundled_digits(info)
         return _simulated(bundled, wanted) if wanted.name == _SIMULATED_DIGITS else bundled
     if isinstance(info.source, EventSource):
         return _framed(wanted)
@@ -256,13 +256,13 @@ def _simulated(parts: _Parts, wanted: _Wanted) -> _Parts:
     return _Parts(learnt, as_recordings(seen, name, folder, first=len(parts.learnt)))
 
 
-def _bundled_digits(info: SetInfo, name: str) -> _Parts:
+def _bundled_digits(info: SetInfo) -> _Parts:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     images = torch.from_numpy(np.rint(bunch.images * (255.0 / 16.0)).astype(np.uint8))
     targets = torch.from_numpy(bunch.target.astype(np.int64))
-    return _Parts(*_divide(ImageSet(images[:, None], targets, info.classes, name), info.test, "test"))
+    return _Parts(*_divide(ImageSet(images[:, None], targets, info.classes, "digits"), info.test, "test"))
 
 
 def _read(info: SetInfo, name: str, root: str | Path | None) -> _Parts:

@@ -96,8 +96,8 @@ def _cifar(classes: int, width: int = 96, *, population: int = 1, standardized: 
     return Architecture(
         (3, 32, 32),
         (
-            *_block(width, 3),
-            *_block(2 * width, 3),
+            *_block(width),
+            *_block(2 * width),
             Convolution(2 * width, 3, padded=True),
             Convolution(2 * width, 1),
             Convolution(2 * width, 1),
@@ -122,9 +122,9 @@ def _pair(channels: int, *, pooled: bool = True) -> tuple[Convolution, ...]:
     )
 
 
-def _block(channels: int, layers: int) -> tuple[Convolution, ...]:
-    """Padded 3x3 layers, the last one pooled."""
-    return tuple(Convolution(channels, 3, padded=True, pooled=i == layers - 1) for i in range(layers))
+def _block(channels: int) -> tuple[Convolution, ...]:
+    """Three padded 3x3 layers, the last one pooled."""
+    return tuple(Convolution(channels, 3, padded=True, pooled=pooled) for pooled in (False, False, True))
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
@@ -155,9 +155,9 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "dvsgesture-allconv": Architecture(
         (6, 64, 64),
         (
-            *_block(64, 3),
-            *_block(96, 3),
-            *_block(128, 3),
+            *_block(64),
+            *_block(96),
+            *_block(128),
             Convolution(256, 3, padded=True),
             Convolution(256, 1),
             Convolution(256, 1),
