@@ -14,6 +14,7 @@ from nsm.report.drawing import INK, SOFT, WIDTH, picture
 Counts = npt.NDArray[np.int64]
 
 _MANY = 12  # classes beyond which counts of right answers find no room
+_LISTED = 8  # kinds of confusions
 
 
 def confusion_matrix(counts: Counts, classes: Sequence[str]) -> bytes:
@@ -51,14 +52,14 @@ def confusion_matrix(counts: Counts, classes: Sequence[str]) -> bytes:
     return picture(draw, WIDTH, WIDTH)
 
 
-def frequent(counts: Counts, classes: Sequence[str], most: int = 8) -> list[tuple[str, str, int]]:
+def frequent(counts: Counts, classes: Sequence[str]) -> list[tuple[str, str, int]]:
     """The most frequent confusions, as (true class, predicted class, how often).
 
     >>> frequent(np.array([[5, 2], [1, 7]]), ["a", "b"])
     [('a', 'b', 2), ('b', 'a', 1)]
     """
     wrong = _off_diagonal(counts)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    order = np.argsort(-wrong, axis=None, kind="stable")[:_LISTED]
     pairs = zip(*np.unravel_index(order, wrong.shape), strict=True)
     return [(classes[i], classes[j], int(wrong[i, j])) for i, j in pairs if wrong[i, j]]
 

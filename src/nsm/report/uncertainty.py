@@ -33,12 +33,11 @@ def _logarithmic(axes: Axes) -> None:
 _BOX = (0.12, 0.17, 0.86, 0.73)
 
 
-def reliability_diagram(reliability: Reliability, name: str = "") -> bytes:
+def reliability_diagram(reliability: Reliability) -> bytes:
     """Accuracy against confidence, with the share of the predictions in each bin below.
 
     Args:
         reliability: from :meth:`nsm.measures.CalibrationError.reliability`.
-        name: of the network.
     """
     confidence, accuracy = reliability.confidence.numpy(), reliability.accuracy.numpy()
     share = (reliability.examples / reliability.examples.sum()).numpy()
@@ -50,10 +49,7 @@ def reliability_diagram(reliability: Reliability, name: str = "") -> bytes:
         upper.plot(confidence, accuracy, "o-", color=NSM, markersize=4)
         upper.set_ylim(0.0, 1.02)
         upper.set_ylabel("accuracy")
-        error = float(reliability.error())
-        upper.set_title(
-            f"{name}: calibration error {error:.4f}" if name else f"Calibration error {error:.4f}"
-        )
+        upper.set_title(f"Calibration error {float(reliability.error()):.4f}")
         upper.set_xticklabels([])
         lower.bar(confidence, share, width=0.02, color=SOFT)
         _logarithmic(lower)

@@ -15,6 +15,7 @@ from nsm.noise import Bernoulli, Gaussian, Measured, NoiseLaw
 
 STUDY = "clt"
 Array = npt.NDArray[np.float64]
+_POINTS = 6000  # of the midpoint rule
 FAN_INS = (16, 32, 50, 100, 300)
 LAWS: dict[str, NoiseLaw] = {
     "Bernoulli(0.5)": Bernoulli(0.5),
@@ -64,25 +65,24 @@ def two_moment_probability(mean: Array, spread: Array) -> Array:
     return result
 
 
-def exact_probability(law: NoiseLaw, products: Array, mean: Array, points: int = 6000) -> Array:
+def exact_probability(law: NoiseLaw, products: Array, mean: Array) -> Array:
     """P(u >= 0) = 1/2 + (1/pi) int_0^inf Im(phi(t)) / t dt for u = mean + sum_j (xi_j - mu) products_j.
 
     Args:
         law: law of xi.
         products: w_j z_j, shape (neurons, fan-in).
         mean: E[u], shape (neurons,).
-        points: points of the midpoint rule.
 
     Returns:
         Shape (neurons,).
     """
     spread = np.sqrt(law.variance * np.square(products).sum(1))
     # phi of a sum of a few discrete terms decays slowly: integrate far, in units of 1/spread.
-    step = 60.0 / points
-    t = (np.arange(points) + 0.5) * step
+    step = 60.0 / _POINTS
+    t = (np.arange(_POINTS) + 0.5) * step
     result = np.empty(len(mean))
     for i, (terms, centre, scale) in enumerate(zip(products, mean, spread, strict=True)):
-        log_phi = np.zeros(points, dtype=np.complex128)
+        log_phi = np.zeros(_POINTS, dtype=np.complex128)
         for term in terms:
             log_phi += np.log(_centred_characteristic(law, t * term / scale) + 1e-300)
         phi = np.exp(log_phi + 1j * t * centre / scale)

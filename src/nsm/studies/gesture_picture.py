@@ -14,6 +14,7 @@ from nsm.data.events import Events, Recordings
 from nsm.report.drawing import SOFT, picture
 
 _SHOWN = 600_000  # us of a gesture: about half a turn of an arm, so that its direction shows
+_EACH = 2  # gestures of a class
 _COLOURS = mpl.colormaps["plasma_r"]
 
 
@@ -24,7 +25,7 @@ class Example(NamedTuple):
     title: str
 
 
-def examples(recordings: Recordings, each: int = 2) -> list[Example]:
+def examples(recordings: Recordings) -> list[Example]:
     """The first gestures of each class that are by different users under different lights."""
     found = []
     for target, name in enumerate(recordings.classes):
@@ -37,7 +38,7 @@ def examples(recordings: Recordings, each: int = 2) -> list[Example]:
             lights.add(item.lighting)
             who = f"user {item.user}, {item.lighting}".replace("_", " ")
             found.append(Example(recordings[i][0], f"{name.replace('_', ' ')}\n{who}"))
-            if len(users) == each:
+            if len(users) == _EACH:
                 break
     return found
 

@@ -30,6 +30,7 @@ from nsm.training.signals import StopRequest
 
 _MEMORY_STEPS = 5
 _IMAGES = 60_000
+_BATCH = 100  # as the recipe of the all-convolutional network has it
 
 
 Progress = Callable[[int, int], object]
@@ -129,19 +130,18 @@ def precisions() -> dict[str, torch.dtype | None]:
 
 
 def allconv_rows(
-    *, batch: int = 100, repeats: int = 7, after_round: Callable[[], object] | None = None
+    *, repeats: int = 7, after_round: Callable[[], object] | None = None
 ) -> list[dict[str, Any]]:
     """Seconds of a training step of the published network for CIFAR-10 (96 and 192 channels) over those of
     its twin with batch normalization, in :func:`precisions`, on random images.
 
     Args:
-        batch: images of a step.
         repeats: measurements of each side, >= 1; each is one step.
         after_round: called behind each round of measurements.
     """
     generator = torch.Generator().manual_seed(0)
-    x = torch.rand(batch, 3, 32, 32, generator=generator).contiguous(memory_format=torch.channels_last)
-    y = torch.randint(10, (batch,), generator=generator)
+    x = torch.rand(_BATCH, 3, 32, 32, generator=generator).contiguous(memory_format=torch.channels_last)
+    y = torch.randint(10, (_BATCH,), generator=generator)
     found = []
     for title, precision in precisions().items():
         with flushed_denormals():
@@ -151,8 +151,8 @@ def allconv_rows(
                 for compiled in _WAYS.values()
             ]
             seconds = in_turn(sides, repeats, after_round)
-        described: dict[str, Any] = {"network": "cifar10-allconv", "batch": batch, "repeats": repeats}
-        found.append(_training_row(f"allconv-{title}-{batch}", seconds, unit="s", **described))
+        described: dict[str, Any] = {"network": "cifar10-allconv", "batch": _BATCH, "repeats": repeats}
+        found.append(_training_row(f"allconv-{title}-{_BATCH}", seconds, unit="s", **described))
     return found
 
 
