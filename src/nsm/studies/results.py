@@ -5,6 +5,7 @@ commit.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,12 +18,22 @@ from nsm.provenance import commit, machine, versions
 
 Row = Mapping[str, Any]
 
+# They choose kernels, threads and memory, on which a measured speed depends as on the command.
+_VARIABLES = ("NSM_KERNELS", "OMP_NUM_THREADS")
+_PREFIX = "MALLOC_"
+
 
 def command() -> str:
-    """The command line of this process as a user would type it."""
+    """The command line of this process as a user would type it, variables that change its speed included."""
     module = getattr(sys.modules["__main__"], "__spec__", None)
     started = ["python", "-m", module.name.removesuffix(".__main__")] if module else [Path(sys.argv[0]).name]
-    return shlex.join([*started, *sys.argv[1:]])
+    # Of an assignment, the shell wants the value quoted alone.
+    variables = [
+        f"{name}={shlex.quote(value)}"
+        for name, value in sorted(os.environ.items())
+        if name in _VARIABLES or name.startswith(_PREFIX)
+    ]
+    return " ".join([*variables, shlex.join([*started, *sys.argv[1:]])])
 
 
 def write(path: Path, study: str, rows: Sequence[Row]) -> None:
