@@ -44,7 +44,7 @@ def all_studies(
     """Every published table and claim, one study after the other.
 
     normalization, convergence, nmnist, mnist, training-methods, fashion-mnist,
-    dvsgesture, cifar10. Days. What was interrupted is continued, what is
+    dvsgesture, cifar10. Weeks. What was interrupted is continued, what is
     finished is used again; a study whose data cannot be had is left out, and
     named at the end.
 

@@ -41,8 +41,9 @@ def mnist(
     """The published comparison on MNIST: NSM, twin, other ways of training.
 
     Hours on two cores. What was interrupted is continued, what is finished
-    is used again. Kinds: bnsm, gnsm, bnsm-marginal (learns what samples average
-    to), twin, bn, sn, ste, wbd, bd.
+    is used again. Kinds: bnsm, gnsm, twin; of the convolutional network also
+    bnsm-marginal, which learns what samples average to, bnsm-population, with
+    eight neurons in each place, bn, sn, ste, wbd and bd.
 
     Examples:
         nsm reproduce mnist --processes 2
@@ -132,7 +133,7 @@ def cifar10(
 ) -> None:
     """The published comparison on CIFAR-10: the all-convolutional NSM and its twin.
 
-    Days by the published protocol of 300 epochs. Also a third as wide, and a
+    Weeks by the published protocol of 300 epochs. Also a third as wide, and a
     residual network. Kinds: bnsm, bnsm-from-twin, twin; of the published width
     gnsm and gnsm-from-twin; bnsm-marginal, which learns what samples average
     to; bnsm-population, with eight neurons in each place. Those from the
