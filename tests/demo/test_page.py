@@ -224,6 +224,7 @@ def test_a_recording_is_played_and_predicted_over_time(page, recorded, tmp_path)
     (tmp_path / "broken.bin").write_bytes(b"\0" * 7)
     upload(page, tmp_path / "broken.bin", "#nsm-upload-recording")
     page.until(lambda: "broken.bin" in page.text("#nsm-recording-message"), "a word on the file")
+    page.until(lambda: not page.text("#nsm-course"), "an end of the recording before")
 
 
 def test_a_phone_needs_no_sideways_scrolling(page, address):

@@ -10,7 +10,9 @@ from nsm.data import DataError
 from nsm.data.events import make, write_nmnist
 from nsm.data.events.representations import NMNIST_FRAMES
 from nsm.demo.bands import axis, bands, entropies
+from nsm.demo.playing import Player
 from nsm.demo.recording import STEP, from_drawing, from_file, moments
+from nsm.demo.subject import Subject
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,14 @@ def test_a_file_begins_with_its_first_event(tmp_path):
     path.write_bytes(b"\0" * 7)
     with pytest.raises(DataError, match=r"late\.bin"):
         from_file(path)
+
+
+def test_a_broken_file_leaves_nothing_to_play(tmp_path):
+    (tmp_path / "broken.bin").write_bytes(b"\0" * 7)
+    player = Player(Subject(models.build("nmnist-cnn").eval(), "nmnist", "untrained"))
+    recording, message = player.upload(str(tmp_path / "broken.bin"))
+    assert recording is None
+    assert "broken.bin" in message
 
 
 def test_the_set_of_simulated_recordings_is_the_bundled_digits(tmp_path):

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import gradio as gr
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -61,7 +60,7 @@ class Player:
         try:
             return from_file(Path(path)), ""
         except DataError as error:
-            return gr.skip(), panels.message(str(error).replace(path, Path(path).name))
+            return None, panels.message(str(error).replace(path, Path(path).name))
 
     def play(self, events: Events | None, latest: Latest) -> Iterator[str]:
         """The recording so far, over and over; ends early for a newer one."""
