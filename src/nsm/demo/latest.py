@@ -4,16 +4,17 @@ from __future__ import annotations
 
 
 class Latest:
-    """Numbers questions, so that an older one notices that it need not be answered any more."""
+    """Gives questions tickets, so that an older one notices that it need not be answered any more."""
 
     def __init__(self) -> None:
-        self._number = 0
+        self._ticket = object()
 
-    def take(self) -> int:
-        """The number of a new question."""
-        self._number += 1
-        return self._number
+    def take(self) -> object:
+        """The ticket of a new question."""
+        # Whatever other threads take meanwhile, each has its own.
+        ticket = self._ticket = object()
+        return ticket
 
-    def is_(self, number: int) -> bool:
+    def is_(self, ticket: object) -> bool:
         """Whether no newer question was asked."""
-        return number == self._number
+        return ticket is self._ticket
