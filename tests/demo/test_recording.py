@@ -82,7 +82,7 @@ def test_bands_fill_the_height_and_name_what_leads():
     assert ">a</span>" in picture
     assert "&lt;b&gt;" in picture
     names = re.findall(r"left:([\d.]+)%;top:([\d.]+)%", picture)
-    assert all(0 <= float(x) <= 100 and 0 <= float(y) <= 100 for x, y in names)
+    assert all(0 < float(x) < 100 and 0 <= float(y) <= 100 for x, y in names)
 
 
 def test_entropy_ends_at_the_logarithm_of_the_classes():

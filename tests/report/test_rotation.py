@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from nsm.report import Turned, rotations
-from nsm.report.rotation import _peaks, rotation
+from nsm.report.rotation import peaks, rotation
 
 CLASSES = tuple("0123456789")
 
@@ -32,8 +32,10 @@ def test_two_networks_are_one_picture():
 
 
 def test_a_class_is_named_where_it_is_high_and_never_at_the_edge():
-    assert _peaks(np.array([0.9, 0.9, 0.1, 0.0, 0.0, 0.3, 0.6, 0.6, 0.6, 0.3, 0.0])) == [1, 7]
-    assert _peaks(np.array([0.0, 0.0, 0.0, 0.3, 0.9])) == [3]
+    assert peaks(np.array([0.9, 0.9, 0.1, 0.0, 0.0, 0.3, 0.6, 0.6, 0.6, 0.3, 0.0])) == [1, 7]
+    assert peaks(np.array([0.0, 0.0, 0.0, 0.3, 0.9])) == [3]
     # One angle alone has no room for a name.
-    assert _peaks(np.array([0.0, 0.9, 0.0, 0.0])) == []
-    assert _peaks(np.zeros(5)) == []
+    assert peaks(np.array([0.0, 0.9, 0.0, 0.0])) == []
+    assert peaks(np.zeros(5)) == []
+    # And of many angles, two.
+    assert peaks(np.repeat([0.0, 0.9, 0.0, 0.9], [40, 2, 27, 3])) == [70]

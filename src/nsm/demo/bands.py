@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from nsm.report.drawing import CLASSES
 from nsm.report.page import Markup, element
+from nsm.report.rotation import peaks
 
 Floats = NDArray[np.floating]
-_NAMED = 0.3  # smallest probability of a band that bears its class's name
 
 
 def colour(index: int) -> str:
@@ -50,7 +50,7 @@ def bands(
             style=f"left:{x[at]:.2f}%;top:{100 * (1 - upper[at, index : index + 2].mean()):.2f}%",
         )
         for index in range(len(classes))
-        for at in _peaks(probabilities[:, index])
+        for at in peaks(probabilities[:, index])
     ]
     return element("div", _svg(polygons, label), *names, class_="nsm-bands")
 
@@ -108,15 +108,3 @@ def _polygon(x: Floats, lower: Floats, upper: Floats, fill: str) -> Markup:
     there = [f"{a:.2f},{b:.2f}" for a, b in zip(x, upper, strict=True)]
     back = [f"{a:.2f},{b:.2f}" for a, b in zip(x[::-1], lower[::-1], strict=True)]
     return element("polygon", points=" ".join(there + back), fill=fill)
-
-
-def _peaks(probabilities: Floats) -> list[int]:
-    """Where to name a class: the highest place of each stretch that is high and wide enough."""
-    above = np.flatnonzero(probabilities >= _NAMED)
-    least = max(2, len(probabilities) // 24)
-    found = []
-    for stretch in np.split(above, np.flatnonzero(np.diff(above) > 1) + 1):
-        if len(stretch) >= least:
-            high = stretch[probabilities[stretch] >= 0.9 * probabilities[stretch].max()]
-            found.append(int(high[len(high) // 2]))
-    return found

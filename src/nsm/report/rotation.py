@@ -17,6 +17,7 @@ Floats = npt.NDArray[np.floating]
 
 _WITHIN, _BETWEEN = "#b9c4d2", "#33485f"
 _LEFT, _RIGHT = 0.125, 0.985
+_NAMED = 0.22  # smallest probability of a band that bears its class's name
 
 
 class Turned(NamedTuple):
@@ -101,7 +102,7 @@ def _bands(axes: Axes, turned: Turned, classes: Sequence[str], target: int) -> N
     )
     upper = turned.probabilities[:, order].cumsum(1)
     for place, index in enumerate(order):
-        for angle in _peaks(turned.probabilities[:, index]):
+        for angle in peaks(turned.probabilities[:, index]):
             middle = upper[angle, place] - turned.probabilities[angle, index] / 2
             name = axes.text(turned.degrees[angle], middle, classes[index], color="white", weight="bold")
             name.set(ha="center", va="center")
@@ -110,17 +111,18 @@ def _bands(axes: Axes, turned: Turned, classes: Sequence[str], target: int) -> N
     axes.set_ylabel("probability")
 
 
-def _peaks(probabilities: Floats, least: float = 0.22) -> list[int]:
-    """Where to name a class: the middle of the highest part of each stretch above ``least``."""
-    above = np.flatnonzero(probabilities >= least)
-    peaks = []
+def peaks(probabilities: Floats) -> list[int]:
+    """Where to name a class: the middle of the highest part of each stretch that is high and wide enough."""
+    above = np.flatnonzero(probabilities >= _NAMED)
+    least = max(2, len(probabilities) // 24)
+    found = []
     for stretch in np.split(above, np.flatnonzero(np.diff(above) > 1) + 1):
-        if len(stretch) >= 2:
+        if len(stretch) >= least:
             high = stretch[probabilities[stretch] >= 0.9 * probabilities[stretch].max()]
             middle = int(high[len(high) // 2])
             # A name at the very edge would be cut off.
-            peaks.append(min(max(middle, 1), len(probabilities) - 2))
-    return peaks
+            found.append(min(max(middle, 1), len(probabilities) - 2))
+    return found
 
 
 def _uncertainty(axes: Axes, turned: Turned) -> None:
