@@ -350,6 +350,17 @@ def test_networks_that_are_no_chains_are_sampled_all_the_same() -> None:
         torch.testing.assert_close(net(x), together[:, 3])
 
 
+def test_sequences_that_do_more_are_no_chains() -> None:
+    x, inputs, samples = torch.randn(3, 6), torch.arange(3), torch.arange(5)
+    hooked, changed = (nn.Sequential(nsm.nn.Linear(6, 6)) for _ in range(2))
+    hooked.register_forward_hook(lambda _module, received, output: received[0] + output)
+    forward = changed.forward
+    changed.forward = lambda x: x + forward(x)  # type: ignore[method-assign]
+    for net in (hooked, changed):
+        assert not nsm.nn.is_chain(nn.Sequential(net))
+        assert nsm.nn.sample_outputs(net, x, seed=4, samples=samples, inputs=inputs).shape == (3, 5, 6)
+
+
 def test_a_layer_applied_twice_draws_afresh() -> None:
     layer = nsm.nn.Linear(1, 200, bias=False)
     x = torch.zeros(1, 1) + 1e-3

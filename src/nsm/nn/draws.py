@@ -65,12 +65,18 @@ def is_chain(net: nn.Module) -> bool:
     """Whether the batch may grow at any module on the way through ``net`` that draws.
 
     True for a module that draws, a module without any inside, a :class:`nsm.nn.Residual`, and an
-    ``nn.Sequential`` of such: one tensor goes from one to the next. Another module that combines tensors
-    around a stochastic layer is no chain.
+    ``nn.Sequential`` of such without hooks: one tensor goes from one to the next. Another module that
+    combines tensors around a stochastic layer, such as one whose ``forward`` was replaced, is no chain.
     """
-    if isinstance(net, Drawing | Residual) or not _drawing_modules(net):
+    if not _drawing_modules(net):
         return True
-    return type(net).forward is nn.Sequential.forward and all(is_chain(child) for child in net.children())
+    if "forward" in vars(net):
+        return False
+    if isinstance(net, Drawing | Residual):
+        return True
+    hooked = net._forward_hooks or net._forward_pre_hooks  # noqa: SLF001
+    plain = type(net).forward is nn.Sequential.forward and not hooked
+    return plain and all(is_chain(child) for child in net.children())
 
 
 def sample_outputs(
