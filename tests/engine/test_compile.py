@@ -343,6 +343,46 @@ def test_what_is_not_as_its_class_is_named():
         nsm.compile(nn.Sequential(hooked(layer, layer.product), top))
 
 
+def scaled(module):
+    """With a forward of its own, which the class does not have."""
+    forward = module.forward
+    module.forward = lambda x: 3.0 * forward(x)
+    return module
+
+
+@pytest.mark.parametrize(("change", "reason"), [(hooked, "has a hook"), (scaled, "has a forward of its own")])
+def test_whatever_is_changed_in_a_network_is_named(change, reason):
+    for place, name in (
+        ("", r"net \(Sequential\)"),
+        ("0", r"0 \(Sequential\)"),
+        ("0.1", r"0\.1 \(Sequential\)"),  # with nothing inside
+        ("0.0", r"0\.0 \(Linear\)"),
+    ):
+        hidden = nn.Sequential(nsm.nn.Linear(4, 8), nn.Sequential())
+        net = nn.Sequential(hidden, nn.Linear(8, 2))
+        nsm.compile(net)
+        change(net.get_submodule(place))
+        with pytest.raises(CompileError, match=f"{name} cannot be compiled: it {reason}"):
+            nsm.compile(net)
+
+
+class Wrapped(nn.Module):
+    """As ``torch.compile`` wraps a network."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x)
+
+
+def test_a_network_that_is_wrapped_is_named():
+    net = Wrapped(nn.Sequential(nsm.nn.Linear(4, 8), nn.Linear(8, 2)))
+    with pytest.raises(CompileError, match=r"net \(Wrapped\) .* Wrapped has a forward of its own"):
+        nsm.compile(net)
+
+
 def test_pruned_layers_are_compiled_as_they_are():
     torch.manual_seed(1)
     layer, top = nsm.nn.Linear(4, 8), nn.Linear(8, 2)

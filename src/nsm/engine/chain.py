@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from torch import nn
 from torch.nn.utils.prune import BasePruningMethod
@@ -15,9 +16,24 @@ class CompileError(ValueError):
     """A network that has no integer program: the message names the module and the reason."""
 
 
+@contextmanager
+def named(name: str, module: nn.Module) -> Iterator[None]:
+    """Let a CompileError raised inside the block say which module it is about."""
+    try:
+        yield
+    except CompileError as error:
+        raise CompileError(f"{name} ({type(module).__name__}) cannot be compiled: {error}") from None
+
+
 def chain(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """The modules that data goes through one after another, with their names."""
+    """The modules that data goes through one after another, with their names.
+
+    Raises:
+        CompileError: naming a sequence of modules that does more than to call one after another.
+    """
     if type(module).forward is nn.Sequential.forward:
+        with named(name or "net", module):
+            _check_own(module)
         for key, child in module._modules.items():  # noqa: SLF001 (named_children leaves out repeated ones)
             if child is not None:
                 yield from chain(child, f"{name}.{key}" if name else key)
@@ -35,9 +51,16 @@ def check_plain(module: nn.Module, before: Sequence[tuple[str, nn.Module]]) -> N
         owner = next(kind for kind in type(part).__mro__ if "forward" in vars(kind))
         if not owner.__module__.startswith(("torch.nn.", "nsm.nn.")):
             raise CompileError(f"{owner.__name__} has a forward of its own")
-        hooks = [*part._forward_hooks.values(), *part._forward_pre_hooks.values()]  # noqa: SLF001
-        if not all(isinstance(hook, BasePruningMethod) for hook in hooks):
-            raise CompileError("it has a hook, which could change what it receives or gives")
+        _check_own(part)
+
+
+def _check_own(module: nn.Module) -> None:
+    """Refuse a forward or hooks that were given to this one module."""
+    if "forward" in vars(module):
+        raise CompileError("it has a forward of its own")
+    hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]  # noqa: SLF001
+    if not all(isinstance(hook, BasePruningMethod) for hook in hooks):
+        raise CompileError("it has a hook, which could change what it receives or gives")
 
 
 def input_shape(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nsm.engine import populations
-from nsm.engine.chain import CompileError, chain, check_plain, input_shape
+from nsm.engine.chain import CompileError, chain, check_plain, input_shape, named
 from nsm.engine.checks import LARGEST_POPULATION
 from nsm.engine.normalization import Affine, BatchNorm, affine, alone, behind, in_front
 from nsm.engine.program import Program
@@ -91,16 +91,16 @@ def compile(  # noqa: A001 (as in torch.compile)
     if fidelity is not None and fidelity not in LAWS:
         raise ValueError(f"fidelity must be one of {', '.join(LAWS)} or None, got {fidelity!r}")
     modules = list(chain(net))
+    for number, (name, module) in enumerate(modules):
+        with named(name, module):
+            check_plain(module, modules[:number])
     shape, flat = input_shape(net, modules, image)
     drawing = [module for module in net.modules() if isinstance(module, Drawing)]
     numbers = {module: index for index, module in enumerate(drawing)}
     walk = _Walk(shape, flat, weights, numbers, fidelity)
-    for number, (name, module) in enumerate(modules):
-        try:
-            check_plain(module, modules[:number])
+    for name, module in modules:
+        with named(name, module):
             walk.add(module)
-        except CompileError as error:
-            raise CompileError(f"{name} ({type(module).__name__}) cannot be compiled: {error}") from None
     try:
         return Program(tuple(walk.steps), vector=flat)
     except ValueError as error:
