@@ -383,6 +383,20 @@ def test_a_network_that_is_wrapped_is_named():
         nsm.compile(net)
 
 
+def test_pruned_layers_are_compiled_as_they_have_learned():
+    torch.manual_seed(1)
+    net = nn.Sequential(nsm.nn.Linear(4, 8), nn.Linear(8, 2))
+    for product in (net[0].product, net[1]):
+        prune.l1_unstructured(product, "weight", amount=0.5)
+    with torch.no_grad():
+        net[0].product.weight_orig.mul_(-1.0)
+        net[1].weight_orig.add_(2.0)
+    x = torch.randn(3, 4)
+    before = nsm.compile(net).predict(x, samples=8).probabilities
+    net(x)
+    assert torch.equal(before, nsm.compile(net).predict(x, samples=8).probabilities)
+
+
 def test_pruned_layers_are_compiled_as_they_are():
     torch.manual_seed(1)
     layer, top = nsm.nn.Linear(4, 8), nn.Linear(8, 2)

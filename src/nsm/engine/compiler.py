@@ -34,6 +34,7 @@ from nsm.engine.steps import (
 )
 from nsm.nn import Binarize, Conv2d, Drawing, Linear, Residual, StochasticLayer
 from nsm.nn.conv import margins
+from nsm.nn.pruning import refresh
 from nsm.noise import Bernoulli
 
 Law = Literal["moment", "synapse"]
@@ -94,6 +95,7 @@ def compile(  # noqa: A001 (as in torch.compile)
     for number, (name, module) in enumerate(modules):
         with named(name, module):
             check_plain(module, modules[:number])
+    refresh(net)
     shape, flat = input_shape(net, modules, image)
     drawing = [module for module in net.modules() if isinstance(module, Drawing)]
     numbers = {module: index for index, module in enumerate(drawing)}
