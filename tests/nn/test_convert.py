@@ -1,9 +1,12 @@
 """Conversion of conventional networks and data-dependent initialisation."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils import prune
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 import nsm
 from nsm import data
@@ -201,6 +204,31 @@ def test_normalizations_of_input_and_classifier_stay() -> None:
         converted, batch, seed=1, samples=torch.arange(20), inputs=torch.arange(4000)
     )
     torch.testing.assert_close(outputs.mean((0, 1)), net.eval()(batch).mean(0), atol=0.03, rtol=0)
+
+
+def pruned(layer: nn.Linear) -> nn.Linear:
+    prune.l1_unstructured(layer, "weight", amount=0.5)
+    with torch.no_grad():
+        layer.weight_orig.mul_(2.0)  # what weight says in the next pass
+    return layer
+
+
+@pytest.mark.parametrize("change", [nsm.nn.centered, weight_norm, spectral_norm, pruned])
+def test_weights_that_are_made_from_others_are_resolved(change: Callable[[nn.Linear], nn.Linear]) -> None:
+    torch.manual_seed(0)
+    net, batch = nn.Sequential(nn.Linear(6, 40), nn.ReLU(), nn.Linear(40, 3)), torch.randn(500, 6)
+    changed = nn.Sequential(change(net[0]), nn.ReLU(), change(net[2]))
+    converted = nsm.convert(changed, noise=nsm.Bernoulli(0.5), calibration=batch)
+    wanted = changed.eval()(batch)
+    assert [name for name, _ in converted.named_parameters() if "weight" in name] == [
+        "0.product.weight",
+        "2.weight",
+    ]
+    torch.testing.assert_close(converted[0].weight, changed[0].weight)
+    outputs = nsm.nn.sample_outputs(
+        converted, batch, seed=1, samples=torch.arange(40), inputs=torch.arange(500)
+    )
+    torch.testing.assert_close(outputs.mean((0, 1)), wanted.mean(0), atol=0.03, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["cifar10-allconv-third", "nmnist-cnn", "dvsgesture-allconv"])

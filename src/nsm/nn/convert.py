@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from nsm.nn.imitation import evaluating, imitate
 from nsm.nn.layer import StochasticLayer
 from nsm.nn.linear import Linear
 from nsm.nn.original import DROPOUTS, PRODUCTS, Neurons, read
+from nsm.nn.pruning import copied
 from nsm.noise import NoiseLaw
 
 
@@ -42,9 +42,9 @@ def convert(
     least squares on samples of the batch: its s follows the original's preactivation around the activation's
     midpoint 0, given what the neuron receives now, which are signs where the original had real activations.
     The classifier's weights and bias follow the original's outputs in the same way. A layer that receives
-    what it received before keeps its weights (weight normalization is resolved into them). Signs say less
-    than rectified numbers: with few layers the result is nearly as accurate as the original, with many it has
-    to be trained on [N19, starred rows of its table].
+    what it received before keeps its weights. Weight normalization, pruning and other parametrizations are
+    resolved into the weights, and are gone. Signs say less than rectified numbers: with few layers the result
+    is nearly as accurate as the original, with many it has to be trained on [N19, starred rows of its table].
 
     Args:
         net: the trained network, in any nesting of modules; activations must be modules, which is how they
@@ -66,15 +66,20 @@ def convert(
         TypeError: if ``calibration`` is no floating-point tensor.
     """
     check_batch(calibration, "calibration", least=2)
-    original = read(net, calibration)
-    result = copy.deepcopy(net)
+    result = copied(net)
+    original = read(result, calibration)
     targets: dict[StochasticLayer, Neurons] = {}
-    for name, neurons in original.neurons.items():
-        layer = _stochastic(result.get_submodule(name), noise, fidelity, estimator)
-        _replace(result, result.get_submodule(name), layer)
-        for absorbed in neurons.absorbed:
-            _replace(result, result.get_submodule(absorbed), nn.Identity())
-        targets[layer] = neurons
+    # Spectral normalization takes a step whenever it is looked at in training.
+    with evaluating(result):
+        for name, neurons in original.neurons.items():
+            layer = _stochastic(result.get_submodule(name), noise, fidelity, estimator)
+            _replace(result, result.get_submodule(name), layer)
+            for absorbed in neurons.absorbed:
+                _replace(result, result.get_submodule(absorbed), nn.Identity())
+            targets[layer] = neurons
+        classifier = result.get_submodule(original.classifier)
+        if _is_computed(classifier):
+            _replace(result, classifier, _plain(classifier, bias=classifier.bias is not None))
     for module in [module for module in result.modules() if isinstance(module, DROPOUTS)]:
         _replace(result, module, nn.Identity())
     with evaluating(result):
@@ -100,23 +105,33 @@ def _replace(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
 def _stochastic(
     module: nn.Module, noise: NoiseLaw, fidelity: Fidelity, estimator: Estimator
 ) -> StochasticLayer:
-    assert isinstance(module, PRODUCTS)
     kind = next(kind for kind in _LAYERS if isinstance(module, kind))
-    # A fresh module: parametrizations such as weight normalization live in the class, which the original
-    # shares.
-    plain = _fresh(module)
-    with torch.no_grad():
-        plain.weight.copy_(module.weight)
-        if module.bias is None:
-            # What the normalization shifted, a bias must now shift.
-            plain.bias.zero_()
-        else:
-            plain.bias.copy_(module.bias)
+    # What the normalization shifted, a bias must now shift.
+    plain = _plain(module, bias=True)
     return _LAYERS[kind].from_product(plain, noise=noise, fidelity=fidelity, estimator=estimator)
 
 
-def _fresh(module: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Any:
-    where: dict[str, Any] = {"device": module.weight.device, "dtype": module.weight.dtype}
+def _is_computed(module: nn.Module) -> bool:
+    """Whether its weight or bias is made from other parameters."""
+    own = dict(module.named_parameters(recurse=False))
+    return any(getattr(module, name) is not None and name not in own for name in ("weight", "bias"))
+
+
+def _plain(module: nn.Module, *, bias: bool) -> Any:
+    """A fresh module of the same product: parametrizations such as weight normalization live in the class,
+    which a copy would share. A bias that the other does not have is 0.
+    """
+    assert isinstance(module, PRODUCTS)
+    plain = _fresh(module, bias=bias)
+    with torch.no_grad():
+        plain.weight.copy_(module.weight)
+        if bias:
+            plain.bias.copy_(0.0 if module.bias is None else module.bias)
+    return plain
+
+
+def _fresh(module: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d, *, bias: bool) -> Any:
+    where: dict[str, Any] = {"bias": bias, "device": module.weight.device, "dtype": module.weight.dtype}
     if isinstance(module, nn.Linear):
         return nn.Linear(module.in_features, module.out_features, **where)
     kind: Any = next(kind for kind in PRODUCTS if isinstance(module, kind))
