@@ -10,6 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 import nsm
 from nsm.models import ARCHITECTURES, MODELS, Model, ModelFileError, build, from_config
@@ -336,6 +337,25 @@ def test_a_network_that_would_load_as_another_is_not_saved(
     with pytest.raises(ValueError, match=message):
         nsm.save(net, tmp_path / "net")
     assert not (tmp_path / "net").exists()
+
+
+def test_a_network_of_another_law_that_prints_alike_is_not_saved(tmp_path: Path) -> None:
+    laws = nsm.Measured([0.0, 1.0, 2.0, 5.0]), nsm.Measured([0.0, 1.00000001, 2.0, 5.0])
+    net = nsm.models.build("digits-mlp", noise=laws[0])
+    nsm.save(net, tmp_path / "as built")
+    net[1].noise = laws[1]
+    with pytest.raises(ValueError, match="but 1 has another law of noise"):
+        nsm.save(net, tmp_path / "net")
+
+
+def test_a_pruned_network_is_saved_once_it_is_cut(tmp_path: Path) -> None:
+    net = nsm.models.build("digits-mlp")
+    prune.l1_unstructured(net[1].product, "weight", amount=0.5)
+    with pytest.raises(ValueError, match=r"differs in 1\.product\.weight, .*prune\.remove first"):
+        nsm.save(net, tmp_path)
+    prune.remove(net[1].product, "weight")
+    nsm.save(net, tmp_path)
+    assert torch.equal(nsm.load(tmp_path)[1].weight, net[1].weight)
 
 
 def test_a_converted_network_of_the_library_is_not_saved_as_its_twin(tmp_path: Path) -> None:

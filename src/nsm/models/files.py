@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nsm.files import write_atomically
 from nsm.models.build import Network, from_config
+from nsm.nn import stochastic_layers
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -60,8 +61,20 @@ def _check_as_built(net: Network) -> None:
                 f"net must be as nsm.models.build made it, but has {str(mine).strip()!r} in place of "
                 f"{str(other).strip()!r}; keep its state_dict(), or nsm.compile(net).save(...)"
             )
-    expected = built.state_dict()
-    for name, value in net.state_dict().items():
+    # Laws print alike that are not the same.
+    for (name, layer), (_, other) in zip(stochastic_layers(net), stochastic_layers(built), strict=True):
+        if layer.noise != other.noise:
+            raise ValueError(
+                f"net must be as nsm.models.build made it, but {name} has another law of noise; "
+                "keep its state_dict(), or nsm.compile(net).save(...)"
+            )
+    expected, state = built.state_dict(), net.state_dict()
+    if differing := sorted(expected.keys() ^ state.keys()):
+        raise ValueError(
+            f"net must be as nsm.models.build made it, but differs in {', '.join(differing)}; if it is "
+            "pruned, call torch.nn.utils.prune.remove first"
+        )
+    for name, value in state.items():
         if value.dtype != expected[name].dtype:
             raise ValueError(f"net must have {name} in {expected[name].dtype}, got {value.dtype}")
         if not value.isfinite().all():
