@@ -115,6 +115,14 @@ def test_laplace_draws_with_its_mean_and_spread():
     assert nsm.predict(sampled, X, samples=30).mutual_information.min() > 0
 
 
+def test_laplace_works_in_other_precisions():
+    sampled = last_layer_laplace(twin(), torch.rand(50, 1, 8, 8), precision=1.0)
+    before = nsm.predict(sampled, X, samples=20).probabilities
+    torch.testing.assert_close(nsm.predict(sampled.float(), X, samples=20).probabilities, before)
+    half = nsm.predict(sampled.half(), X.half(), samples=20).probabilities
+    torch.testing.assert_close(half, before, atol=5e-3, rtol=0)
+
+
 def test_a_stronger_prior_means_a_smaller_spread():
     x = torch.rand(50, 1, 8, 8)
     spreads = [

@@ -46,10 +46,14 @@ class LaplaceHead(Drawing):
             self.register_buffer(f"{name}_values", values.clamp(min=0.0))
             self.register_buffer(f"{name}_vectors", vectors)
 
+    def _wide(self, name: str) -> Tensor:
+        # .float() and .half() of a network narrow its buffers, too.
+        return self.get_buffer(name).double()
+
     def spread(self, features: Tensor) -> Tensor:
         """Variances (N, C) of the logits along the eigenvectors of B, for features (N, F)."""
-        turned = _extended(self.linear, features) @ self.get_buffer("inputs_vectors")
-        curvature = self.get_buffer("inputs_values")[:, None] * self.get_buffer("outputs_values")
+        turned = _extended(self.linear, features) @ self._wide("inputs_vectors")
+        curvature = self._wide("inputs_values")[:, None] * self._wide("outputs_values")
         spread: Tensor = turned.square() @ (1.0 / (curvature + self.precision))
         return spread
 
@@ -62,7 +66,7 @@ class LaplaceHead(Drawing):
         place = draw.place(random.Purpose.ACTIVATION)
         normal = random.normal(draw.seed, draw.rows, mean.shape[1], place).to(spread)
         along = spread.sqrt().repeat_interleave(repeat, dim=0) * normal
-        noise = along @ self.get_buffer("outputs_vectors").mT
+        noise = along @ self._wide("outputs_vectors").mT
         return mean.repeat_interleave(repeat, dim=0) + noise.to(mean)
 
 
