@@ -90,6 +90,13 @@ def test_a_first_residual_layer_draws_several_samples_of_a_row():
     torch.testing.assert_close(alone.votes[0], found.votes[2])
 
 
+def test_no_inputs_give_no_outputs():
+    net, x = _net(), _images(0)
+    assert net(x).shape == (0, 3)
+    none = torch.arange(0)
+    assert nsm.nn.sample_outputs(net, x, seed=0, samples=torch.arange(3), inputs=none).shape == (0, 3, 3)
+
+
 def test_layers_inside_are_calibrated():
     net, x = _net(), _images(200)
     nsm.nn.calibrate(net, x, spread=0.7)

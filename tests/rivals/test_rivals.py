@@ -154,6 +154,16 @@ def test_networks_of_another_form_are_refused():
             SampledDropout(p)
 
 
+def test_no_inputs_give_no_outputs():
+    members, x = [twin(), twin()], X[:0]
+    laplace = last_layer_laplace(twin(), X, precision=1.0)
+    for net in (Ensemble(members), laplace, mc_dropout(twin("twin-dropout")), twin("sn")):
+        assert net(x).shape == (0, 10)
+        none = torch.arange(0)
+        sampled = nsm.nn.sample_outputs(net, x, seed=0, samples=torch.arange(2), inputs=none)
+        assert sampled.shape == (0, 2, 10)
+
+
 def test_dropout_that_stands_in_two_places_is_on_in_both():
     shared = nn.Dropout(0.5)
     net = nn.Sequential(nn.Linear(4, 8), shared, nn.ReLU(), nn.Linear(8, 8), shared, nn.Linear(8, 2))

@@ -117,7 +117,7 @@ def next_draw(layer: int, batch: int, device: torch.device, uses: int = 1) -> Dr
     if current is None:
         seed = torch.randint(random.MAX_SEED, (), dtype=torch.int64)
         return Draw(seed, random.row_indices(0, torch.arange(batch, device=device)), 0, 0)
-    if batch == 0 or len(current.rows) % batch:
+    if len(current.rows) and (batch == 0 or len(current.rows) % batch):
         raise ValueError(
             f"inputs of nsm.nn.draws names {len(current.rows)} rows but a layer received a batch of {batch}; "
             "the number of rows must be a multiple of the batch"

@@ -55,9 +55,10 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The average of K + L signs, of the shape of ``x``."""
         z: Tensor = self.layer(x)
-        if z.shape[1:] != x.shape[1:] or len(z) % len(x):
+        repeat = len(z) // max(1, len(x))
+        if z.shape[1:] != x.shape[1:] or len(z) != repeat * len(x):
             raise ValueError(
                 f"layer must keep the shape of its input, {tuple(x.shape)}, got {tuple(z.shape)}"
             )
-        x = x.repeat_interleave(len(z) // len(x), dim=0)
+        x = x.repeat_interleave(repeat, dim=0)
         return x + (z - x) * (self.layer.population / self.pooled)

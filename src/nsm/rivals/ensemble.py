@@ -39,10 +39,13 @@ class Ensemble(Drawing):
         Raises:
             ValueError: if more samples are asked for than there are members.
         """
+        if not len(x):
+            empty: Tensor = self.members[0](x)
+            return empty
         draw = next_draw(self.index, len(x), x.device)
         repeat = draw.samples(x)
         chosen = draw.rows[:, 0]
-        if len(chosen) and int(chosen.max()) >= len(self.members):
+        if int(chosen.max()) >= len(self.members):
             raise ValueError(f"samples must be at most {len(self.members)}, the number of members")
         source = torch.arange(len(x), device=x.device).repeat_interleave(repeat)
         rows, outputs = [], []
