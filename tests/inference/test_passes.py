@@ -139,6 +139,23 @@ def test_every_fidelity_keeps_the_bound(monkeypatch: pytest.MonkeyPatch) -> None
     assert max(peaks) <= 4 * MIB
 
 
+def test_parts_of_a_network_evaluate_and_learn_on_their_own() -> None:
+    part = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
+    net = nn.Sequential(part, nn.Linear(2, 2))
+    net[1].eval()
+    before = {module: module.training for module in net.modules()}
+    for first, second in ((net, part), (part, net)):
+        outer, inner = passes.evaluation_mode(first), passes.evaluation_mode(second)
+        # As two threads would, neither of which waits for the other.
+        outer.__enter__()
+        inner.__enter__()
+        assert not any(module.training for module in net.modules())
+        outer.__exit__(None, None, None)
+        assert not any(module.training for module in second.modules())
+        inner.__exit__(None, None, None)
+        assert {module: module.training for module in net.modules()} == before
+
+
 def test_the_first_product_is_computed_once_for_an_input() -> None:
     net = wide()
     rows: list[int] = []

@@ -67,31 +67,29 @@ class PassSize:
 @contextmanager
 def evaluation_mode(net: nn.Module) -> Iterator[None]:
     """Every module of ``net`` in evaluation mode inside the block, and as it was after it; where several
-    threads are inside at once, after the last of them.
+    threads are inside at once, with one network or with networks that share modules, after the last of them.
     """
+    modules = list(net.modules())
     with _lock:
-        inside, training = _evaluating.get(net, (0, ()))
-        if not inside:
-            training = tuple(module for module in net.modules() if module.training)
-            net.eval()
-        _evaluating[net] = (inside + 1, training)
+        for module in modules:
+            inside, training = _evaluating.get(module, (0, module.training))
+            _evaluating[module] = (inside + 1, training)
+        net.eval()
     try:
         yield
     finally:
         with _lock:
-            inside, training = _evaluating.pop(net)
-            if inside > 1:
-                _evaluating[net] = (inside - 1, training)
-            else:
-                for module in training:
+            for module in modules:
+                inside, training = _evaluating.pop(module)
+                if inside > 1:
+                    _evaluating[module] = (inside - 1, training)
+                elif training:
                     module.training = True
 
 
 _lock = threading.Lock()
-# How many blocks each network is in, and its modules that were in training mode before the first.
-_evaluating: weakref.WeakKeyDictionary[nn.Module, tuple[int, tuple[nn.Module, ...]]] = (
-    weakref.WeakKeyDictionary()
-)
+# How many blocks each module is in, and whether it was in training mode before the first.
+_evaluating: weakref.WeakKeyDictionary[nn.Module, tuple[int, bool]] = weakref.WeakKeyDictionary()
 
 
 def _uncompiled() -> AbstractContextManager[object]:
