@@ -232,6 +232,7 @@ def test_arguments_of_compile():
         ({"x": torch.zeros(0, 20)}, ValueError, r"got \(0, 20\)"),
         ({"samples": 0}, ValueError, r"samples must be in \[1, 2\^32\], got 0"),
         ({"seed": -1}, ValueError, "seed must be in"),
+        ({"votes": "yes"}, ValueError, "votes must be True or False, got 'yes'"),
         ({"inputs": torch.arange(3)}, ValueError, r"inputs must have shape \(2,\)"),
     ],
 )

@@ -316,6 +316,8 @@ NAN[1, 0, 2, 2] = math.nan
             r"inputs must hold indices in \[0, 2\^32\), got -1 to 0",
         ),
         ({"inputs": torch.tensor([0, 2**32])}, ValueError, "got 0 to 4294967296"),
+        ({"votes": "yes"}, ValueError, "votes must be True or False, got 'yes'"),
+        ({"votes": 1, "confidence": 0.9}, ValueError, "votes must be True or False, got 1"),
         ({"memory_mib": 0}, ValueError, "memory_mib must be a finite number > 0, got 0"),
         ({"memory_mib": math.nan}, ValueError, "memory_mib must be a finite number > 0, got nan"),
         ({"memory_mib": "1"}, TypeError, "memory_mib must be a number, got str"),

@@ -345,6 +345,16 @@ def test_an_impossible_spread_is_refused(spread: float) -> None:
         nsm.nn.calibrate(nsm.nn.Linear(2, 2), torch.randn(4, 2), spread=spread)
 
 
+def test_arguments_of_another_type_are_named() -> None:
+    x = torch.randn(4, 2)
+    with pytest.raises(TypeError, match="spread must be a number, got str"):
+        nsm.nn.calibrate(nsm.nn.Linear(2, 2), x, spread="a")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"net must be a torch\.nn\.Module, got NoneType"):
+        nsm.nn.calibrate(None, x)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"net must be a torch\.nn\.Module, got NoneType"):
+        nsm.convert(None, noise=nsm.Bernoulli(0.5), calibration=x)  # type: ignore[arg-type]
+
+
 def test_neurons_that_see_nothing_keep_their_parameters() -> None:
     layer = nsm.nn.Linear(3, 2)
     with torch.no_grad():

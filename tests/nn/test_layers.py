@@ -379,6 +379,14 @@ def test_a_pass_refuses_a_batch_that_it_does_not_cover() -> None:
         layer(torch.ones(3, 2))
 
 
+def test_a_pass_has_one_sample_for_every_row() -> None:
+    with (
+        pytest.raises(ValueError, match=r"samples must be .* for each of the 2 rows of inputs, .* \(3,\)"),
+        nsm.nn.draws(nn.Identity(), seed=0, samples=torch.arange(3), inputs=torch.arange(2)),
+    ):
+        pass
+
+
 def test_the_fidelity_of_a_block_ends_with_it() -> None:
     layer, x = nsm.nn.Linear(3, 4, fidelity="synapse"), torch.randn(2, 3)
 

@@ -145,8 +145,10 @@ def test_networks_of_another_form_are_refused():
         last_layer_laplace(nn.Sequential(nn.Linear(3, 3)), torch.ones(0, 3), precision=1.0)
     with pytest.raises(ValueError, match=r"members\[1\] draws, but members must draw nothing"):
         Ensemble([twin(), nsm.models.build("digits-mlp")])
-    with pytest.raises(ValueError, match="precision must be > 0, got 0"):
+    with pytest.raises(ValueError, match="precision must be positive and finite, got 0"):
         LaplaceHead(nn.Linear(2, 2), torch.eye(3), torch.eye(2), 0)
+    with pytest.raises(TypeError, match="precision must be a number, got str"):
+        last_layer_laplace(twin(), X, precision="a")
     with pytest.raises(ValueError, match=r"net must have nn\.Dropout layers"):
         mc_dropout(twin())
     for p in (0.0, 1.0):

@@ -33,6 +33,7 @@ from nsm.engine.steps import (
     is_residual,
 )
 from nsm.nn import Binarize, Conv2d, Drawing, Linear, Residual, StochasticLayer
+from nsm.nn.checks import check_net
 from nsm.nn.conv import margins
 from nsm.nn.pruning import refresh
 from nsm.noise import Bernoulli
@@ -85,8 +86,7 @@ def compile(  # noqa: A001 (as in torch.compile)
     >>> program.predict(torch.rand(3, 1, 8, 8), samples=20).probabilities.shape
     torch.Size([3, 10])
     """
-    if not isinstance(net, nn.Module):
-        raise TypeError(f"net must be a torch.nn.Module, got {type(net).__name__}")
+    check_net(net)
     if weights not in PRECISIONS:
         raise ValueError(f"weights must be one of {', '.join(PRECISIONS)}, got {weights!r}")
     if fidelity is not None and fidelity not in LAWS:

@@ -22,6 +22,7 @@ from nsm.inference.checks import (
     check_improving,
     check_indices,
     check_sequential,
+    check_votes,
     checked_noise,
     fixed_samples,
 )
@@ -109,6 +110,7 @@ class Program:
             TypeError: if an argument has the wrong type.
             ValueError: if an argument has a wrong shape or value or does not go with another.
         """
+        check_votes(votes)
         if confidence is None:
             samples = fixed_samples(samples, max_samples, noise)
             x, inputs = self._checked(x, inputs)

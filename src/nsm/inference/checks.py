@@ -15,18 +15,18 @@ from nsm.nn.checks import check_batch
 SAMPLES, MAX_SAMPLES = 100, 1000  # where none are given
 
 
-def check_net(net: object) -> None:
-    """Refuse what is not a module."""
-    if not isinstance(net, nn.Module):
-        raise TypeError(f"net must be a torch.nn.Module, got {type(net).__name__}")
-
-
 def check_samples(samples: object, name: str = "samples") -> None:
     """Refuse what is not a number of samples; ``name`` is what the caller calls it."""
     if isinstance(samples, bool) or not isinstance(samples, int):
         raise TypeError(f"{name} must be an int, got {type(samples).__name__}")
     if not 1 <= samples <= random.MAX_INDEX + 1:
         raise ValueError(f"{name} must be in [1, 2^32], got {samples}")
+
+
+def check_votes(votes: object) -> None:
+    """Refuse what is not a choice."""
+    if not isinstance(votes, bool):
+        raise ValueError(f"votes must be True or False, got {votes!r:.80}")
 
 
 def check_confidence(confidence: object) -> None:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from nsm import measures, random
 from nsm.inference.checks import (
     check_inputs,
-    check_net,
     check_sequential,
     checked_noise,
     fixed_samples,
@@ -24,6 +23,7 @@ from nsm.inference.predict import predict_in_passes, predict_until_settled
 from nsm.inference.prediction import Prediction, joined
 from nsm.inference.settling import MarginNoise
 from nsm.nn import is_stochastic
+from nsm.nn.checks import check_net
 
 if TYPE_CHECKING:
     from nsm.data import ImageSet

@@ -7,9 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from nsm.inference.checks import check_inputs, check_net, check_samples
+from nsm.inference.checks import check_inputs, check_samples
 from nsm.inference.predict import predict
 from nsm.inference.settling import MarginNoise
+from nsm.nn.checks import check_net
 
 # Inputs are as alike as makes no difference beyond this, and fewer than this cannot be told from noise.
 _DOF = (1.0, 1000.0)

@@ -9,8 +9,8 @@ from nsm import random
 from nsm.inference.checks import (
     check_indices,
     check_inputs,
-    check_net,
     check_sequential,
+    check_votes,
     checked_noise,
     fixed_samples,
     memory_bytes,
@@ -22,6 +22,7 @@ from nsm.inference.sequential import settle
 from nsm.inference.settling import MarginNoise
 from nsm.inference.sources import NetworkSource, probe
 from nsm.nn import is_stochastic
+from nsm.nn.checks import check_net
 
 
 def predict(
@@ -100,6 +101,7 @@ def predict(
     if inputs is None:
         inputs = torch.arange(len(x))
     check_indices(inputs, len(x))
+    check_votes(votes)
     bound = memory_bytes(memory_mib)
     if confidence is None:
         samples = fixed_samples(samples, max_samples, noise)

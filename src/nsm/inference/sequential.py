@@ -15,7 +15,6 @@ from nsm.inference.checks import (
     check_improving,
     check_indices,
     check_inputs,
-    check_net,
     checked_noise,
     memory_bytes,
 )
@@ -26,6 +25,7 @@ from nsm.inference.prediction import Prediction, Sums, joined, softmax_of
 from nsm.inference.reasons import Reason
 from nsm.inference.settling import MarginNoise, settled
 from nsm.inference.sources import NetworkSource, Source, probe
+from nsm.nn.checks import check_net
 
 # Samples drawn between two looks at the clock, relative to those before: few are drawn in vain, and an input
 # that needs hundreds takes few passes.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from nsm.nn.checks import check_batch
+from nsm.nn.checks import check_batch, check_net, check_positive
 from nsm.nn.draws import draws, stochastic_layers
 from nsm.nn.layer import StochasticLayer
 
@@ -47,11 +46,11 @@ def calibrate(net: nn.Module, batch: Tensor, *, spread: float = 1.0, seed: int =
 
     Raises:
         ValueError: if ``spread`` is not positive and finite, or ``batch`` empty or not finite.
-        TypeError: if ``batch`` is no floating-point tensor.
+        TypeError: if ``net`` is not a module, ``batch`` no floating-point tensor or ``spread`` no number.
     """
+    check_net(net)
     check_batch(batch, "batch")
-    if not (math.isfinite(spread) and spread > 0.0):
-        raise ValueError(f"spread must be positive and finite, got {spread}")
+    check_positive(spread, "spread")
 
     def balanced(layer: StochasticLayer, argument: Tensor, like: Tensor) -> Tensor:
         deviation, mean = torch.std_mean(argument, dim=(0, 1), correction=0)

@@ -1,8 +1,25 @@
-"""What is no batch of inputs, in words."""
+"""What is no network, no batch of inputs and no size, in words."""
 
 from __future__ import annotations
 
-from torch import Tensor
+import math
+from numbers import Real
+
+from torch import Tensor, nn
+
+
+def check_net(net: object) -> None:
+    """Refuse what is not a module."""
+    if not isinstance(net, nn.Module):
+        raise TypeError(f"net must be a torch.nn.Module, got {type(net).__name__}")
+
+
+def check_positive(value: object, name: str) -> None:
+    """Refuse what is not a positive, finite number; ``name`` is what the caller calls it."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    if not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{name} must be positive and finite, got {value}")
 
 
 def check_batch(x: object, name: str, *, least: int = 1) -> None:

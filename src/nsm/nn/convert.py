@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nsm.functional import Estimator
 from nsm.nn.calibration import before_each_layer
-from nsm.nn.checks import check_batch
+from nsm.nn.checks import check_batch, check_net
 from nsm.nn.context import Fidelity
 from nsm.nn.conv import Conv1d, Conv2d, Conv3d
 from nsm.nn.draws import draws
@@ -63,8 +63,9 @@ def convert(
     Raises:
         ValueError: naming every module that cannot be converted and why, or if ``calibration`` is no such
             batch.
-        TypeError: if ``calibration`` is no floating-point tensor.
+        TypeError: if ``net`` is not a module, or ``calibration`` no floating-point tensor.
     """
+    check_net(net)
     check_batch(calibration, "calibration", least=2)
     result = copied(net)
     original = read(result, calibration)

@@ -53,7 +53,15 @@ def draws(net: nn.Module, *, seed: int | Tensor, samples: int | Tensor, inputs: 
         seed: integer in [0, 2^63) or int64 scalar tensor.
         samples: sample index of each row, (R,) or one number for all; in [0, 2^32).
         inputs: input index of each row, int64 (R,); in [0, 2^32).
+
+    Raises:
+        ValueError: if ``samples`` and ``inputs`` do not have as many rows, or ``seed`` is out of range.
     """
+    if isinstance(samples, Tensor) and samples.dim() and samples.shape != inputs.shape:
+        raise ValueError(
+            f"samples must be one number or one for each of the {len(inputs)} rows of inputs, "
+            f"got a tensor of shape {tuple(samples.shape)}"
+        )
     for index, module in enumerate(_drawing_modules(net)):
         module.index = index
     seed = torch.as_tensor(seed if isinstance(seed, Tensor) else random.resolve_seed(seed))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nsm import random
 from nsm.nn import Drawing, is_stochastic
-from nsm.nn.checks import check_batch
+from nsm.nn.checks import check_batch, check_positive
 from nsm.nn.context import next_draw
 
 _BATCH = 500
@@ -33,13 +33,13 @@ class LaplaceHead(Drawing):
         precision: of the weights' normal prior, > 0.
 
     Raises:
-        ValueError: if ``precision`` is not positive.
+        ValueError: if ``precision`` is not positive and finite.
+        TypeError: if it is no number.
     """
 
     def __init__(self, linear: nn.Linear, inputs: Tensor, outputs: Tensor, precision: float) -> None:
         super().__init__()
-        if not precision > 0.0:
-            raise ValueError(f"precision must be > 0, got {precision}")
+        check_positive(precision, "precision")
         self.linear, self.precision = linear, precision
         for name, matrix in (("inputs", inputs), ("outputs", outputs)):
             values, vectors = torch.linalg.eigh(matrix.double())
@@ -79,8 +79,9 @@ def last_layer_laplace(net: nn.Sequential, x: Tensor, *, precision: float) -> nn
         precision: of the weights' normal prior, > 0; choose it on validation data.
 
     Raises:
-        ValueError: if ``net`` is of another form, ``precision`` not positive, or ``x`` empty or not finite.
-        TypeError: if ``x`` is no floating-point tensor.
+        ValueError: if ``net`` is of another form, ``precision`` not positive and finite, or ``x`` empty or
+            not finite.
+        TypeError: if ``x`` is no floating-point tensor, or ``precision`` no number.
     """
     if (
         not isinstance(net, nn.Sequential)  # type: ignore[redundant-expr]

@@ -15,7 +15,6 @@ from nsm.engine import Program
 from nsm.inference import MarginNoise, Prediction
 from nsm.inference.checks import (
     check_inputs,
-    check_net,
     check_sequential,
     checked_noise,
     fixed_samples,
@@ -25,6 +24,7 @@ from nsm.inference.predict import predict_in_passes
 from nsm.inference.sequential import settle
 from nsm.inference.sources import NetworkSource, probe
 from nsm.nn import is_stochastic
+from nsm.nn.checks import check_net
 from nsm.streams.window import Counts, Moment, SlidingWindow
 
 EVERY = 10_000  # us
