@@ -1,9 +1,11 @@
 """The contract that every stochastic layer keeps, whatever its kind, law and fidelity."""
 
 import copy
+import functools
 import io
 import itertools
 import math
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -289,6 +291,7 @@ def test_copies_are_equal_and_independent(kind: str) -> None:
     layer, x = made(kind)
     twin = copy.deepcopy(layer)
     assert torch.equal(one_pass(twin, x), one_pass(layer, x))
+    assert torch.equal(one_pass(pickle.loads(pickle.dumps(layer)), x), one_pass(layer, x))
     with torch.no_grad():
         twin.beta.zero_()
     assert not torch.equal(twin.beta, layer.beta)
@@ -370,6 +373,32 @@ def test_a_layer_applied_twice_draws_afresh() -> None:
         assert not torch.equal(layer(x), layer(x))
 
 
+def in_a_thread(action: Callable[[], object]) -> None:
+    thread = threading.Thread(target=action)
+    thread.start()
+    thread.join()
+
+
+def test_passes_of_networks_that_share_layers_leave_each_other_alone() -> None:
+    net = nn.Sequential(nsm.nn.Linear(6, 8), nsm.nn.Linear(8, 8))
+    part, x, received, seen = net[1:], torch.randn(3, 6), torch.randn(3, 8), []
+
+    fixed = functools.partial(nsm.nn.draws, seed=4, samples=0, inputs=torch.arange(3))
+
+    def use_a_part() -> None:
+        with fixed(part):
+            seen.append(part(received))
+
+    with fixed(net):
+        expected = net(x)
+    use_a_part()
+    for use in (use_a_part, lambda: in_a_thread(use_a_part)):
+        with fixed(net):
+            use()
+            assert torch.equal(net(x), expected)
+    assert all(torch.equal(found, seen[0]) for found in seen)
+
+
 def test_a_pass_refuses_a_batch_that_it_does_not_cover() -> None:
     layer = nsm.nn.Linear(2, 2)
     with (
@@ -405,9 +434,7 @@ def test_the_fidelity_of_a_block_ends_with_it() -> None:
 def test_the_fidelity_of_a_block_is_its_threads_own() -> None:
     layer, x, seen = nsm.nn.Linear(3, 4), torch.randn(2, 3), []
     with nsm.fidelity("mean"):
-        thread = threading.Thread(target=lambda: seen.append(layer(x)))
-        thread.start()
-        thread.join()
+        in_a_thread(lambda: seen.append(layer(x)))
     assert set(seen[0].abs().unique().tolist()) == {1.0}
 
 

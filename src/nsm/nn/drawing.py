@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from torch import nn
 
 
@@ -12,7 +14,6 @@ class Drawing(nn.Module):
     returns k.
 
     Attributes:
-        index: number of the module among those of its network that draw.
         most_samples: of each input, where there are no more; None for any number.
     """
 
@@ -20,8 +21,30 @@ class Drawing(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.index = 0
+        self._number = _Number()
+
+    @property
+    def index(self) -> int:
+        """Number of the module among those that draw in the network of this thread's pass."""
+        return self._number.value
+
+    @index.setter
+    def index(self, number: int) -> None:
+        self._number.value = number
 
     def is_drawing(self) -> bool:
         """Whether a pass draws anything here, at the fidelity in force."""
         return True
+
+
+class _Number(threading.local):
+    """A number for each thread, since networks that share a module may be used at the same time.
+
+    Kept beside the module and not by it in the pass: the compiler would compile each network anew for its
+    modules' identity.
+    """
+
+    value = 0
+
+    def __reduce__(self) -> tuple[type[_Number], tuple[()]]:
+        return _Number, ()

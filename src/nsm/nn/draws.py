@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -62,11 +62,21 @@ def draws(net: nn.Module, *, seed: int | Tensor, samples: int | Tensor, inputs: 
             f"samples must be one number or one for each of the {len(inputs)} rows of inputs, "
             f"got a tensor of shape {tuple(samples.shape)}"
         )
-    for index, module in enumerate(_drawing_modules(net)):
-        module.index = index
+    modules = _drawing_modules(net)
+    before = [module.index for module in modules]
     seed = torch.as_tensor(seed if isinstance(seed, Tensor) else random.resolve_seed(seed))
-    with one_pass(seed, random.row_indices(samples, inputs)):
-        yield
+    rows = random.row_indices(samples, inputs)
+    _number(modules, range(len(modules)))
+    try:
+        with one_pass(seed, rows):
+            yield
+    finally:
+        _number(modules, before)
+
+
+def _number(modules: Sequence[Drawing], numbers: Sequence[int]) -> None:
+    for module, number in zip(modules, numbers, strict=True):
+        module.index = number
 
 
 def is_chain(net: nn.Module) -> bool:
