@@ -118,6 +118,20 @@ def test_a_run_without_validation_images_says_so(nsm, run, tmp_path):
     assert "was trained without images held out for it" in " ".join(result.stderr.split())
 
 
+def test_an_answer_that_is_none_is_refused(nsm, run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    net = library.models.load(run)
+    with torch.no_grad():
+        net[-1].weight.fill_(3e38)
+    library.models.save(net, tmp_path / "run")
+    Image.new("L", (8, 8), 200).save(tmp_path / "grey.png")
+    result = nsm("predict", tmp_path / "run", tmp_path / "grey.png", "--samples", 2, "--json")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "grey.png: " in result.stderr
+    assert "gives outputs that are not finite" in " ".join(result.stderr.split())
+
+
 def test_evaluation_as_a_table(nsm, run):
     result = nsm("evaluate", run, "--samples", 3)
     assert result.exit_code == 0

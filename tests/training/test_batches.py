@@ -41,6 +41,13 @@ def test_the_last_epochs_show_images_as_they_are(images):
     assert all(not torch.equal(shown(images, epoch, "shift=1"), plain) for epoch in range(4))
 
 
+def test_a_share_of_the_epochs_is_not_lengthened_by_rounding(images):
+    plain, _ = images.batch(torch.arange(COUNT))
+    # .07 * 100 is a little more than 7 in floats.
+    assert not torch.equal(shown(images, 6, "shift=1", "until=0.07", "epochs=100"), plain)
+    assert torch.equal(shown(images, 7, "shift=1", "until=0.07", "epochs=100"), plain)
+
+
 def test_the_last_epochs_show_no_copies(images):
     plain, _ = images.batch(torch.arange(COUNT))
     bits = np.packbits(np.random.default_rng(2).random((2, COUNT, 64)) < 0.5, axis=2)

@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 
 import pytest
@@ -79,6 +80,12 @@ def test_tensors_that_do_not_fit_are_refused_and_nothing_is_changed(path, tensor
         {"progress__step": "many"},
         {"progress__rows": [[1, 2, 3]]},
         {"progress__rows": 3},
+        {"progress__rows": [["x"] * 8]},
+        {"progress__rows": [[2, *ROW[1:]]]},
+        {"progress__rows": [[*ROW[:7], math.inf]]},
+        {"progress__step": "15"},
+        {"progress__step": math.inf},
+        {"progress__loss": 10**400},
         {"config": None},
         {"config": {"network": {"name": "resnet"}}},
     ],

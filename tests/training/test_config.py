@@ -88,6 +88,20 @@ def test_impossible_values_are_refused_by_name(field, value, message):
         TrainingConfig(**{field: value})
 
 
+def test_numbers_that_no_float_holds_are_refused():
+    huge = "9" * 400
+    for assignment in (f"lr={huge}", f"shift={huge}", f"noise={{law = 'gaussian', std = {huge}}}"):
+        with pytest.raises(ValueError, match=r"(lr|shift|std) must be .*finite"):
+            with_overrides(load_recipe("digits"), [assignment])
+
+
+def test_a_recipe_that_is_nested_too_deeply_is_named(tmp_path):
+    path = tmp_path / "deep.toml"
+    path.write_text("x = " + "[" * 50_000)
+    with pytest.raises(ValueError, match=r"deep\.toml: "):
+        load_recipe(path)
+
+
 def test_other_sections_are_checked_too():
     for values, message in (
         ({"fold": [2, 2]}, r"data.fold must be \[k, n\] with n >= 2 and 0 <= k < n, got \(2, 2\)"),

@@ -226,6 +226,38 @@ def test_infinity_and_nan_stop_the_run_and_keep_the_checkpoint(tmp_path, monkeyp
     assert torch.equal(weights(resumed.net), weights(train(config, tmp_path / "whole", quiet=True).net))
 
 
+def test_a_folder_that_is_refused_is_left_alone(tmp_path):
+    names = [".precious.tmp", ".model.safetensors.7-8.tmp", "thesis.txt"]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    with pytest.raises(RunFolderError, match="is not empty"):
+        train(digits(epochs=1), tmp_path, quiet=True)
+    assert {name for name in names if (tmp_path / name).read_text() == name} == set(names)
+
+
+def test_what_looks_on_sees_the_network_in_evaluation_and_changes_nothing(tmp_path):
+    x, modes = torch.rand(50, 1, 8, 8), []
+
+    def look(_folder, _epoch, net):
+        modes.append(net.training)
+        net(x)
+
+    config = digits(model="twin-bn", epochs=2)
+    watched = train(config, tmp_path / "watched", quiet=True, watch=look)
+    alone = train(config, tmp_path / "alone", quiet=True)
+    assert modes == [False, False]
+    assert torch.equal(weights(watched.net), weights(alone.net))
+
+
+def test_a_last_batch_of_one_image_is_refused_where_batches_are_normalized(tmp_path):
+    config = digits(model="twin-bn", epochs=1, batch_size=568)
+    message = r"training.batch_size must leave .*: of 1137 images, 568 at a time leave 1"
+    with pytest.raises(ValueError, match=message):
+        train(config, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+    train(digits(epochs=1, batch_size=568), tmp_path / "run", quiet=True)
+
+
 def test_a_run_that_fails_at_once_claims_no_checkpoint(tmp_path, monkeypatch):
     poison(monkeypatch, 1, spoil_output)
     with pytest.raises(NotFiniteError, match="is not finite; there was no checkpoint yet"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -61,6 +60,8 @@ def predict(
         prediction = ask(
             pixels / 255.0, samples=samples, confidence=confidence, max_samples=max_samples, seed=seed
         )
+    for i, path in enumerate(images):
+        sampled.check_finite(prediction.probabilities[i], f"{path}: {program or run}")
     assert prediction.reasons is not None
     decided = prediction.probabilities.argmax(1)
     rows = [
@@ -88,13 +89,8 @@ def predict(
     show(
         ["image", "class", "probability", "entropy", "mutual information", "samples"],
         [
-            [row["image"], row["class"], *(f"{row[name]:.3f}" for name in numbers), _samples(row)]
+            [row["image"], row["class"], *(f"{row[name]:.3f}" for name in numbers), sampled.used(row)]
             for row in rows
         ],
         texts=("image", "class"),
     )
-
-
-def _samples(row: Mapping[str, object]) -> str:
-    """Their number; with a plus where more would be needed for the confidence."""
-    return f"{row['samples']}+" if row["reason"] in ("limit", "futile") else f"{row['samples']}"

@@ -1,12 +1,17 @@
-"""What a command asks for its answers: the network of a run, or a program in its place."""
+"""What a command asks for its answers, the network of a run or a program in its place, and what it says of
+them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from nsm.engine import Program
     from nsm.models import Network
     from nsm.nn.context import Fidelity
@@ -49,3 +54,18 @@ def load(run: Path, program: Path | None, classes: int) -> Network | Program:
             "it is not a program of this run"
         )
     return loaded
+
+
+def check_finite(probabilities: Tensor, what: str) -> None:
+    """Refuse an answer that is none.
+
+    Raises:
+        ValueError: if a probability is NaN; the message begins with ``what``.
+    """
+    if not probabilities.isfinite().all():
+        raise ValueError(f"{what}: gives outputs that are not finite")
+
+
+def used(row: Mapping[str, object]) -> str:
+    """The number of samples of an answer; with a plus where more would be needed for the confidence."""
+    return f"{row['samples']}+" if row["reason"] in ("limit", "futile") else f"{row['samples']}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nsm.cli import sampled
 from nsm.cli.options import Confidence, DataDir, MaxSamples, RunFolder, Samples, Seed
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def _row(decision: Decision, classes: Sequence[str]) -> dict[str, Any]:
     from nsm.inference import Reason
 
     prediction = decision.prediction
+    sampled.check_finite(prediction.probabilities[0], f"{decision.time / 1000.0:g} ms: the network")
     assert prediction.reasons is not None
     return {
         "ms": decision.time / 1000.0,
@@ -145,8 +147,7 @@ def _json(decision: Decision, classes: Sequence[str]) -> str:
 
 def _line(decision: Decision, classes: Sequence[str]) -> str:
     row = _row(decision, classes)
-    # A plus where more samples would be needed for the confidence.
-    used = f"{row['samples']}{'+' if row['reason'] in ('limit', 'futile') else ''}"
+    used = sampled.used(row)
     return (
         f"{row['ms']:10.1f}  {row['class']:<12}  {row['probability']:11.3f}  {row['entropy']:7.3f}  "
         f"{row['mutual_information']:18.3f}  {used:>7}"

@@ -38,13 +38,15 @@ def update(page: Path, folder: Path) -> bool:
         Whether the file changed.
 
     Raises:
-        ValueError: if the page is no text, or asks for a table that is unknown or whose result file is
-            missing.
+        ValueError: if the page cannot be read or is no text, or asks for a table that is unknown or whose
+            result file is missing.
     """
     try:
         before = page.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{page}: is no text (byte {error.start})") from error
+    except OSError as error:
+        raise ValueError(f"{page}: cannot be read ({error.strerror})") from error
     after = _BLOCK.sub(lambda found: found[1] + render(found["name"], folder) + found[3], before)
     if after != before:
         write_atomically(page, after.encode())

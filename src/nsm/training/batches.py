@@ -66,7 +66,7 @@ def shards(
 
 def _changed(config: Config, images: ImageSet, epoch: int) -> tuple[augment.Changes, Tensor | None]:
     """What is done to each image in an epoch, and which of its copies is shown; None for the image itself."""
-    if epoch >= config.augmentation.until * config.training.epochs:
+    if epoch / config.training.epochs >= config.augmentation.until:
         return augment.Changes(), None
     examples, drawn_by = torch.arange(len(images)), random.derive(config.training.seed, "augmentation")
     channels, height, width = images.images.shape[1:]

@@ -8,9 +8,10 @@ written under a temporary name, flushed to disk and renamed: a reader meets the 
 from __future__ import annotations
 
 import json
+import math
 import platform
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def _read_state(path: Path, metadata: Mapping[str, str] | None, config: Config) 
         progress = _read_progress(state["progress"])
         written, known = state["config"], state["versions"]
         changed = differences(Config.from_dict(written), config)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{path}: its state cannot be read ({error!r:.200})") from error
     if changed:
         raise CheckpointError(f"{path}: belongs to another configuration: {'; '.join(changed)}")
@@ -114,13 +115,33 @@ def _read_state(path: Path, metadata: Mapping[str, str] | None, config: Config) 
 
 
 def _read_progress(state: dict[str, Any]) -> Progress:
-    rows = [EpochMetrics(*row) for row in state["rows"]]
-    progress = Progress(
-        int(state["step"]), float(state["loss"]), int(state["errors"]), float(state["seconds"]), rows
-    )
-    if progress.step < 1:
-        raise ValueError(f"step must be at least 1, got {progress.step}")
-    return progress
+    rows = [_read_row(epoch, row) for epoch, row in enumerate(state["rows"], 1)]
+    step, errors = (_number(state, name, int) for name in ("step", "errors"))
+    loss, seconds = (_number(state, name, int, float) for name in ("loss", "seconds"))
+    if step < 1:
+        raise ValueError(f"step must be at least 1, got {step}")
+    return Progress(step, float(loss), errors, float(seconds), rows)
+
+
+def _read_row(epoch: int, cells: Sequence[Any]) -> EpochMetrics:
+    row = EpochMetrics(*cells)._asdict()
+    if row["epoch"] != epoch:
+        raise ValueError(f"row {epoch} is of epoch {row['epoch']!r:.80}")
+    for name in ("epoch", "step"):
+        _number(row, name, int)
+    for name in ("train_loss", "train_error_percent", "learning_rate", "seconds"):
+        _number(row, name, int, float)
+    for name in ("validation_error_percent", "validation_nll"):
+        # A likelihood may be infinitely small.
+        if row[name] is not None and row[name] != math.inf:
+            _number(row, name, int, float)
+    return EpochMetrics(**row)
+
+
+def _number(values: Mapping[str, Any], name: str, *kinds: type) -> Any:
+    if type(values[name]) not in kinds or not math.isfinite(values[name]):
+        raise ValueError(f"{name} must be a finite number, got {values[name]!r:.80}")
+    return values[name]
 
 
 def _check_names(path: Path, found: set[str], expected: set[str]) -> None:

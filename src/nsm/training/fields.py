@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 import tomllib
 import types
 from collections.abc import Mapping
@@ -125,7 +125,7 @@ def _value(text: str) -> Any:
         return _WORDS[text.lower()]
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         pass
     try:
         return float(text)  # TOML knows neither .5 nor 5.
@@ -152,7 +152,7 @@ def _convert(value: Any, annotation: Any) -> Any:
         return read_law(value) if isinstance(value, (NoiseLaw, str, Mapping)) else _UNFIT
     if annotation is float:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return float(value) if number and math.isfinite(value) else _UNFIT
+        return float(value) if number and abs(value) <= sys.float_info.max else _UNFIT
     if annotation is int:
         return value if isinstance(value, int) and not isinstance(value, bool) else _UNFIT
     return value if isinstance(value, annotation) else _UNFIT

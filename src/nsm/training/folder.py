@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from nsm.files import write_atomically
 from nsm.locking import alone
 from nsm.models import ModelFileError, Network
-from nsm.models.files import CONFIG_FILE, read_config
+from nsm.models.files import CONFIG_FILE, WEIGHTS_FILE, read_config
 from nsm.provenance import commit
-from nsm.training.checkpoint import versions
+from nsm.training.checkpoint import CHECKPOINT_FILE, versions
 from nsm.training.config import Config, differences
 from nsm.training.errors import RunFolderError
+from nsm.training.metrics import METRICS_FILE
 
 RECIPE_KEY = "recipe"
+# What a run that was killed in the middle of writing leaves, see nsm.files.
+_FILES = (CONFIG_FILE, WEIGHTS_FILE, CHECKPOINT_FILE, METRICS_FILE)
+_LEFTOVER = re.compile(rf"\.({'|'.join(map(re.escape, _FILES))})\.[0-9]+(-[0-9]+)?\.tmp")
 
 
 def read_recipe(folder: str | Path) -> Config:
@@ -61,13 +66,12 @@ def prepare_folder(folder: Path, config: Config, net: Network, *, resume: bool) 
             holds something else than the same run.
     """
     try:
-        leftovers = [path for path in folder.iterdir() if path.name.startswith(".") and path.suffix == ".tmp"]
-        for path in leftovers:
-            path.unlink()
-        empty = not any(folder.iterdir())
+        present = list(folder.iterdir())
     except OSError as error:
         raise RunFolderError(f"{folder} cannot be used as a run folder ({error.strerror})") from error
-    if empty:
+    leftovers = [path for path in present if _LEFTOVER.fullmatch(path.name)]
+    if len(leftovers) == len(present):
+        _remove(leftovers)
         description = {
             "network": net.config,
             RECIPE_KEY: config.to_dict(),
@@ -81,3 +85,9 @@ def prepare_folder(folder: Path, config: Config, net: Network, *, resume: bool) 
     changed = differences(read_recipe(folder), config)
     if changed:
         raise RunFolderError(f"{folder} holds another run: {'; '.join(changed)}")
+    _remove(leftovers)
+
+
+def _remove(leftovers: Sequence[Path]) -> None:
+    for path in leftovers:
+        path.unlink(missing_ok=True)

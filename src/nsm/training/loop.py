@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from torch import nn
 
 from nsm import models
 from nsm.data import Splits
+from nsm.inference.passes import evaluation_mode
 from nsm.models import Network
 from nsm.training import metrics
 from nsm.training.config import Config
@@ -75,8 +77,8 @@ def train(
         quiet: show no progress bar.
         tensorboard: write a TensorBoard log into ``folder/tensorboard`` as well.
         watch: called after each epoch with the folder, the number of the epoch and the network that would be
-            saved, which it must leave as it is; by the first process alone. A run that is resumed may come to
-            an epoch again.
+            saved, in evaluation mode, which it must leave as it is; by the first process alone. A run that is
+            resumed may come to an epoch again.
 
     Raises:
         RunFolderError: if the folder holds anything and ``resume`` is False, or holds another run, or if a
@@ -93,6 +95,7 @@ def train(
         splits = load_splits(config, root, changed=True)
         _check_fit(splits, config)
         net = fresh_network(config, splits.train)
+        _check_batches(net, splits, config, fabric.world_size)
         _prepare_together(fabric, folder, config, net, stack, resume=resume)
         devices = [fabric.device] if fabric.device.type == "cuda" else []
         stack.enter_context(torch.random.fork_rng(devices=devices))
@@ -132,7 +135,8 @@ def _loop(
             if writer is not None:
                 log_epoch(writer, row)
             if watch is not None:
-                watch(run.folder, row.epoch, run.final_net)
+                with evaluation_mode(run.final_net):
+                    watch(run.folder, row.epoch, run.final_net)
     run.save()
     if request.signal:
         raise TrainingInterrupted(run.folder, progress.step, request.signal)
@@ -149,6 +153,17 @@ def _epoch(run: Run, display: Display, request: StopRequest) -> None:
             run.save()
         if decision.stop:
             raise TrainingInterrupted(run.folder, progress.step, request.signal or signal.SIGTERM)
+
+
+def _check_batches(net: models.Network, splits: Splits, config: Config, processes: int) -> None:
+    """Refuse a last batch from which batch normalization cannot learn, before an epoch is spent on it."""
+    images, size = len(splits.train), config.training.batch_size
+    last = images % size or min(images, size)
+    if last // processes <= 1 and any(isinstance(module, nn.BatchNorm1d) for module in net.modules()):
+        raise ValueError(
+            "training.batch_size must leave at least two images for each process in the last batch, since "
+            f"the network normalizes batches: of {images} images, {size} at a time leave {last}"
+        )
 
 
 def _check_fit(splits: Splits, config: Config) -> None:

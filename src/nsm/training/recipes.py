@@ -47,6 +47,8 @@ def load_recipe(recipe: str | Path) -> Config:
         raise ValueError(f"{path}: larger than {_LIMIT} bytes")
     try:
         return Config.from_dict(tomllib.loads(data.decode()))
+    except RecursionError as error:
+        raise ValueError(f"{path}: is nested too deeply") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
