@@ -12,6 +12,9 @@ from torch.nn.utils import prune
 
 import nsm
 from nsm.engine import CompileError
+from nsm.engine.arguments import correlate
+from nsm.engine.steps import Geometry
+from nsm.models import ARCHITECTURES
 from tests.engine.nets import NETS, compiled, images, made
 
 
@@ -205,6 +208,35 @@ def test_programs_that_would_take_gigabytes_to_run_are_refused():
     deep = nn.Sequential(*layers, nn.MaxPool2d(256), nn.Flatten(), nn.Linear(8, 2))
     with pytest.raises(ValueError, match="all steps together must receive at most 16777216 values"):
         nsm.compile(deep, image=(8, 256, 256))
+
+
+def test_programs_of_too_many_thresholds_are_refused():
+    # Few weights, but every position's field overlaps the padding in its own way, and a group fills a panel.
+    depthwise = nsm.nn.Conv2d(18, 18, 43, padding=21, groups=18, binary_input=True, population=64)
+    net = nn.Sequential(nsm.nn.Conv2d(1, 18, 1), depthwise, nn.Flatten(), nn.Linear(18 * 22**2, 2))
+    with pytest.raises(ValueError, match=r"16777216 thresholds, in panels of 32 .*, got 17842176"):
+        nsm.compile(net, image=(1, 22, 22))
+
+
+@pytest.mark.parametrize("padding", [(0, 0, 0, 0), (2, 0, 1, 3), (4, 3, 4, 3), (9, 1, 0, 8)])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 3)])
+@pytest.mark.parametrize("dilation", [(1, 1), (2, 1)])
+def test_overlaps_with_the_padding_are_counted(padding, stride, dilation):
+    geometry = Geometry((1, 7, 6), 1, (3, 4), stride, padding, dilation)
+    # Sums that tell every subset of a field from every other.
+    field = 2.0 ** torch.arange(12, dtype=torch.float64).reshape(1, 1, 3, 4)
+    sums = correlate(torch.ones(1, 1, 7, 6, dtype=torch.float64), field, geometry)[0, 0]
+    rows, columns = (sums.unique(dim=dim).shape[dim] for dim in (0, 1))
+    assert rows <= geometry.overlaps[0] <= sums.shape[0]
+    assert columns <= geometry.overlaps[1] <= sums.shape[1]
+    if not any(padding):
+        assert geometry.overlaps == (1, 1)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_populations_of_every_network_of_the_library_have_few_enough_thresholds(name):
+    program = nsm.compile(nsm.models.build(name, model="nsm", population=8).eval())
+    assert program.classes == ARCHITECTURES[name].classes
 
 
 def test_arguments_of_compile():

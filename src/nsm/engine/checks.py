@@ -77,6 +77,23 @@ def _check_space(steps: Sequence[Step]) -> None:
             raise ValueError(
                 f"a first layer must have at most {LARGEST_IMAGE} neurons, in panels of {PANEL}, got {many}"
             )
+    thresholds = sum(_thresholds(step) for step in steps if isinstance(step, Sampled))
+    if thresholds > LARGEST_IMAGE:
+        raise ValueError(
+            f"all sampled layers together must have at most {LARGEST_IMAGE} thresholds, in panels of {PANEL} "
+            f"and for each overlap of a field with the padding, got {thresholds}"
+        )
+
+
+def _thresholds(step: Sampled) -> int:
+    """Numbers that a layer adds to its sums: of each neuron of a population, in whole panels, and again for
+    each kind of position where the padding changes the variance.
+    """
+    geometry = step.geometry
+    _, height, width = geometry.outputs
+    one_kind = not step.pooled or draws_synapses(step)
+    kinds = 1 if one_kind else math.prod(geometry.overlaps)
+    return geometry.in_panels // (height * width) * kinds * step.population
 
 
 def _check_place(step: Step, before: Shape | None, place: int, *, last: bool) -> None:

@@ -85,6 +85,19 @@ class Geometry:
         return height * width * self.groups * -(-self.neurons // self.groups // PANEL) * PANEL
 
     @property
+    def overlaps(self) -> Pair:
+        """Rows and columns of positions that differ in what of a field lies in the padding, at most."""
+        _, *sides = self.outputs
+        down, across = (
+            # All fields between the first and the last that lie within the image are alike.
+            many - max(0, (before + side - dilation * (kernel - 1) - 1) // stride - -(-before // stride))
+            for many, before, side, kernel, stride, dilation in zip(
+                sides, self.padding[:2], self.inputs[1:], self.kernel, self.stride, self.dilation, strict=True
+            )
+        )
+        return down, across
+
+    @property
     def fan_in(self) -> int:
         """Units in a neuron's field."""
         return math.prod(self.weight_shape[1:])
