@@ -327,6 +327,19 @@ def test_a_network_that_cannot_be_built_by_name_is_not_saved(tmp_path: Path) -> 
         (lambda net: net.double(), "net must have 1.bias in torch.float32, got torch.float64"),
         (lambda net: net.get_submodule("1").bias.data.fill_(torch.nan), "1.bias holds infinity or NaN"),
         (lambda net: net.set_submodule("3", torch.nn.Linear(128, 5)), "in place of"),
+        (
+            lambda net: net.get_submodule("1").register_forward_hook(lambda _layer, _x, y: -y),
+            "but 1 has a hook, which could change what it receives or gives; remove it",
+        ),
+        (
+            lambda net: net.get_submodule("1.product").register_forward_pre_hook(lambda _layer, x: -x[0]),
+            r"but 1\.product has a hook",
+        ),
+        (
+            lambda net: setattr(net.get_submodule("1"), "forward", torch.sign),
+            "but 1 has a forward of its own",
+        ),
+        (lambda net: setattr(net, "forward", torch.sign), "but net has a forward of its own"),
     ],
 )
 def test_a_network_that_would_load_as_another_is_not_saved(

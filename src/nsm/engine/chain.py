@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from torch import nn
-from torch.nn.utils.prune import BasePruningMethod
 
 from nsm.engine.steps import Shape
 from nsm.nn import Conv2d, Drawing, Linear
+from nsm.nn.changes import change_of
 
 
 class CompileError(ValueError):
@@ -56,11 +56,8 @@ def check_plain(module: nn.Module, before: Sequence[tuple[str, nn.Module]]) -> N
 
 def _check_own(module: nn.Module) -> None:
     """Refuse a forward or hooks that were given to this one module."""
-    if "forward" in vars(module):
-        raise CompileError("it has a forward of its own")
-    hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]  # noqa: SLF001
-    if not all(isinstance(hook, BasePruningMethod) for hook in hooks):
-        raise CompileError("it has a hook, which could change what it receives or gives")
+    if change := change_of(module):
+        raise CompileError(f"it has {change}")
 
 
 def input_shape(

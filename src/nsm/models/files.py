@@ -15,6 +15,7 @@ from torch import Tensor
 from nsm.files import write_atomically
 from nsm.models.build import Network, from_config
 from nsm.nn import stochastic_layers
+from nsm.nn.changes import change_of
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -67,6 +68,12 @@ def _check_as_built(net: Network) -> None:
             raise ValueError(
                 f"net must be as nsm.models.build made it, but {name} has another law of noise; "
                 "keep its state_dict(), or nsm.compile(net).save(...)"
+            )
+    for name, module in net.named_modules():
+        if change := change_of(module):
+            raise ValueError(
+                f"net must be as nsm.models.build made it, but {name or 'net'} has {change}; remove it, or "
+                "keep the state_dict()"
             )
     expected, state = built.state_dict(), net.state_dict()
     if differing := sorted(expected.keys() ^ state.keys()):
