@@ -82,6 +82,28 @@ def test_a_signal_ends_the_run_at_the_next_step(tmp_path, monkeypatch, number):
     assert not list((tmp_path / "stopped").glob(".*"))
 
 
+@pytest.mark.parametrize("model", ["nsm", "twin"])
+def test_a_run_goes_on_without_the_folder_that_it_started_from(tmp_path, monkeypatch, model):
+    start = tmp_path / "start"
+    train(digits(model=model, epochs=1), start, quiet=True)
+    config = digits(start=str(start), averaging=0.9)
+    train(config, tmp_path / "whole", quiet=True)
+    original = Run.step
+
+    def step(self, shard, request):
+        if self.progress.step == 5:
+            signal.raise_signal(signal.SIGTERM)
+        return original(self, shard, request)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "step", step)
+        with pytest.raises(TrainingInterrupted):
+            train(config, tmp_path / "stopped", quiet=True)
+    start.rename(tmp_path / "elsewhere")
+    train(config, tmp_path / "stopped", quiet=True, resume=True)
+    assert_same_run(tmp_path / "stopped", tmp_path / "whole")
+
+
 @pytest.fixture
 def ctrl_c_interrupts():
     # A shell's background jobs are started with Ctrl-C ignored.

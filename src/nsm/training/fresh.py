@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 from nsm import models, nn, random
 from nsm.data import ImageSet
 from nsm.models import Network
+from nsm.training.checkpoint import CHECKPOINT_FILE
 from nsm.training.config import Config
 from nsm.training.memory import give_back_freed_memory
 
@@ -25,11 +28,8 @@ def fresh_network(config: Config, images: ImageSet) -> Network:
         ModelFileError: if ``training.start`` cannot be read.
         ValueError: if another network lies there.
     """
-    network, training = config.network, config.training
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(random.derive(training.seed, "weights"))
-        overrides: Any = network.overrides  # checked against the types of build
-        net = models.build(network.name, model=network.model, noise=network.noise, **overrides)
+    training = config.training
+    net = _drawn_network(config)
     started = None if training.start is None else models.load(training.start)
     if started is not None and started.config == net.config:
         return started
@@ -44,6 +44,26 @@ def fresh_network(config: Config, images: ImageSet) -> Network:
             nn.calibrate(net, batch, spread=training.spread, seed=seed)
     give_back_freed_memory()
     return net
+
+
+def initial_network(config: Config, images: ImageSet, folder: Path) -> Network:
+    """The network to which the checkpoint in ``folder`` gives all that was learned, or
+    :func:`fresh_network` where there is none.
+
+    What a run started from need not be there any more when it is resumed.
+    """
+    # False for a folder that cannot be read, which is named when it is prepared.
+    if os.path.exists(folder / CHECKPOINT_FILE):  # noqa: PTH110 (Path.exists raises)
+        return _drawn_network(config)
+    return fresh_network(config, images)
+
+
+def _drawn_network(config: Config) -> Network:
+    network = config.network
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(random.derive(config.training.seed, "weights"))
+        overrides: Any = network.overrides  # checked against the types of build
+        return models.build(network.name, model=network.model, noise=network.noise, **overrides)
 
 
 def _calibration(config: Config, images: ImageSet) -> Tensor:

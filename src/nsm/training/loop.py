@@ -22,7 +22,7 @@ from nsm.training.denormals import flushed_denormals
 from nsm.training.display import Display, log_epoch, tensorboard_writer
 from nsm.training.errors import RunFolderError, TrainingInterrupted
 from nsm.training.folder import claimed, prepare_folder
-from nsm.training.fresh import fresh_network
+from nsm.training.fresh import initial_network
 from nsm.training.metrics import EpochMetrics
 from nsm.training.processes import launch, summed
 from nsm.training.run import Run
@@ -94,7 +94,7 @@ def train(
         fabric = launch(config.training.precision)
         splits = load_splits(config, root, changed=True)
         _check_fit(splits, config)
-        net = fresh_network(config, splits.train)
+        net = initial_network(config, splits.train, folder)
         _check_batches(net, splits, config, fabric.world_size)
         _prepare_together(fabric, folder, config, net, stack, resume=resume)
         devices = [fabric.device] if fabric.device.type == "cuda" else []
