@@ -103,6 +103,18 @@ def test_gradient_is_that_of_the_exact_mean(monkeypatch, shape, layout, known, k
             torch.testing.assert_close(one.double(), two, rtol=2e-5, atol=2e-4)
 
 
+@needs_kernels
+@pytest.mark.usefixtures("instruction_set")
+def test_gradients_do_not_depend_on_the_memory_order_of_parameters():
+    (u, power, gain, bias), _ = inputs((2, 4, 2, 5))
+    grad = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(1))
+    turned, apart = bias.t().contiguous().t(), torch.stack((gain, gain), 1)[:, 0]
+    expected = torch.ops.nsm.hear_backward(grad, u, power, gain, bias, *LAW, "probability")
+    got = torch.ops.nsm.hear_backward(grad, u, power, apart, turned, *LAW, "probability")
+    assert all(torch.equal(one, two) for one, two in zip(got, expected, strict=True))
+    assert got[3].stride() == turned.stride()
+
+
 @pytest.mark.usefixtures("instruction_set")
 @pytest.mark.parametrize("kernels", ["auto", "off"])
 def test_without_variance_neurons_are_sure_and_learn_nothing(monkeypatch, kernels):

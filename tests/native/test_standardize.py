@@ -78,6 +78,17 @@ def test_gradients_are_those_of_autograd(monkeypatch, members, shape, layout, ke
 
 
 @pytest.mark.usefixtures("instruction_set")
+def test_gradients_do_not_depend_on_the_memory_order_of_parameters():
+    u, power, gain, bias = inputs((3, 20, 7), members=3)
+    grad = torch.randn(3, 3, 20, 7, generator=torch.Generator().manual_seed(1))
+    turned, apart = bias.t().contiguous().t(), torch.stack((gain, gain), 1)[:, 0]
+    expected = torch.ops.nsm.standardize_backward(grad, u, power, gain, bias, *LAW)
+    got = torch.ops.nsm.standardize_backward(grad, u, power, apart, turned, *LAW)
+    assert all(torch.equal(one, two) for one, two in zip(got, expected, strict=True))
+    assert got[3].stride() == turned.stride()
+
+
+@pytest.mark.usefixtures("instruction_set")
 @pytest.mark.parametrize("kernels", ["auto", "off"])
 @pytest.mark.parametrize("layout", ["channel last", "position last"])
 def test_without_variance_s_is_infinite_and_has_no_gradient(monkeypatch, layout, kernels):

@@ -168,8 +168,7 @@ def _hear_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     grad_u = windows.empty_gradient(u)
     grad_power = u.new_empty(0) if power is None else torch.empty_like(grad_u)
-    by_gain, by_bias = torch.empty_like(gain), torch.empty_like(bias)
-    results = grad_u, grad_power, by_gain, by_bias
+    results = grad_u, grad_power, torch.empty_like(gain), torch.empty_like(bias)
     if grad.numel() == 0:
         for result in results:
             result.zero_()
@@ -185,6 +184,8 @@ def _hear_backward(
     u, power = _in_order(u, power)
     grad_origin, grad_member = windows.places(grad_u)
     grad, gain, bias = grad.to(u.dtype).contiguous(), gain.contiguous(), bias.contiguous()
+    # What is promised has the strides of the parameters, and the kernel knows one memory order.
+    by_gain, by_bias = torch.empty_like(gain), torch.empty_like(bias)
     jobs.run(
         "hear_backward",
         grad=grad,
@@ -206,6 +207,8 @@ def _hear_backward(
         estimator=functional.ESTIMATORS.index(cast("Estimator", estimator)),
         **windows.fields(u),
     )
+    results[2].copy_(by_gain)
+    results[3].copy_(by_bias)
     return results
 
 

@@ -154,6 +154,10 @@ struct Bench {
     }
 };
 
+// A child process must be known as one even if its parent had no helpers, but threads of OpenMP that torch had called: from
+// here on, the loading of this library.
+[[maybe_unused]] const Bench* const kFirst = Bench::instance();
+
 // How GNU OpenMP calls a function on several threads; null where no such library has been loaded for all to see, as torch
 // does.
 using Parallel = void (*)(void (*call)(void*), void* with, unsigned threads, unsigned flags);

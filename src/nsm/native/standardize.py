@@ -97,17 +97,19 @@ def _standardize_backward(
     grad: Tensor, u: Tensor, power: Tensor, gain: Tensor, bias: Tensor, variance: float, extra: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     grad_u, grad_power = layout.empty_rows(u, len(u)), layout.empty_rows(u, len(u), power.dtype)
-    by_gain, by_bias = torch.empty_like(gain), torch.empty_like(bias)
+    grad_gain, grad_bias = torch.empty_like(gain), torch.empty_like(bias)
     kernels = _kernels_for(u, power, grad, gain, bias)
     if kernels is None or u.numel() == 0:
         wide = power.to(grad.dtype)
         results = functional.standardize_backward(grad, u, wide, gain, bias, variance, extra)
-        targets = (grad_u, grad_power, by_gain, by_bias)
+        targets = (grad_u, grad_power, grad_gain, grad_bias)
         first, second, third, fourth = (to.copy_(x) for to, x in zip(targets, results, strict=True))
         return first, second, third, fourth
     u, power = _alike(u, power)
     grad = layout.dense(grad.flatten(0, 1), layout.is_position_last(u))
     gain, bias = gain.contiguous(), bias.contiguous()
+    # What is promised has the strides of the parameters, and the kernel knows one memory order.
+    by_gain, by_bias = torch.empty_like(gain), torch.empty_like(bias)
     jobs.run(
         "standardize_backward",
         u=u,
@@ -128,7 +130,7 @@ def _standardize_backward(
         bfloat16=u.dtype == torch.bfloat16,
         **layout.runs(u),
     )
-    return grad_u, grad_power, by_gain, by_bias
+    return grad_u, grad_power, grad_gain.copy_(by_gain), grad_bias.copy_(by_bias)
 
 
 @_standardize_backward.register_fake
