@@ -138,6 +138,19 @@ def test_windows_that_hear_nothing_are_sure_where_nothing_else_is_noisy(case):
 
 
 @pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("kernels", ["auto", "off"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16], ids=str)
+def test_gradients_of_other_dtypes_are_converted(monkeypatch, dtype, kernels):
+    monkeypatch.setenv("NSM_KERNELS", kernels)
+    tensors, where, _ = inputs("no maximum")
+    grad = drawn("no maximum").to(dtype)
+    expected = torch.ops.nsm.sense_backward(grad.float(), *tensors, *LAW, *where, "probability")
+    got = torch.ops.nsm.sense_backward(grad, *tensors, *LAW, *where, "probability")
+    for one, two in zip(got, expected, strict=True):
+        assert torch.equal(one, two)
+        assert one.dtype == two.dtype
+
+
 def test_no_input_silences_a_weight_that_is_no_number():
     (x, weight, gain, bias), where, draw = inputs("sparse")
     weight[5, 0, 2, 2] = torch.inf

@@ -217,6 +217,8 @@ def _sense_backward(
     estimator: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     fields = Fields(tuple(stride), tuple(dilation), tuple(window))
+    if grad.dtype not in KERNEL_DTYPES:
+        grad = grad.float()
     if grad.numel() == 0:
         return torch.zeros_like(weight), torch.zeros_like(gain), torch.zeros_like(bias)
     if not _kernels_fit(grad, x, weight=weight, fields=fields):
