@@ -121,3 +121,11 @@ def test_expanded_gradient_is_read_correctly():
     native.fire(u, *case[1:]).sum().backward()
     expected = exact(case, torch.ones(3, 8, 5), "probability")[0]
     torch.testing.assert_close(u.grad.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 5), (4, 6, 4), (4, 5), ()], ids=str)
+def test_gradients_of_other_shapes_are_refused(shape):
+    with pytest.raises(
+        ValueError, match=r"grad must have shape \(R, 6, 5\), R a multiple of the 2 inputs, got"
+    ):
+        torch.ops.nsm.fire_backward(torch.zeros(shape), *inputs((2, 6, 5)).differentiable, "probability")

@@ -190,3 +190,12 @@ def test_what_does_not_fit_is_refused(change, error, message):
     arguments = [change.get(i, x) for i, x in enumerate(tensors)]
     with pytest.raises(error, match=message):
         native.hear(*arguments, *LAW, *draw)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 5), (2, 4, 5), (2, 3, 4, 5)], ids=str)
+def test_gradients_of_other_shapes_are_refused(shape):
+    tensors, _ = inputs((2, 3, 4, 5))
+    with pytest.raises(
+        ValueError, match=r"grad must have shape \(R, 3, 5\), R a multiple of the 2 inputs, got"
+    ):
+        torch.ops.nsm.hear_backward(torch.zeros(shape), *tensors, *LAW, "probability")

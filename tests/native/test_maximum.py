@@ -158,3 +158,11 @@ def test_empty_input_gives_empty_output(shape):
     z.sum().backward()
     assert z.shape == (*shape[:2], shape[3])
     assert u.grad.shape == shape
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 5), (2, 4, 5), (2, 6, 4, 5)], ids=str)
+def test_gradients_of_other_shapes_are_refused(shape):
+    with pytest.raises(
+        ValueError, match=r"grad must have shape \(R, 6, 5\), R a multiple of the 2 inputs, got"
+    ):
+        torch.ops.nsm.fire_max_backward(torch.zeros(shape), *inputs((2, 6, 4, 5))[:3], "probability")

@@ -137,7 +137,15 @@ def test_windows_that_hear_nothing_are_sure_where_nothing_else_is_noisy(case):
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4 * float(two.abs().max()))
 
 
-@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("shape", [(3, 9, 8, 7), (2, 9, 8, 6), (2, 8, 8, 7)], ids=str)
+def test_gradients_of_other_shapes_are_refused(shape):
+    tensors, where, _ = inputs("no maximum")
+    with pytest.raises(
+        ValueError, match=r"grad must have shape \(R, 9, 8, 7\), R a multiple of the 2 inputs"
+    ):
+        torch.ops.nsm.sense_backward(torch.zeros(shape), *tensors, *LAW, *where, "probability")
+
+
 @pytest.mark.parametrize("kernels", ["auto", "off"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16], ids=str)
 def test_gradients_of_other_dtypes_are_converted(monkeypatch, dtype, kernels):
@@ -151,6 +159,7 @@ def test_gradients_of_other_dtypes_are_converted(monkeypatch, dtype, kernels):
         assert one.dtype == two.dtype
 
 
+@pytest.mark.usefixtures("instruction_set")
 def test_no_input_silences_a_weight_that_is_no_number():
     (x, weight, gain, bias), where, draw = inputs("sparse")
     weight[5, 0, 2, 2] = torch.inf

@@ -135,3 +135,9 @@ def test_shapes_that_do_not_fit_are_refused():
         native.standardize(u, power, gain[:4], bias, *LAW)
     with pytest.raises(ValueError, match=r"bias \(K, C\), got .* \(5,\)$"):
         native.standardize(u, power, gain, bias[0], *LAW)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 6, 5), (2, 6, 5)], ids=str)
+def test_gradients_of_other_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match=r"grad must have shape \(3, 2, 6, 5\), got"):
+        torch.ops.nsm.standardize_backward(torch.zeros(shape), *inputs((2, 6, 5), members=3), *LAW)

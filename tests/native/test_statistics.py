@@ -98,3 +98,13 @@ def test_results_do_not_depend_on_threads(layout):
 def test_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"u must be of shape \(N, P, C\), got \(2, 3\)"):
         native.statistics(torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("position", [1, 2, 3])
+def test_gradients_of_other_shapes_are_refused(position):
+    arguments = [heard((2, 6, 5)), *torch.zeros(3, 5)]
+    arguments[position] = torch.zeros(4)
+    with pytest.raises(
+        ValueError, match=r"mean, by_mean and by_variance must have shape \(5,\), got .*\(4,\)"
+    ):
+        torch.ops.nsm.statistics_backward(*arguments)

@@ -1,5 +1,6 @@
 """What the operators check before they draw, and whether the kernels can do the work."""
 
+from collections.abc import Sequence
 from types import ModuleType
 
 import torch
@@ -28,6 +29,15 @@ def check_draw(count: int, seed: Tensor, rows: Tensor, place: int) -> None:
         least, largest = (int(x) for x in rows.aminmax())
         if least < 0 or largest >= 2**32:
             raise ValueError(f"rows must hold indices in [0, 2^32), got {least} to {largest}")
+
+
+def check_gradient(grad: Tensor, count: int, shape: Sequence[int]) -> None:
+    """Refuse what is no gradient at samples of ``shape``, k of them for each of ``count`` inputs."""
+    if grad.shape[1:] != tuple(shape) or (len(grad) % count if count else len(grad)):
+        raise ValueError(
+            f"grad must have shape (R, {', '.join(map(str, shape))}), R a multiple of the {count} inputs, "
+            f"got {tuple(grad.shape)}"
+        )
 
 
 def check_estimator(estimator: str) -> None:

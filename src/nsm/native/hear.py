@@ -13,7 +13,7 @@ from torch import Tensor
 from nsm import functional, populations, random
 from nsm.functional import Estimator
 from nsm.native import jobs, layout, paths, windows
-from nsm.native.checks import KERNEL_DTYPES, check_draw, check_estimator
+from nsm.native.checks import KERNEL_DTYPES, check_draw, check_estimator, check_gradient
 
 
 def hear(
@@ -166,6 +166,8 @@ def _hear_backward(
     extra: float,
     estimator: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _check_argument(u, power, gain, bias)
+    check_gradient(grad, len(u), windows.left(u))
     grad_u = windows.empty_gradient(u)
     grad_power = u.new_empty(0) if power is None else torch.empty_like(grad_u)
     results = grad_u, grad_power, torch.empty_like(gain), torch.empty_like(bias)

@@ -12,7 +12,7 @@ from torch import Tensor
 from nsm import functional
 from nsm.functional import Estimator
 from nsm.native import jobs, windows
-from nsm.native.checks import check_draw, check_estimator, kernels_for
+from nsm.native.checks import check_draw, check_estimator, check_gradient, kernels_for
 
 
 def fire_max(
@@ -105,6 +105,8 @@ def _(
 def _fire_max_backward(
     grad: Tensor, u: Tensor, scale: Tensor, shift: Tensor, estimator: str
 ) -> tuple[Tensor, Tensor, Tensor]:
+    _check_argument(u, scale, shift)
+    check_gradient(grad, len(u), windows.left(u))
     grad_u = windows.empty_gradient(u)
     grad_scale, grad_shift = torch.empty_like(scale), torch.empty_like(shift)
     if grad.numel() == 0:

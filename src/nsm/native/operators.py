@@ -12,7 +12,7 @@ from torch import Tensor
 from nsm import functional, random
 from nsm.functional import Estimator
 from nsm.native import jobs, layout
-from nsm.native.checks import KERNEL_DTYPES, check_draw, check_estimator, kernels_for
+from nsm.native.checks import KERNEL_DTYPES, check_draw, check_estimator, check_gradient, kernels_for
 
 _PART = 2**18  # elements that plain torch draws together: some tens of megabytes of 64-bit words
 _RUN = 1024  # elements of a backward run: long enough for vector units, short enough to stay in cache
@@ -147,6 +147,8 @@ def _(
 def _fire_backward(
     grad: Tensor, u: Tensor, scale: Tensor, shift: Tensor, estimator: str
 ) -> tuple[Tensor, Tensor, Tensor]:
+    _check_argument(u, scale, shift)
+    check_gradient(grad, len(u), u.shape[1:])
     grad_u = layout.empty_rows(u, len(u))
     grad_scale, grad_shift = torch.empty_like(scale), torch.empty_like(shift)
     if grad.numel() == 0:

@@ -14,7 +14,7 @@ from nsm import fields as slow
 from nsm.fields import Fields
 from nsm.functional import ESTIMATORS, Estimator
 from nsm.native import jobs, layout, paths
-from nsm.native.checks import KERNEL_DTYPES, check_draw, check_estimator
+from nsm.native.checks import KERNEL_DTYPES, check_draw, check_estimator, check_gradient
 
 _PART = 2**15  # products that plain torch computes together: they stay in cache
 _LANES = 16  # neurons whose receptive fields the kernel sums up side by side
@@ -70,7 +70,7 @@ def sense(
     return z
 
 
-def _check(x: Tensor, weight: Tensor, gain: Tensor, bias: Tensor, fields: Fields, dtype: torch.dtype) -> None:
+def _check(x: Tensor, weight: Tensor, gain: Tensor, bias: Tensor, fields: Fields) -> None:
     dims = x.dim() - 2
     if dims not in (1, 2, 3) or weight.dim() != x.dim() or weight.shape[1] != x.shape[1]:
         raise ValueError(
@@ -87,8 +87,6 @@ def _check(x: Tensor, weight: Tensor, gain: Tensor, bias: Tensor, fields: Fields
         raise ValueError(f"x of size {tuple(x.shape[2:])} has no room for one window of {fields}")
     if {tensor.dtype for tensor in (x, weight, gain, bias)} != {torch.float32}:
         raise TypeError("x, weight, gain and bias must be float32")
-    if dtype not in KERNEL_DTYPES:
-        raise TypeError(f"dtype must be float32 or bfloat16, got {dtype}")
 
 
 def _empty(x: Tensor, weight: Tensor, fields: Fields, rows: int, dtype: torch.dtype) -> Tensor:
@@ -152,7 +150,9 @@ def _sense(
     estimator: str,
 ) -> Tensor:
     fields = Fields(tuple(stride), tuple(dilation), tuple(window))
-    _check(x, weight, gain, bias, fields, dtype)
+    _check(x, weight, gain, bias, fields)
+    if dtype not in KERNEL_DTYPES:
+        raise TypeError(f"dtype must be float32 or bfloat16, got {dtype}")
     check_draw(len(x), seed, rows, place)
     check_estimator(estimator)
     z = _empty(x, weight, fields, len(rows), dtype)
@@ -217,6 +217,8 @@ def _sense_backward(
     estimator: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     fields = Fields(tuple(stride), tuple(dilation), tuple(window))
+    _check(x, weight, gain, bias, fields)
+    check_gradient(grad, len(x), (*slow.counts(x.shape, weight.shape, fields), len(weight)))
     if grad.dtype not in KERNEL_DTYPES:
         grad = grad.float()
     if grad.numel() == 0:

@@ -51,16 +51,20 @@ def _empty_arguments(u: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
     return rows.view(members, inputs, *u.shape[1:])
 
 
-@torch.library.custom_op("nsm::standardize", mutates_args=())
-def _standardize(
-    u: Tensor, power: Tensor, gain: Tensor, bias: Tensor, variance: float, extra: float
-) -> Tensor:
+def _check(u: Tensor, power: Tensor, gain: Tensor, bias: Tensor) -> None:
     fit = u.dim() == 3 and power.shape == u.shape and gain.shape == u.shape[2:]
     if not (fit and bias.dim() == 2 and bias.shape[1:] == gain.shape):
         raise ValueError(
             "u and power must have one shape (N, P, C), gain (C,) and bias (K, C), got "
             + ", ".join(str(tuple(x.shape)) for x in (u, power, gain, bias))
         )
+
+
+@torch.library.custom_op("nsm::standardize", mutates_args=())
+def _standardize(
+    u: Tensor, power: Tensor, gain: Tensor, bias: Tensor, variance: float, extra: float
+) -> Tensor:
+    _check(u, power, gain, bias)
     s = _empty_arguments(u, gain, bias)
     kernels = _kernels_for(u, power, gain, bias)
     if kernels is None or s.numel() == 0:
@@ -96,6 +100,9 @@ def _(u: Tensor, _power: Tensor, gain: Tensor, bias: Tensor, _variance: float, _
 def _standardize_backward(
     grad: Tensor, u: Tensor, power: Tensor, gain: Tensor, bias: Tensor, variance: float, extra: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _check(u, power, gain, bias)
+    if grad.shape != (len(bias), *u.shape):
+        raise ValueError(f"grad must have shape {(len(bias), *u.shape)}, got {tuple(grad.shape)}")
     grad_u, grad_power = layout.empty_rows(u, len(u)), layout.empty_rows(u, len(u), power.dtype)
     grad_gain, grad_bias = torch.empty_like(gain), torch.empty_like(bias)
     kernels = _kernels_for(u, power, grad, gain, bias)

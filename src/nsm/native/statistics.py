@@ -36,6 +36,11 @@ def _kernels_for(u: Tensor) -> ModuleType | None:
     return paths.kernels() if u.dtype in KERNEL_DTYPES and u.device.type == "cpu" else None
 
 
+def _check(u: Tensor) -> None:
+    if u.dim() != 3:
+        raise ValueError(f"u must be of shape (N, P, C), got {tuple(u.shape)}")
+
+
 def _empty(u: Tensor) -> tuple[Tensor, Tensor]:
     wide = torch.promote_types(u.dtype, torch.float32)
     return u.new_empty(u.shape[2:], dtype=wide), u.new_empty(u.shape[2:], dtype=wide)
@@ -53,8 +58,7 @@ def _job(u: Tensor) -> dict[str, Tensor | float]:
 
 @torch.library.custom_op("nsm::statistics", mutates_args=())
 def _statistics(u: Tensor) -> tuple[Tensor, Tensor]:
-    if u.dim() != 3:
-        raise ValueError(f"u must be of shape (N, P, C), got {tuple(u.shape)}")
+    _check(u)
     if _kernels_for(u) is None or u.numel() == 0:
         return functional.statistics(u)
     # Squares of what is far from 0 would lose the variance. The mean at one position is near enough: the
@@ -74,6 +78,12 @@ def _(u: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.library.custom_op("nsm::statistics_backward", mutates_args=())
 def _statistics_backward(u: Tensor, mean: Tensor, by_mean: Tensor, by_variance: Tensor) -> Tensor:
+    _check(u)
+    if {mean.shape, by_mean.shape, by_variance.shape} != {u.shape[2:]}:
+        raise ValueError(
+            f"mean, by_mean and by_variance must have shape {tuple(u.shape[2:])}, got "
+            + ", ".join(str(tuple(x.shape)) for x in (mean, by_mean, by_variance))
+        )
     grad_u = layout.empty_rows(u, len(u))
     if _kernels_for(u) is None or u.numel() == 0:
         return grad_u.copy_(functional.statistics_backward(u, mean, by_mean, by_variance))

@@ -30,9 +30,14 @@ def size(u: Tensor) -> int:
     return math.prod(u.shape[1 + dims(u) : -1])
 
 
+def left(u: Tensor) -> tuple[int, ...]:
+    """Shape of what leaves the windows of one input, (*P, C)."""
+    return *u.shape[1 : 1 + dims(u)], u.shape[-1]
+
+
 def empty(u: Tensor, rows: int) -> Tensor:
     """Room for what leaves the windows, (rows, *P, C)."""
-    return u.new_empty(rows, *u.shape[1 : 1 + dims(u)], u.shape[-1])
+    return u.new_empty(rows, *left(u))
 
 
 def empty_gradient(u: Tensor) -> Tensor:
