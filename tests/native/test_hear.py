@@ -177,6 +177,7 @@ def test_registration_is_sound(monkeypatch, dtype, known, kernels):
     ("change", "error", "message"),
     [
         ({0: torch.zeros(2, 3, 5)}, ValueError, r"u must have shape \(N, \*P, \*K, C\)"),
+        ({0: torch.zeros(2, 3, 0, 5)}, ValueError, r"u .* windows of one neuron .* got shape \(2, 3, 0, 5\)"),
         ({1: torch.zeros(2, 3, 4, 6)}, ValueError, "power must be as u, torch.float32 of shape"),
         ({1: torch.zeros(2, 3, 4, 5, dtype=torch.bfloat16)}, ValueError, "got torch.bfloat16 of shape"),
         ({2: torch.zeros(4)}, ValueError, r"gain must have shape \(5,\) and bias \(K, 5\)"),

@@ -135,6 +135,7 @@ def test_straight_through_takes_the_place_of_the_slope():
     ("change", "error", "message"),
     [
         ({0: torch.zeros(2, 3, 5)}, ValueError, r"u must have shape \(N, \*P, \*K, C\)"),
+        ({0: torch.zeros(2, 6, 0, 5)}, ValueError, r"u .* windows of one neuron .* got shape \(2, 6, 0, 5\)"),
         ({0: torch.zeros(2, 6, 4, 5).int()}, TypeError, "u must be float32, bfloat16 or float64"),
         ({1: torch.zeros(1, 5)}, ValueError, r"scale and shift must both .* got scale \(1, 5\)"),
         ({2: torch.zeros(1, 6, 4, 5)}, ValueError, r"scale and shift must both .* got shift \(1, 6, 4, 5\)"),

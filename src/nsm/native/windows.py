@@ -18,6 +18,8 @@ def check(u: Tensor) -> None:
         raise ValueError(f"u must have shape (N, *P, *K, C) of 4, 6 or 8 dimensions, got {tuple(u.shape)}")
     if u.dtype not in (*KERNEL_DTYPES, torch.float64):
         raise TypeError(f"u must be float32, bfloat16 or float64, got {u.dtype}")
+    if size(u) < 1:
+        raise ValueError(f"u must have windows of one neuron or more, got shape {tuple(u.shape)}")
 
 
 def dims(u: Tensor) -> int:
