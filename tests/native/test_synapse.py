@@ -56,6 +56,19 @@ def test_sums_are_the_bits_of_the_reference(shape, law):
         assert torch.equal(native.synapse(*case), synapses.noisy_sums(*case))
 
 
+@pytest.mark.parametrize("law", [LAWS[1], LAWS[5], LAWS[6]], ids=repr)
+@pytest.mark.parametrize("special", [torch.nan, torch.inf, -torch.inf, 1e38])
+@pytest.mark.parametrize("where", [0, 1])
+def test_no_silence_hides_what_is_no_number(where, special, law):
+    case = inputs((2, 3, 2, 25, 6), law, samples=20)
+    case[1 - where].mul_(100.0)  # 1e38 overflows with these
+    case[where].view(-1)[7] = special
+    sums = native.synapse(*case)
+    assert torch.equal(sums.isnan(), synapses.noisy_sums(*case).isnan())
+    assert torch.equal(sums.nan_to_num(), synapses.noisy_sums(*case).nan_to_num())
+    assert not sums.isfinite().all()
+
+
 @pytest.mark.usefixtures("instruction_set")
 def test_every_bit_of_a_word_counts():
     # Limits next to a drawn word: one unit more or less shows.

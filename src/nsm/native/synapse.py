@@ -87,7 +87,8 @@ def _synapse(fields: Tensor, weight: Tensor, law: str, seed: Tensor, rows: Tenso
     if u.numel() == 0 or fan_in == 0:
         return u.zero_()
     draws, told = _law(law)
-    if fields.device.type != "cpu" or paths.kernels() is None:
+    plain = fields.device.type != "cpu" or paths.kernels() is None
+    if plain or (isinstance(draws, Bernoulli) and not _has_finite_products(fields, weight)):
         return _synapse_by_parts(u, fields, weight, draws, seed, rows, place)
     jobs.run(
         "synapse",
@@ -106,6 +107,13 @@ def _synapse(fields: Tensor, weight: Tensor, law: str, seed: Tensor, rows: Tenso
         **told,
     )
     return u
+
+
+def _has_finite_products(fields: Tensor, weight: Tensor) -> bool:
+    """Whether no w z can be infinite or no number. Where a synapse does not transmit the kernel adds nothing,
+    and would hide one that 0 does not silence.
+    """
+    return bool((fields.abs().amax().float() * weight.abs().amax().float()).isfinite())
 
 
 def _synapse_by_parts(
