@@ -200,3 +200,10 @@ def test_gradients_of_other_shapes_are_refused(shape):
         ValueError, match=r"grad must have shape \(R, 3, 5\), R a multiple of the 2 inputs, got"
     ):
         torch.ops.nsm.hear_backward(torch.zeros(shape), *tensors, *LAW, "probability")
+
+
+def test_the_last_neuron_of_a_population_needs_a_place_too():
+    tensors, (seed, rows, _) = inputs((2, 3, 4, 5))
+    native.hear(*tensors, *LAW, seed, rows, 2**32 - 33)
+    with pytest.raises(ValueError, match=r"place .* below 2\^32 .* all 3 neurons .* got 4294967264"):
+        native.hear(*tensors, *LAW, seed, rows, 2**32 - 32)

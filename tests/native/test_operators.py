@@ -103,6 +103,13 @@ def test_arguments_that_do_not_fit_are_refused(change, error, message):
         native.fire(*inputs((2, 6, 5))._replace(**change))
 
 
+def test_the_last_neuron_of_a_population_needs_a_place_too():
+    case = inputs((2, 6, 5), population=3)
+    native.fire(*case._replace(place=2**32 - 33))
+    with pytest.raises(ValueError, match=r"place .* below 2\^32 .* all 3 neurons .* got 4294967264"):
+        native.fire(*case._replace(place=2**32 - 32))
+
+
 def test_unknown_estimator_is_refused():
     with pytest.raises(
         ValueError, match="estimator must be one of probability, straight-through, smoothed, got 'x'"

@@ -6,14 +6,16 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from nsm import functional
+from nsm import functional, random
 from nsm.native import paths
 
 KERNEL_DTYPES = (torch.float32, torch.bfloat16)
 
 
-def check_draw(count: int, seed: Tensor, rows: Tensor, place: int) -> None:
-    """Refuse a seed, rows for ``count`` inputs or a place that cannot be drawn from."""
+def check_draw(count: int, seed: Tensor, rows: Tensor, place: int, members: int = 1) -> None:
+    """Refuse a seed, rows for ``count`` inputs or a place that cannot be drawn from, by a neuron or by each
+    of the ``members`` of a population.
+    """
     if seed.shape != () or seed.dtype != torch.int64:
         raise TypeError(f"seed must be an int64 scalar, got {seed.dtype} of shape {tuple(seed.shape)}")
     if rows.shape[1:] != (2,) or rows.dtype != torch.int64:
@@ -22,6 +24,12 @@ def check_draw(count: int, seed: Tensor, rows: Tensor, place: int) -> None:
         raise ValueError(f"rows must number a multiple of the {count} inputs, got {len(rows)}")
     if not 0 <= place < 2**32:
         raise ValueError(f"place must be in [0, 2^32), got {place}")
+    last = place + (members - 1) * random.NEXT_USE
+    if last >= 2**32:
+        raise ValueError(
+            f"place must leave room below 2^32 for those of all {members} neurons of a population, "
+            f"{random.NEXT_USE} apart, got {place}"
+        )
     # On other devices a look at the values would wait for all work queued before it.
     if seed.device.type == "cpu" and seed < 0:
         raise ValueError(f"seed must be in [0, 2^63), got {int(seed)}")

@@ -108,7 +108,7 @@ def _hear(
     estimator: str,
 ) -> Tensor:
     _check_argument(u, power, gain, bias)
-    check_draw(len(u), seed, rows, place)
+    check_draw(len(u), seed, rows, place, len(bias))
     check_estimator(estimator)
     z = windows.empty(u, len(rows))
     if z.numel() == 0:

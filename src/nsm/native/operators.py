@@ -76,9 +76,9 @@ def _fire(
     u: Tensor, scale: Tensor, shift: Tensor, seed: Tensor, rows: Tensor, place: int, estimator: str
 ) -> Tensor:
     _check_argument(u, scale, shift)
-    check_draw(len(u), seed, rows, place)
-    check_estimator(estimator)
     members = _members(shift)
+    check_draw(len(u), seed, rows, place, members)
+    check_estimator(estimator)
     z = layout.empty_rows(u, len(rows))
     if z.numel() == 0:
         return z
