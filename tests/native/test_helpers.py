@@ -5,6 +5,8 @@ import functools
 import multiprocessing
 import os
 import resource
+import signal
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -79,6 +81,35 @@ def test_a_child_process_has_helpers_of_its_own():
         for found in waiting:
             assert_same(found.get(timeout=60), expected)
     assert_same(everything(), expected)
+
+
+FORKS = """
+import os, torch
+from nsm import native
+
+torch.set_num_threads(2)
+(torch.rand(4_000_000) + 1).sum()
+# Beforehand: in the child torch itself would wait.
+u, row = torch.zeros(8, 300, 96), torch.zeros(1, 96)
+seed, rows = torch.tensor(0), torch.zeros(8, 2, dtype=torch.int64)
+child = os.fork()
+if not child:
+    native.fire(u, row, row, seed, rows, 0)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes to fork")
+def test_a_child_process_does_not_wait_for_threads_that_only_torch_had():
+    # In a process group of its own, to end the child too.
+    process = subprocess.Popen([sys.executable, "-c", FORKS], start_new_session=True)
+    try:
+        assert process.wait(timeout=60) == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def without_memory(results):

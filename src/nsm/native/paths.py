@@ -24,6 +24,10 @@ def _extension() -> ModuleType | ImportError:
         return _kernels
 
 
+# At once: only a child process that the extension saw begin knows that it has none of its parent's threads.
+_extension()
+
+
 @functools.cache
 def _say_missing(reason: ImportError) -> None:
     _log.warning(
