@@ -95,6 +95,13 @@ def test_results_do_not_depend_on_threads(layout):
         assert torch.equal(one, two)
 
 
+def test_gradients_of_other_dtypes_are_converted():
+    u, by = heard((4, 6, 5)), torch.randn(3, 5, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(
+        torch.ops.nsm.statistics_backward(u, *by.double()), torch.ops.nsm.statistics_backward(u, *by)
+    )
+
+
 def test_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"u must be of shape \(N, P, C\), got \(2, 3\)"):
         native.statistics(torch.zeros(2, 3))

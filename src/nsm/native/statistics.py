@@ -88,8 +88,8 @@ def _statistics_backward(u: Tensor, mean: Tensor, by_mean: Tensor, by_variance: 
     if _kernels_for(u) is None or u.numel() == 0:
         return grad_u.copy_(functional.statistics_backward(u, mean, by_mean, by_variance))
     u, count = layout.dense_rows(u), u.shape[0] * u.shape[1]
-    by_square = by_variance * (2.0 / count)
-    by_sum = by_mean / count - by_square * mean
+    by_square = by_variance.float() * (2.0 / count)
+    by_sum = by_mean.float() / count - by_square * mean.float()
     jobs.run("statistics_backward", by_sum=by_sum, by_square=by_square, grad_u=grad_u, **_job(u))
     return grad_u
 
