@@ -14,8 +14,8 @@ from torch import nn
 
 from nsm import models
 from nsm.data import Splits
-from nsm.inference.passes import evaluation_mode
 from nsm.models import Network
+from nsm.nn.imitation import evaluating
 from nsm.training import metrics
 from nsm.training.config import Config
 from nsm.training.denormals import flushed_denormals
@@ -135,7 +135,7 @@ def _loop(
             if writer is not None:
                 log_epoch(writer, row)
             if watch is not None:
-                with evaluation_mode(run.final_net):
+                with evaluating(run.final_net):
                     watch(run.folder, row.epoch, run.final_net)
     run.save()
     if request.signal:
