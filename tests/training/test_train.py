@@ -236,6 +236,12 @@ def test_a_folder_that_is_refused_is_left_alone(tmp_path):
     assert {name for name in names if (tmp_path / name).read_text() == name} == set(names)
 
 
+def test_a_leftover_that_cannot_be_removed_is_named(tmp_path):
+    (tmp_path / ".config.json.7-8.tmp").mkdir()
+    with pytest.raises(RunFolderError, match=r"cannot be used as a run folder \(\.config\.json\.7-8\.tmp: "):
+        train(digits(epochs=1), tmp_path, quiet=True)
+
+
 def test_what_looks_on_sees_the_network_in_evaluation_and_changes_nothing(tmp_path):
     x, modes = torch.rand(50, 1, 8, 8), []
 

@@ -71,7 +71,7 @@ def prepare_folder(folder: Path, config: Config, net: Network, *, resume: bool) 
         raise RunFolderError(f"{folder} cannot be used as a run folder ({error.strerror})") from error
     leftovers = [path for path in present if _LEFTOVER.fullmatch(path.name)]
     if len(leftovers) == len(present):
-        _remove(leftovers)
+        _remove(leftovers, folder)
         description = {
             "network": net.config,
             RECIPE_KEY: config.to_dict(),
@@ -85,9 +85,14 @@ def prepare_folder(folder: Path, config: Config, net: Network, *, resume: bool) 
     changed = differences(read_recipe(folder), config)
     if changed:
         raise RunFolderError(f"{folder} holds another run: {'; '.join(changed)}")
-    _remove(leftovers)
+    _remove(leftovers, folder)
 
 
-def _remove(leftovers: Sequence[Path]) -> None:
-    for path in leftovers:
-        path.unlink(missing_ok=True)
+def _remove(leftovers: Sequence[Path], folder: Path) -> None:
+    try:
+        for path in leftovers:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunFolderError(
+            f"{folder} cannot be used as a run folder ({path.name}: {error.strerror})"
+        ) from error
