@@ -31,7 +31,7 @@ constexpr i64 lanes_of(const Job& job) {
 
 // A synapse: where its input lies, from the first of a receptive field on, and its row of weights.
 struct Tap {
-    i64 input, row;
+    std::int32_t input, row;
 };
 
 // Synapses of a window whose input is not 0 for all of its neurons. The others are silent; on images of digits and on
@@ -44,7 +44,7 @@ public:
     template <typename Job>
     explicit Heard(const Job& job) : taps_(job.taps) {
         const i64 lanes = lanes_of(job);
-        for (i64 t = 0; t < taps_; ++t) all_[t] = {job.tap[t], t * lanes};
+        for (i64 t = 0; t < taps_; ++t) all_[t] = {(std::int32_t)job.tap[t], (std::int32_t)(t * lanes)};
         for (i64 e = 0; e < taps_ * lanes; ++e) numbers_ &= job.weight[e] - job.weight[e] == 0.0f;
     }
 
@@ -84,7 +84,7 @@ private:
     Tap all_[kLargestField];
 };
 
-// The lanes from `lane` on, a vector of them.
+// The lanes from `lane` on, a vector of them. GCC keeps sums in memory that a loop over neurons, not unrolled, goes through.
 template <int members, typename Job>
 inline void add_up(const Job& job, const Heard& heard, const float* x, i64 first, const float* weight, Moments& to,
                    i64 lane) {
@@ -103,6 +103,7 @@ inline void add_up(const Job& job, const Heard& heard, const float* x, i64 first
             power[k] += product * product;
         }
     }
+#pragma GCC unroll 4
     for (int k = 0; k < members; ++k) put(to.u[first + k] + lane, u[k]), put(to.power[first + k] + lane, power[k]);
 }
 
@@ -280,6 +281,7 @@ inline void spread(const SenseBackward& job, const Heard& heard, const float* x,
                    const Moments& g, i64 lane, float* by_u, float* by_power) {
     Wide u[members], power[members];
     const float *from[members], *squared[members];
+#pragma GCC unroll 4
     for (int k = 0; k < members; ++k) {
         from[k] = x + job.member[first + k], squared[k] = squares + job.member[first + k];
         get(u[k], g.u[first + k] + lane);
