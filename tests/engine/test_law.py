@@ -1,5 +1,8 @@
 """The firing probability of the integer pipeline, by enumeration, against the law: nothing is sampled."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +15,7 @@ from nsm.engine.steps import Geometry, Noise, Sampled, largest_squared_weight
 from nsm.native import paths
 
 BOUND = 5e-5
+FORMAT = Path(__file__).parents[2] / "docs" / "format.md"
 ALL = torch.arange(2**16)
 # Standard deviations of u in units of a sum's step, which is 2: the smallest layers to the largest.
 SCALES = (0.3, 1.0, 5.0, 17.3, 60.0, 346.0, 1000.0, 30_000.0)
@@ -168,3 +172,10 @@ def test_squared_weights_keep_each_neurons_sum(largest):
     exact = np.square(weights)
     assert np.abs(squares.reshape(20, 300) * unit[:, None] - exact).max() <= unit.max()
     assert (np.abs(squares.reshape(20, 300).sum(1) * unit - exact.sum(1)) <= 0.5 * unit + 1e-9).all()
+
+
+def test_the_tables_of_the_format_are_those_of_the_program():
+    rows = re.findall(r"^\| \d+ \|((?: [-\d.e]+ \|){6})$", FORMAT.read_text(), re.MULTILINE)
+    documented = [[float(value) for value in row.replace("|", " ").split()] for row in rows]
+    tables = (plain._BASE, plain._SLOPE, plain._CURVE, plain._LEVEL, plain._FALL, plain._BEND)
+    assert documented == [list(row) for row in zip(*tables, strict=True)]
