@@ -111,6 +111,8 @@ def test_draws_follow_their_generator(law: NoiseLaw) -> None:
         (lambda: nsm.Gaussian(1e-200), "std must give a variance within float32's range"),
         (lambda: nsm.Gaussian(1e200), "std must give a variance within float32's range"),
         (lambda: nsm.Measured([1e308, -1e308]), r"samples must lie within \+-1e\+18"),
+        (lambda: nsm.Measured(torch.tensor([[0.5, 1.5]])), r"one dimension, got shape \(1, 2\)"),
+        (lambda: nsm.Measured(np.array([[0.5, 1.5]])), r"one dimension, got shape \(1, 2\)"),
         (lambda: nsm.Measured([0.0, 1e-30]), "samples must give a variance within float32's range"),
         (lambda: nsm.Bernoulli(1e-12), "p must be strictly between 0 and 1, and further than"),
         (lambda: nsm.Bernoulli(1.0 - 1e-12), "p must be strictly between 0 and 1, and further than"),

@@ -160,13 +160,13 @@ class Measured(NoiseLaw):
     """An empirical law: xi is one entry of a table of measured factors, each equally likely.
 
     Args:
-        samples: measured factors, dimensionless (1 means the nominal weight); any iterable of numbers or a
-            1-d tensor. Order is irrelevant to the law and kept in sorted form, so that equal tables are equal
-            laws.
+        samples: measured factors, dimensionless (1 means the nominal weight); any iterable of numbers, a
+            tensor or an array of one dimension. Order is irrelevant to the law and kept in sorted form, so
+            that equal tables are equal laws.
 
     Raises:
-        ValueError: if the table is empty, holds a non-finite value, or does not vary, or if its variance is
-            none of float32.
+        ValueError: if the table is empty, holds a non-finite value, does not vary or has not one dimension,
+            or if its variance is none of float32.
         TypeError: if it is no table.
     """
 
@@ -178,7 +178,10 @@ class Measured(NoiseLaw):
     def __init__(self, samples: Iterable[float] | Tensor) -> None:
         if not isinstance(samples, Iterable):
             raise TypeError(f"samples must be a table of numbers, got {type(samples).__name__}")
-        values = samples.flatten().tolist() if isinstance(samples, Tensor) else list(samples)
+        shape = tuple(getattr(samples, "shape", (0,)))
+        if len(shape) != 1:
+            raise ValueError(f"samples must be a table of one dimension, got shape {shape}; flatten it")
+        values = samples.tolist() if isinstance(samples, Tensor) else list(samples)
         table = tuple(sorted(_real(f"samples[{i}]", value) for i, value in enumerate(values)))
         if not table:
             raise ValueError("samples must hold at least two different factors, got an empty table")
