@@ -603,6 +603,14 @@ def test_no_inputs_give_no_outputs(kind: str, fidelity: Fidelity) -> None:
     assert make(fidelity=fidelity, binary_input=True)(x).shape == plain(x).shape
 
 
+@pytest.mark.parametrize("declared", [False, True])
+def test_shapes_are_found_without_numbers(declared: bool) -> None:
+    kind = "conv2d-population"
+    layer, x = made(kind, binary_input=declared, device="meta", dtype=torch.float16)
+    z = layer(x.to("meta", torch.float16))
+    assert (z.device.type, z.dtype, z.shape) == ("meta", torch.float16, LAYERS[kind][2](x).shape)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -13,6 +13,7 @@ from nsm import functional, native
 from nsm.fields import Fields, counts
 from nsm.functional import Estimator
 from nsm.native.checks import KERNEL_DTYPES
+from nsm.nn import autocast
 from nsm.nn.context import Draw, Fidelity, active_fidelity, next_draw
 from nsm.nn.layer import StochasticLayer
 from nsm.nn.memory import channels_last
@@ -148,7 +149,7 @@ class _Conv(StochasticLayer):
             draw.seed,
             draw.rows,
             draw.place(),
-            torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype,
+            autocast.dtype(x),
             self.estimator,
         )
         return z.movedim(-1, 1)
@@ -248,7 +249,7 @@ class _Conv(StochasticLayer):
         # At a border some z_j are the padding's zeros: one image of ones tells the variance for the whole
         # batch.
         ones = torch.ones_like(x[:1], dtype=self._wide, memory_format=torch.contiguous_format)
-        with torch.autocast(x.device.type, enabled=False):
+        with autocast.off(x):
             return self.flatten(self._correlate(ones, squares))[0]
 
     def _fields(self, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nsm import native, random
+from nsm.nn import autocast
 from nsm.nn.context import Draw
 from nsm.nn.drawing import Drawing
 from nsm.noise import Gaussian, NoiseLaw
@@ -250,12 +251,10 @@ class Preactivation(Drawing, ABC):
         """
         if self.binary_input:
             return self._binary_power(x)
-        device = x.device.type
-        narrow = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
-        if narrow != torch.float16:
+        if autocast.dtype(x) != torch.float16:
             return self.flatten(self._weighed(x.square(), x))
         # Squares leave float16's range long before what is squared.
-        with torch.autocast(device, enabled=False):
+        with autocast.off(x):
             return self.flatten(self._weighed(x.float().square(), x))
 
     def _variance(self, power: Tensor) -> Tensor:
