@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
+from torch.utils.checkpoint import checkpoint
 
 import nsm
 from nsm.nn import FIDELITIES, Fidelity, StochasticLayer
@@ -397,6 +398,20 @@ def test_passes_of_networks_that_share_layers_leave_each_other_alone() -> None:
             use()
             assert torch.equal(net(x), expected)
     assert all(torch.equal(found, seen[0]) for found in seen)
+
+
+def test_a_pass_within_what_is_checkpointed_is_drawn_again_alike() -> None:
+    net = nn.Sequential(nsm.nn.Linear(6, 8), nsm.nn.Linear(8, 8, binary_input=True), nn.Linear(8, 2))
+    x = torch.randn(5, 6, requires_grad=True)
+
+    def gradients(loss: Tensor) -> tuple[Tensor, ...]:
+        net.zero_grad()
+        loss.backward()
+        return tuple(p.grad.clone() for p in net.parameters() if p.grad is not None)
+
+    expected = gradients(one_pass(net, x).square().sum())
+    again = checkpoint(lambda inputs: one_pass(net, inputs), x, use_reentrant=True)
+    torch.testing.assert_close(gradients(again.square().sum()), expected, rtol=0, atol=0)
 
 
 def test_a_pass_refuses_a_batch_that_it_does_not_cover() -> None:

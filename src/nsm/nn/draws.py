@@ -45,8 +45,8 @@ def draws(net: nn.Module, *, seed: int | Tensor, samples: int | Tensor, inputs: 
     that is a chain of modules can therefore be given each input once and asked for k samples of it.
 
     The block is one pass. What computes a part of it again, as activation checkpointing does in the backward
-    pass, would draw other numbers there: checkpoint outside of such a block, where every use draws its own
-    seed from torch's generator, which checkpointing restores.
+    pass, would draw other numbers there: open the block within the function that is checkpointed, or do
+    without it, where every use draws its own seed from torch's generator, which checkpointing restores.
 
     Args:
         net: the network that the block calls once.
