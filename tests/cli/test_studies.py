@@ -166,6 +166,16 @@ def test_drawing_is_measured_beside_plain_torch(nsm, tmp_path, monkeypatch):
         assert ("ceiling" in row) == row["name"].startswith("fire")
 
 
+def test_measurements_are_shown_though_the_result_file_cannot_be_written(nsm, tmp_path, monkeypatch):
+    row = {"name": "fire", "ours": 2.0, "fastest_rival": 1.0, "unit": "1/s", "ratio": 2.0, "threads": 1}
+    monkeypatch.setattr(draw_speed, "rows", lambda _: [row])
+    (tmp_path / "file").touch()
+    result = nsm("bench", "draw", "--results", tmp_path / "file" / "speed.json", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["rows"] == [row]
+    assert "speed.json: cannot be written" in result.stderr
+
+
 @pytest.mark.data
 def test_training_is_measured_beside_the_twin(nsm, data_folder, monkeypatch):
     # Compiling takes a minute; what is timed in its place is the network once more.

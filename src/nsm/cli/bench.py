@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +21,7 @@ Threads = Annotated[int | None, typer.Option(min=1, help="Threads.", show_defaul
 Results = Annotated[
     Path | None, typer.Option(help="Also write a result file.", dir_okay=False, show_default=False)
 ]
+_Table = tuple[Sequence[str], Sequence[Sequence[object]]]  # headings and cells
 
 
 @app.command()
@@ -124,9 +125,9 @@ def predict(
     if scaling:
         with progress("scaling", quiet=quiet or as_json) as show_progress:
             rows += predict_scaling.rows(repeats, show_progress)
+    _report(predict_speed.STUDY, rows, results, as_json=as_json)
     if picture is not None:
         write_atomically(picture, predict_picture.draw(rows))
-    _report(predict_speed.STUDY, rows, results, as_json=as_json)
 
 
 @app.command()
@@ -198,22 +199,13 @@ def stream(
     from nsm.cli.progress import progress
     from nsm.files import write_atomically
     from nsm.studies import stream_speed
-    from nsm.studies.results import write
 
     _set_threads(1)
     with progress(stream_speed.STUDY, quiet=quiet) as show_progress:
         rows = stream_speed.run(seconds=seconds, minutes=minutes, repeats=repeats, progress=show_progress)
-    if results is not None:
-        write(results, stream_speed.STUDY, rows)
+    _report(stream_speed.STUDY, rows, results, as_json=as_json, table=stream_speed.table)
     if picture is not None:
         write_atomically(picture, stream_speed.draw(rows))
-    if as_json:
-        typer.echo(json.dumps({"study": stream_speed.STUDY, "rows": rows}))
-        return
-    from nsm.cli.tables import show
-
-    headings, cells = stream_speed.table(rows)
-    show(headings, cells, texts=headings[:1])
 
 
 def _set_threads(threads: int | None) -> None:
@@ -223,19 +215,32 @@ def _set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def _report(study: str, rows: Sequence[Row], results: Path | None, *, as_json: bool) -> None:
-    if results is not None:
-        from nsm.studies.results import write
-
-        write(results, study, rows)
-    if as_json:
-        typer.echo(json.dumps({"study": study, "rows": rows}))
-        return
-    from nsm.cli.tables import show
-
-    headings = ("what", "ours", "rival", "unit", "ratio", "threads")
+def _compared(rows: Sequence[Row]) -> _Table:
     cells = []
     for row in rows:
         sides = (f"{row[side]:.4g}" for side in ("ours", "fastest_rival"))
         cells.append((row["name"], *sides, row["unit"], f"{row['ratio']:.2f}", row["threads"]))
-    show(headings, cells, texts=("what", "unit"))
+    return ("what", "ours", "rival", "unit", "ratio", "threads"), cells
+
+
+def _report(
+    study: str,
+    rows: Sequence[Row],
+    results: Path | None,
+    *,
+    as_json: bool,
+    table: Callable[[Sequence[Row]], _Table] = _compared,
+) -> None:
+    """Print what was measured and write the result file, each even if the other fails."""
+    from nsm.cli.tables import show
+    from nsm.studies.results import write
+
+    try:
+        if as_json:
+            typer.echo(json.dumps({"study": study, "rows": rows}))
+        else:
+            headings, cells = table(rows)
+            show(headings, cells, texts=(headings[0], "unit"))
+    finally:
+        if results is not None:
+            write(results, study, rows)
