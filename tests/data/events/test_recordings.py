@@ -125,3 +125,27 @@ def test_files_whose_name_is_no_plain_number_are_not_looked_at(tmp_path):
     before = len(ev.nmnist("train", tmp_path)), len(ev.nmnist("test", tmp_path))
     (path.parent / "²³.bin").write_bytes(b"")
     assert before == (len(ev.nmnist("train", tmp_path)), len(ev.nmnist("test", tmp_path)))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        ev.read_nmnist,
+        ev.read_aedat,
+        ev.read_precut,
+        lambda _, size: ev.EventAugmentation(shift=1)(
+            ev.make([], [], [], []), size, seed=0, example=0, epoch=0
+        ),
+    ],
+    ids=["nmnist", "aedat", "precut", "augmentation"],
+)
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ((34, 34), r"sensor_size must be \(width, height, polarities\), got \(34, 34\)"),
+        ((34, 0, 2), r"sensor_size\[1\] must be a whole number in \[1, 32768\], got 0"),
+    ],
+)
+def test_sizes_that_no_sensor_has_are_refused(tmp_path, use, size, message):
+    with pytest.raises(ValueError, match=message):
+        use(tmp_path / "recording", size)

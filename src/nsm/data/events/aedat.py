@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsm.data.errors import DataError
-from nsm.data.events.array import EVENT, Events, SensorSize, check_writable, sound
+from nsm.data.events.array import EVENT, Events, SensorSize, check_writable, checked_size, sound
 from nsm.data.events.reading import read_all
 from nsm.files import write_atomically
 
@@ -61,8 +61,9 @@ def read_aedat(path: str | Path, sensor_size: SensorSize = DVS128, *, repair: bo
     Raises:
         DataError: if the file cannot be read or is no sound recording. Text lines that are not those of AEDAT
             3.1 cannot be repaired.
+        ValueError: if ``sensor_size`` is none.
     """
-    path = Path(path)
+    path, sensor_size = Path(path), checked_size(sensor_size)
     data = read_all(path, _LIMIT)
     packets = _packets(path, data, body_start(path, data), repair=repair)
     events, valid = _decoded(data, packets)

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nsm.data.arguments import whole
 from nsm.data.errors import DataError
 
 # Read by field name: x and y in pixels from the upper left corner, t in microseconds, p True for ON.
 EVENT = np.dtype([("x", "<i2"), ("y", "<i2"), ("t", "<i8"), ("p", "?")])
 Events = NDArray[np.void]
 SensorSize = tuple[int, int, int]  # width, height, polarities
+_LARGEST_SIDE = 2**15  # pixels that the fields of an event can name
 
 
 def make(x: ArrayLike, y: ArrayLike, t: ArrayLike, p: ArrayLike) -> Events:
@@ -57,6 +59,20 @@ def _kept(values: NDArray[Any], field: NDArray[Any]) -> bool:
         except (OverflowError, TypeError, ValueError):  # an integer beyond 64 bits, or any other object
             return False
         return bool((field == values).all())
+
+
+def checked_size(sensor_size: object) -> SensorSize:
+    """(width, height, polarities) as ints.
+
+    Raises:
+        ValueError: if they are not those of a sensor.
+    """
+    if not isinstance(sensor_size, (tuple, list)) or len(sensor_size) != 3:
+        raise ValueError(f"sensor_size must be (width, height, polarities), got {sensor_size!r:.80}")
+    width, height = (
+        whole(f"sensor_size[{i}]", value, 1, _LARGEST_SIDE) for i, value in enumerate(sensor_size[:2])
+    )
+    return width, height, whole("sensor_size[2]", sensor_size[2], 1, 2)
 
 
 def sound(

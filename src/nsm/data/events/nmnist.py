@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from nsm.data.errors import DataError
-from nsm.data.events.array import EVENT, Events, SensorSize, check_writable, sound
+from nsm.data.events.array import EVENT, Events, SensorSize, check_writable, checked_size, sound
 from nsm.data.events.reading import read_all
 from nsm.files import write_atomically
 
@@ -37,8 +37,9 @@ def read_nmnist(path: str | Path, sensor_size: SensorSize = SENSOR_SIZE, *, repa
 
     Raises:
         DataError: if the file cannot be read or is no sound recording.
+        ValueError: if ``sensor_size`` is none.
     """
-    path = Path(path)
+    path, sensor_size = Path(path), checked_size(sensor_size)
     data = read_all(path, _LIMIT)
     rest = len(data) % SIZE
     if rest and not repair:

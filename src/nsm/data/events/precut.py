@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nsm.data.errors import DataError
 from nsm.data.events.aedat import DVS128
-from nsm.data.events.array import EVENT, Events, SensorSize, make, sound
+from nsm.data.events.array import EVENT, Events, SensorSize, checked_size, make, sound
 from nsm.data.events.reading import read_all
 
 _LIMIT = 2**28
@@ -40,8 +40,9 @@ def read_precut(path: str | Path, sensor_size: SensorSize = DVS128, *, repair: b
 
     Raises:
         DataError: if the file cannot be read, is no such array, or is no sound recording.
+        ValueError: if ``sensor_size`` is none.
     """
-    path = Path(path)
+    path, sensor_size = Path(path), checked_size(sensor_size)
     rows, start, step = _read(path)
     events, count = np.empty(len(rows), EVENT), 0
     for first in range(0, len(rows), _BLOCK):

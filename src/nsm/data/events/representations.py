@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsm.data.arguments import flag, real, whole
-from nsm.data.events.array import EVENT, Events, SensorSize, make
+from nsm.data.events.array import EVENT, Events, SensorSize, checked_size, make
 
 Polarity = Literal["both", "merged", "on", "off"]
 POLARITIES: tuple[Polarity, ...] = get_args(Polarity)
-_LARGEST_SIDE = 2**15  # pixels that the fields of an event can name
 _LATEST = 2**63 - 1  # microseconds that they can
 
 
@@ -40,7 +39,7 @@ class Representation(ABC):
     def __post_init__(self) -> None:
         if self.polarity not in POLARITIES:
             raise ValueError(f"polarity must be one of {', '.join(POLARITIES)}, got {self.polarity!r}")
-        self._set("sensor_size", _checked_size(self.sensor_size))
+        self._set("sensor_size", checked_size(self.sensor_size))
         self._require("shrink", high=min(self.sensor_size[:2]))
 
     def _require(self, name: str, *, high: float = float("inf")) -> None:
@@ -273,15 +272,6 @@ def _parts(t: NDArray[np.int64], first: int, length: int, count: int) -> NDArray
         return (t - first) * count // length
     inner = (first - (-part * length // count) for part in range(1, count))
     return np.searchsorted(np.fromiter(inner, np.int64, count - 1), t, side="right")
-
-
-def _checked_size(sensor_size: object) -> SensorSize:
-    if not isinstance(sensor_size, (tuple, list)) or len(sensor_size) != 3:
-        raise ValueError(f"sensor_size must be (width, height, polarities), got {sensor_size!r:.80}")
-    width, height = (
-        whole(f"sensor_size[{i}]", value, 1, _LARGEST_SIDE) for i, value in enumerate(sensor_size[:2])
-    )
-    return width, height, whole("sensor_size[2]", sensor_size[2], 1, 2)
 
 
 # What the published networks see [N19].
