@@ -157,6 +157,20 @@ def test_sums_of_a_layer_on_averages_are_within_the_bound(area, fan_in):
     assert np.abs(probability(argument.flatten()) - expected).max() < BOUND
 
 
+@pytest.mark.parametrize(("pooled", "area"), [(1, 1), (4, 4), (0, 4)])
+def test_a_neuron_that_hears_nothing_has_the_sign_of_its_bias(pooled, area):
+    generator = np.random.default_rng(area)
+    numbers = generator.standard_normal((3, 300)).astype(np.float32)
+    bias, gain = np.repeat(np.array([0.0, 0.3, -0.3], np.float32), 100), numbers[0]
+    weights = np.rint(60 * numbers[1]).clip(-127, 127).astype(np.int8).reshape(300, 1, 1, 1)
+    geometry = Geometry((1, 1, 1), 300, padding=(1, 1, 1, 1))
+    step = Sampled(geometry, weights, np.abs(numbers[2]), Noise(gain, bias, 0.25, 0.0, 0), pooled)
+    # Its field lies in the padding, or is an average that is 0.
+    argument = plain._argument(step, torch.full((1, 1, 1, 1), area), area)[0, 0]
+    heard = argument[:, 0, 0] if pooled else argument.flatten(1).t()
+    assert ((heard >= 0).numpy() == (bias >= 0)).all()
+
+
 @pytest.mark.parametrize("largest", [255, 202])
 def test_squared_weights_keep_each_neurons_sum(largest):
     generator = np.random.default_rng(largest)

@@ -90,7 +90,8 @@ def of_signs(step: Sampled, area: int) -> Fixed:
     inverse = _inverse_root(variance, zero=0.0)
     mean = scale * noise.gain
     shift = noise.biases - mean * weights.sum(axis=(1, 2, 3))
-    sure = np.where(shift >= 0, np.inf, -np.inf)
+    # Without variance nothing is heard: u is the bias, and the sum is not asked.
+    sure = np.where(noise.biases >= 0, np.inf, -np.inf)
     return Fixed(
         scale=_rounded(UNITS * mean * inverse / area),
         shift=_rounded(np.where(variance[:, None] > 0, UNITS * shift * inverse[:, None], sure)),
@@ -127,12 +128,15 @@ def of_averages(step: Sampled, area: int) -> Varying:
     squares, unit = squared_weights(step, largest_squared_weight(area))
     factor = noise.variance * scale**2
     normal = _inverse_root(factor * np.square(weights).sum(axis=(1, 2, 3)) + noise.additive)
-    mean = scale * noise.gain
+    slope = _rounded(UNITS * normal * scale * noise.gain / area)
+    # What averages that are all 0 give in float32: u is the bias there, which decides alone.
+    sums = (area * weights.sum(axis=(1, 2, 3))).astype(np.float32)
+    middle = _rounded(slope * sums.astype(np.float64))
     return Varying(
         weights=step.weights,
         squares=squares,
-        scale=_rounded(UNITS * normal * mean / area),
-        shift=_rounded(UNITS * normal * (noise.biases - mean * weights.sum(axis=(1, 2, 3)))),
+        scale=slope,
+        shift=_rounded(UNITS * normal * noise.biases - middle),
         power=_rounded(normal**2 * factor * unit * (spacing(area) / area) ** 2),
         floor=_rounded(normal**2 * noise.additive),
     )

@@ -29,7 +29,7 @@ from nsm.engine.steps import (
 from nsm.files import write_atomically
 
 MAGIC = b"\x89NSM\r\n\x1a\n"
-VERSION = 5
+VERSION = 6
 LARGEST_FILE = 2**31
 _MOST_STEPS = 1024
 _HEADER = struct.Struct("<8sIIQII32s")
