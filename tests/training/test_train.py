@@ -15,6 +15,7 @@ from nsm.training import (
     read_metrics,
     read_recipe,
     train,
+    with_overrides,
 )
 from nsm.training.metrics import out_of_patience
 from nsm.training.processes import launch
@@ -256,13 +257,17 @@ def test_what_looks_on_sees_the_network_in_evaluation_and_changes_nothing(tmp_pa
     assert torch.equal(weights(watched.net), weights(alone.net))
 
 
-def test_a_last_batch_of_one_image_is_refused_where_batches_are_normalized(tmp_path):
-    config = digits(model="twin-bn", epochs=1, batch_size=568)
+@pytest.mark.parametrize("network", [["model=twin-bn"], ["standardized=true"]])
+def test_a_last_batch_of_one_image_is_refused_where_batches_are_normalized(tmp_path, network):
+    config = with_overrides(digits(epochs=1, batch_size=568), network)
     message = r"training.batch_size must leave .*: of 1137 images, 568 at a time leave 1"
     with pytest.raises(ValueError, match=message):
         train(config, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
-    train(digits(epochs=1, batch_size=568), tmp_path / "run", quiet=True)
+
+
+def test_a_last_batch_of_one_image_is_learnt_where_they_are_not(tmp_path):
+    train(digits(epochs=1, batch_size=568), tmp_path, quiet=True)
 
 
 def test_a_run_that_fails_at_once_claims_no_checkpoint(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from torch import nn
 from nsm import models
 from nsm.data import Splits
 from nsm.models import Network
+from nsm.nn import Linear
 from nsm.nn.imitation import evaluating
 from nsm.training import metrics
 from nsm.training.config import Config
@@ -156,14 +157,21 @@ def _epoch(run: Run, display: Display, request: StopRequest) -> None:
 
 
 def _check_batches(net: models.Network, splits: Splits, config: Config, processes: int) -> None:
-    """Refuse a last batch from which batch normalization cannot learn, before an epoch is spent on it."""
+    """Refuse a last batch from which batch normalization and standardized layers cannot learn, before an
+    epoch is spent on it.
+    """
     images, size = len(splits.train), config.training.batch_size
     last = images % size or min(images, size)
-    if last // processes <= 1 and any(isinstance(module, nn.BatchNorm1d) for module in net.modules()):
+    if last // processes <= 1 and any(map(_counts_images, net.modules())):
         raise ValueError(
             "training.batch_size must leave at least two images for each process in the last batch, since "
             f"the network normalizes batches: of {images} images, {size} at a time leave {last}"
         )
+
+
+def _counts_images(module: nn.Module) -> bool:
+    """Whether it takes statistics over the images of a batch alone; convolutions have positions, too."""
+    return isinstance(module, nn.BatchNorm1d) or (isinstance(module, Linear) and module.standardized)
 
 
 def _check_fit(splits: Splits, config: Config) -> None:
