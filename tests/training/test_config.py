@@ -65,8 +65,9 @@ def test_a_recipe_that_does_not_exist_is_refused(tmp_path):
     ("field", "value", "message"),
     [
         ("epochs", 0, "training.epochs must be at least 1, got 0"),
-        ("epochs", 1.5, "training.epochs must be an integer, got 1.5"),
+        ("epochs", 1.5, "training.epochs must be an integer of 64 bits, got 1.5"),
         ("epochs", True, "an integer"),
+        ("batch_size", 10**22, "training.batch_size must be an integer of 64 bits, got 10000"),
         ("lr", float("nan"), "a finite number"),
         ("lr", "fast", "training.lr must be a finite number, got 'fast'"),
         ("lr", 0.0, "positive"),
@@ -193,7 +194,7 @@ def test_overrides_replace_one_field(assignment, section, field, value):
     [
         ("epochs", "field=value"),
         ("epoch=3", "epoch is no field; valid fields: network.name"),
-        ("epochs=many", "training.epochs must be an integer, got 'many'"),
+        ("epochs=many", "training.epochs must be an integer of 64 bits, got 'many'"),
         ("epochs=none", "an integer"),
         ("model=resnet", "one of nsm, twin"),
         ("overrides=3", "no field"),

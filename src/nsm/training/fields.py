@@ -154,7 +154,8 @@ def _convert(value: Any, annotation: Any) -> Any:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         return float(value) if number and abs(value) <= sys.float_info.max else _UNFIT
     if annotation is int:
-        return value if isinstance(value, int) and not isinstance(value, bool) else _UNFIT
+        number = isinstance(value, int) and not isinstance(value, bool)
+        return value if number and -(2**63) <= value < 2**63 else _UNFIT
     return value if isinstance(value, annotation) else _UNFIT
 
 
@@ -171,7 +172,7 @@ def _describe(annotation: Any) -> str:
     names = {
         NoiseLaw: "a noise law such as bernoulli:0.5",
         float: "a finite number",
-        int: "an integer",
+        int: "an integer of 64 bits",
         bool: "true or false",
         str: "text",
         type(None): "none",
