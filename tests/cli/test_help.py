@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import typer
+from rich.text import Text
 
 from nsm.cli import app
 
@@ -30,6 +31,12 @@ def test_help_shows_examples(nsm, name):
     assert f"Usage: root {name}".rstrip() in result.output
     assert "Examples:" in result.output
     assert f"nsm {name}".rstrip() in result.output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_nothing_of_a_help_is_lost_as_markup(name):
+    text = COMMANDS[name].help
+    assert Text.from_markup(text).plain == text.replace("\\[", "[")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

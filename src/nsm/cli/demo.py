@@ -22,11 +22,11 @@ def demo(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any that is free.")] = 7860,
     quiet: Quiet = False,
 ) -> None:
-    """Open a web page: draw a digit, turn it, and see the samples vote.
+    r"""Open a web page: draw a digit, turn it, and see the samples vote.
 
     A second tab plays recordings of an event camera. The page is served to
     this machine alone and loads nothing from elsewhere. It needs the extra:
-    pip install 'neural-sampling-machines[demo]'.
+    pip install 'neural-sampling-machines\[demo]'.
 
     Examples:
         nsm demo
