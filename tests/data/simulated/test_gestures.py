@@ -19,6 +19,7 @@ from nsm.data.events.representations import GESTURE_FRAMES
 from nsm.data.simulated.gestures import (
     FOLDER,
     LIGHTINGS,
+    Trial,
     files,
     simulate_gestures,
     small_trials,
@@ -216,7 +217,7 @@ def test_who_comes_while_they_are_made_waits(tmp_path):
 @pytest.mark.usefixtures("quickly")
 def test_what_a_killed_process_left_does_not_block(tmp_path):
     (tmp_path / ".simulation.json.123-456.tmp").write_text("{")
-    write_gestures(tmp_path, small_trials(), seed=0)
+    write_gestures(str(tmp_path), small_trials(), seed=0)
     assert (tmp_path / "trials_to_test.txt").is_file()
 
 
@@ -238,10 +239,17 @@ def test_the_whole_set_has_the_official_users():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: simulate_gestures(30, "led", seed=0), r"user must be in \[1, 29\], got 30"),
+        (lambda: simulate_gestures(30, "led", seed=0), r"user must be a whole number in \[1, 29\], got 30"),
+        (lambda: simulate_gestures(True, "lab", seed=0), r"user must be a whole number .*, got True"),
+        (lambda: simulate_gestures(1.0, "lab", seed=0), r"user must be a whole number .*, got 1\.0"),
         (lambda: simulate_gestures(1, "sun", seed=0), "lighting must be one of fluorescent, .*, got 'sun'"),
-        (lambda: trials([0]), r"users must be numbers in \[1, 29\], got \[0\]"),
-        (lambda: trials(lightings=6), r"lightings must be in \[1, 5\], got 6"),
+        (lambda: simulate_gestures(1, ["lab"], seed=0), r"lighting must be one of .*, got \['lab'\]"),
+        (lambda: trials([0]), r"users\[0\] must be a whole number in \[1, 29\], got 0"),
+        (lambda: trials([24, 1.0]), r"users\[1\] must be a whole number in \[1, 29\], got 1\.0"),
+        (lambda: trials([]), "users must hold at least one number, got none"),
+        (lambda: trials(lightings=6), r"lightings must be a whole number in \[1, 5\], got 6"),
+        (lambda: trials(lightings=2.5), r"lightings must be a whole number .*, got 2\.5"),
+        (lambda: trials(lightings=True), r"lightings must be a whole number .*, got True"),
     ],
 )
 def test_impossible_choices_are_refused(call, message):
@@ -253,6 +261,21 @@ def test_impossible_choices_are_refused(call, message):
 def test_no_processes_make_nothing(tmp_path, processes):
     with pytest.raises(ValueError, match="processes must be a whole number of at least 1, got"):
         write_gestures(tmp_path / "new", small_trials(), seed=0, processes=processes)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("trial", "message"),
+    [
+        (Trial(1, "x"), r"chosen\[1\]\.lighting must be one of fluorescent, .*, got 'x'"),
+        (Trial(1.0, "lab"), r"chosen\[1\]\.user must be a whole number in \[1, 29\], got 1\.0"),
+        ((1, "lab"), r"chosen\[1\] must be a Trial, got \(1, 'lab'\)"),
+        (Trial(24, "led"), r"chosen\[1\] must differ .*, got Trial\(user=24, lighting='led'\) again"),
+    ],
+)
+def test_impossible_trials_make_nothing(tmp_path, trial, message):
+    with pytest.raises(ValueError, match=message):
+        write_gestures(tmp_path / "new", [Trial(24, "led"), trial, Trial(2, "lab")], seed=0)
     assert not (tmp_path / "new").exists()
 
 

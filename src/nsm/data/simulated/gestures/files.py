@@ -13,7 +13,7 @@ from nsm import random
 from nsm.data.arguments import whole
 from nsm.data.errors import DataError
 from nsm.data.events import write_aedat, write_labels
-from nsm.data.simulated.gestures.people import LIGHTINGS, USERS
+from nsm.data.simulated.gestures.people import LIGHTINGS, USERS, checked_lighting, checked_user
 from nsm.data.simulated.gestures.recording import simulate_gestures
 from nsm.files import write_atomically
 from nsm.locking import alone
@@ -43,14 +43,14 @@ def trials(users: Sequence[int] = USERS, *, lightings: int = 4) -> list[Trial]:
     Raises:
         ValueError: if a user or the number of lights is impossible.
     """
-    if not users or not set(users) <= set(USERS):
-        raise ValueError(f"users must be numbers in [{USERS[0]}, {USERS[-1]}], got {list(users)}")
-    if not 1 <= lightings <= len(LIGHTINGS):
-        raise ValueError(f"lightings must be in [1, {len(LIGHTINGS)}], got {lightings}")
+    numbers = {checked_user(f"users[{place}]", user) for place, user in enumerate(users)}
+    if not numbers:
+        raise ValueError("users must hold at least one number, got none")
+    lightings = whole("lightings", lightings, 1, len(LIGHTINGS))
     names = list(LIGHTINGS)
     return [
         Trial(user, name)
-        for user in sorted(set(users))
+        for user in sorted(numbers)
         for place, name in enumerate(names)
         if (place - user) % len(names) < lightings
     ]
@@ -62,7 +62,7 @@ def small_trials() -> list[Trial]:
 
 
 def write_gestures(
-    folder: Path,
+    folder: str | Path,
     chosen: Sequence[Trial],
     *,
     seed: int,
@@ -77,15 +77,17 @@ def write_gestures(
 
     Args:
         folder: made if it does not exist.
-        chosen: at least one trial of each part.
+        chosen: at least one trial of each part, each of them once.
         seed: seed of the simulation, in [0, 2^63).
         processes: recordings that are made at a time, >= 1.
         progress: called with the number of recordings done and of all.
 
     Raises:
-        ValueError: if a part has no trial, or ``processes`` is less than 1.
+        ValueError: if a trial is impossible or comes twice, a part has none, or ``processes`` is less than 1;
+            nothing is written then.
         DataError: if the folder holds something else.
     """
+    folder, chosen = Path(folder), _checked(chosen)
     parts = {
         "train": [trial for trial in chosen if trial.user <= _LAST_TRAINING_USER],
         "test": [trial for trial in chosen if trial.user > _LAST_TRAINING_USER],
@@ -104,6 +106,22 @@ def write_gestures(
         for part, listed in parts.items():
             lines = "".join(f"{trial.name}.aedat\n" for trial in listed)
             write_atomically(folder / f"trials_to_{part}.txt", lines.encode())
+
+
+def _checked(chosen: Sequence[Trial]) -> list[Trial]:
+    """Trials of users and lights that there are, each of them once."""
+    found: list[Trial] = []
+    for place, trial in enumerate(chosen):
+        name = f"chosen[{place}]"
+        if not isinstance(trial, Trial):
+            raise ValueError(f"{name} must be a Trial, got {trial!r:.80}")
+        checked = Trial(
+            checked_user(f"{name}.user", trial.user), checked_lighting(f"{name}.lighting", trial.lighting)
+        )
+        if checked in found:
+            raise ValueError(f"{name} must differ from those before it, got {checked} again")
+        found.append(checked)
+    return found
 
 
 def _make(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nsm import random
+from nsm.data.arguments import whole
 from nsm.data.simulated.sensor import FIRST_FREE_STREAM, Pixels, uniform
 
 USERS = range(1, 30)
@@ -51,6 +52,18 @@ LIGHTINGS: Mapping[str, Lighting] = MappingProxyType(
         "lab": _lighting(0.15, 0.12, 100.0, delay=5000.0, noise=0.20, on=0.19, off=0.22),
     }
 )
+
+
+def checked_user(name: str, user: object) -> int:
+    """The number of one of the users; ``name`` is that of the argument, for errors."""
+    return whole(name, user, USERS[0], USERS[-1])
+
+
+def checked_lighting(name: str, lighting: object) -> str:
+    """The name of one of the lights; ``name`` is that of the argument, for errors."""
+    if not isinstance(lighting, str) or lighting not in LIGHTINGS:
+        raise ValueError(f"{name} must be one of {', '.join(LIGHTINGS)}, got {lighting!r:.80}")
+    return lighting
 
 
 class Draws:

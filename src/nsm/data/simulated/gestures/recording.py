@@ -16,10 +16,11 @@ from nsm.data.simulated.gestures.body import DISTANCE, Capsules, Floats, Stand, 
 from nsm.data.simulated.gestures.motions import MOTIONS, Arm, Arms, Array, resting
 from nsm.data.simulated.gestures.people import (
     LIGHTINGS,
-    USERS,
     Draws,
     Lighting,
     Person,
+    checked_lighting,
+    checked_user,
     gesture_draws,
     person,
     trial_draws,
@@ -57,10 +58,7 @@ def simulate_gestures(user: int, lighting: str, *, seed: int) -> Simulated:
     Raises:
         ValueError: if there is no such user or light.
     """
-    if user not in USERS:
-        raise ValueError(f"user must be in [{USERS[0]}, {USERS[-1]}], got {user}")
-    if lighting not in LIGHTINGS:
-        raise ValueError(f"lighting must be one of {', '.join(LIGHTINGS)}, got {lighting!r}")
+    user, lighting = checked_user("user", user), checked_lighting("lighting", lighting)
     key = torch.tensor(random.derive(random.resolve_seed(seed), "gestures"))
     number = user * len(LIGHTINGS) + list(LIGHTINGS).index(lighting)
     light = LIGHTINGS[lighting]
