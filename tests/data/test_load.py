@@ -7,7 +7,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from nsm import data
-from nsm.data import SETS, DataError
+from nsm.data import SETS, DataError, events
 from nsm.data.sources import BatchSource, EventSource, SimulatedSource
 from tests.data.idx_files import CLASSES, HEIGHT, TEST, TRAIN, WIDTH, idx, lay_out, small_files, small_set
 
@@ -110,6 +110,8 @@ def test_an_unknown_set(use):
     valid = ", ".join(SETS)
     with pytest.raises(ValueError, match=f"data set must be one of {valid}, got 'cifar'$"):
         use("cifar")
+    with pytest.raises(ValueError, match=r"data set must be one of .*, got \['mnist'\]$"):
+        use(["mnist"])
 
 
 def test_values_and_labels_in_the_order_of_the_file(small, tmp_path):
@@ -149,6 +151,25 @@ def test_the_folder_is_the_argument_else_the_variable_else_a_cache(small, monkey
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NSM_DATA", "~/data")
     assert data.data_root() == tmp_path / "data"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        data.data_root,
+        lambda root: data.is_present("mnist", root),
+        lambda root: data.load("mnist", root),
+        lambda root: events.nmnist("train", root),
+    ],
+)
+def test_a_folder_that_cannot_be_named(use, monkeypatch):
+    with pytest.raises(ValueError, match=r"root must begin with the home of a known user .*'~nobody-here/x'"):
+        use("~nobody-here/x")
+    with pytest.raises(ValueError, match="root must be a path, got 3"):
+        use(3)
+    monkeypatch.setenv("NSM_DATA", "~nobody-here/y")
+    with pytest.raises(ValueError, match=r"NSM_DATA must begin with the home .*'~nobody-here/y'"):
+        use(None)
 
 
 def test_a_set_is_present_when_all_its_files_are(small, tmp_path):

@@ -25,10 +25,21 @@ class Located(NamedTuple):
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """The data folder: ``root``, else what ``NSM_DATA`` names, else ``nsm`` among the user's caches."""
+    """The data folder: ``root``, else what ``NSM_DATA`` names, else ``nsm`` among the user's caches.
+
+    Raises:
+        ValueError: if it is no path, or begins with the home of a user who is not known.
+    """
     chosen = root or os.environ.get(VARIABLE)
     if chosen:
-        return Path(chosen).expanduser()
+        name = "root" if root else VARIABLE
+        if not isinstance(chosen, (str, Path)):
+            raise ValueError(f"{name} must be a path, got {chosen!r:.80}")
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError as error:
+            message = f"{name} must begin with the home of a known user or none, got {str(chosen)!r:.80}"
+            raise ValueError(message) from error
     import pooch
 
     return Path(pooch.os_cache("nsm"))

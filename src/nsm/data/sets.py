@@ -285,6 +285,6 @@ def describe(name: str) -> SetInfo:
     Raises:
         ValueError: if there is no set of this name.
     """
-    if name not in SETS:
-        raise ValueError(f"data set must be one of {', '.join(SETS)}, got {name!r}")
+    if name not in tuple(SETS):  # of a list a mapping would say that it has no hash
+        raise ValueError(f"data set must be one of {', '.join(SETS)}, got {name!r:.80}")
     return SETS[name]
