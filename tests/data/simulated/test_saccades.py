@@ -188,8 +188,14 @@ def test_other_images_are_refused(pixels, message):
         ({"dark": 1.0}, r"dark must be in \(0.0, 1.0\), got 1.0"),
         ({"noise": -1.0}, r"noise must be in \[0.0, inf\), got -1.0"),
         ({"delay": float("nan")}, "delay must be in"),
+        ({"on": None}, "on must be a number, got None"),
+        ({"noise": "a"}, "noise must be a number, got 'a'"),
+        ({"path": ((0.0, 0.0), (float("nan"), 0.0))}, r"path must have .*, got \(\(0\.0, 0\.0\), \(nan"),
+        ({"path": ((0.0,), (0.0,))}, r"path must have at least two places \(right, down\) within 6 pixels"),
+        ({"path": (0.0, 0.0)}, "path must have at least two places"),
+        ({"path": (("a", 0.0), (0.0, 0.0))}, "path must be a number, got 'a'"),
         ({"path": ((0.0, 0.0),)}, "path must have at least two places"),
-        ({"path": ((0.0, 0.0), (7.0, 0.0))}, "path must have at least two places within 6 pixels"),
+        ({"path": ((0.0, 0.0), (7.0, 0.0))}, "path must have at least two places .* within 6 pixels"),
     ],
 )
 def test_impossible_fields_are_refused(fields, message):

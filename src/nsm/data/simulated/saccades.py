@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nsm import random
-from nsm.data.arguments import whole
+from nsm.data.arguments import real, whole
 from nsm.data.events import Events
 from nsm.data.simulated.sensor import Floats, Pixels, record
 
@@ -47,8 +47,11 @@ class Saccades(Pixels):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.path) < 2 or any(max(map(abs, place)) > _MARGIN for place in self.path):
-            raise ValueError(f"path must have at least two places within {_MARGIN} pixels, got {self.path}")
+        if not _is_several(self.path) or not all(map(_is_near, self.path)):
+            raise ValueError(
+                f"path must have at least two places (right, down) within {_MARGIN} pixels, "
+                f"got {self.path!r:.200}"
+            )
         self._require("blur", 0.0, math.inf)
         self._require("dark", 0.0, 1.0, open_below=True)
 
@@ -56,6 +59,17 @@ class Saccades(Pixels):
     def duration(self) -> int:
         """Microseconds of a recording."""
         return (len(self.path) - 1) * 10_000
+
+
+def _is_several(values: object) -> bool:
+    return isinstance(values, (Sequence, np.ndarray)) and len(values) >= 2
+
+
+def _is_near(place: Sequence[object]) -> bool:
+    """Whether it is a pair of numbers within the margin."""
+    if not _is_several(place) or len(place) != 2:
+        return False
+    return all(abs(real("path", pixels)) <= _MARGIN for pixels in place)
 
 
 def simulate(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nsm import random
+from nsm.data.arguments import real
 from nsm.data.events import Events, make
 
 Floats = NDArray[np.float32]
@@ -53,7 +54,7 @@ class Pixels:
             self._require(name, 0.0, math.inf)
 
     def _require(self, name: str, low: float, high: float, *, open_below: bool = False) -> None:
-        value = getattr(self, name)
+        value = real(name, getattr(self, name))
         if not (low < value if open_below else low <= value) or not value < high:
             raise ValueError(f"{name} must be in {'(' if open_below else '['}{low}, {high}), got {value}")
 
