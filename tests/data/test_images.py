@@ -76,6 +76,10 @@ def test_a_batch_does_not_change_the_images():
     [
         ({"images": torch.zeros(4, 1, 2, 3)}, r"images must be uint8 .* got torch.float32"),
         ({"images": torch.zeros(4, 2, 3, dtype=torch.uint8)}, r"images must be .* of shape \(4, 2, 3\)"),
+        ({"images": np.zeros((4, 1, 2, 3), np.uint8)}, "images must be a tensor, got ndarray"),
+        ({"targets": [0, 1, 1, 2]}, "targets must be a tensor, got list"),
+        ({"copies": np.zeros((1, 4, 1), np.uint8)}, "copies must be a tensor, got ndarray"),
+        ({"targets": torch.tensor([0, 1, 3, -1])}, r"targets must be in \[0, 2\], got 3"),
         ({"targets": torch.zeros(4)}, r"targets must be int64 .* got torch.float32"),
         ({"targets": torch.zeros(3, dtype=torch.int64)}, r"targets must be int64 of shape \(4,\), .* \(3,\)"),
     ],

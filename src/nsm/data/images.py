@@ -26,7 +26,7 @@ class ImageSet:
             bit for each pixel (:func:`numpy.packbits`); None where there are none.
 
     Raises:
-        ValueError: if a shape or a dtype is not of this form.
+        ValueError: if a shape or a dtype is not of this form, or a target is none of the classes'.
     """
 
     images: Tensor
@@ -36,6 +36,10 @@ class ImageSet:
     copies: Tensor | None = None
 
     def __post_init__(self) -> None:
+        for name in ("images", "targets", "copies"):
+            value = getattr(self, name)
+            if not isinstance(value, Tensor) and (value is not None or name != "copies"):
+                raise ValueError(f"{name} must be a tensor, got {type(value).__name__}")
         images, targets = self.images, self.targets
         if images.dtype != torch.uint8 or images.ndim != 4:
             raise ValueError(
@@ -47,6 +51,9 @@ class ImageSet:
                 f"targets must be int64 of shape ({len(images)},), got {targets.dtype} "
                 f"of shape {tuple(targets.shape)}"
             )
+        wrong = targets[(targets < 0) | (targets >= len(self.classes))]
+        if len(wrong):
+            raise ValueError(f"targets must be in [0, {len(self.classes) - 1}], got {int(wrong[0])}")
         expected = (len(images), -(-math.prod(images.shape[1:]) // 8))
         copies = self.copies
         if copies is not None and (copies.dtype != torch.uint8 or copies.shape[1:] != expected):
