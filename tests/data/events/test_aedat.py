@@ -186,6 +186,9 @@ def test_what_the_format_cannot_hold_is_not_written(tmp_path):
     for events in (ev.make([-1], [0], [0], [0]), ev.make([0], [0], [2**62], [0])):
         with pytest.raises(ValueError, match="in this format"):
             ev.write_aedat(tmp_path / "no.aedat", events)
+    for write in (ev.write_aedat, ev.write_nmnist):
+        with pytest.raises(ValueError, match=r"events must be a structured array .*, got list"):
+            write(tmp_path / "no.aedat", [(0, 0, 0, True)])
     with pytest.raises(ValueError, match="comments must be printable lines"):
         ev.write_aedat(tmp_path / "no.aedat", random_events(), comments=("a\n#!END-HEADER",))
     assert list(tmp_path.iterdir()) == []

@@ -108,6 +108,14 @@ def test_numbers_that_no_recording_has_are_refused(name, value):
         ALL(random_events(), SENSOR, **{"seed": 0, "example": 0, name: value})
 
 
+@pytest.mark.parametrize(
+    ("events", "came"), [([(1, 2, 3, True)], "list"), (None, "NoneType"), (np.zeros((2, 4)), "float64 of")]
+)
+def test_what_are_no_events_is_refused(events, came):
+    with pytest.raises(ValueError, match=f"events must be a structured array .*, got {came}"):
+        ev.EventAugmentation(shift=1)(events, (34, 34, 2), seed=0, example=0)
+
+
 def test_numbers_of_numpy_do_as_well():
     events, last = random_events(), 2**32 - 1
     other = ev.EventAugmentation(

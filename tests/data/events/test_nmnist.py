@@ -129,7 +129,10 @@ def test_what_is_no_path_is_refused(read):
         (ev.make([0], [240], [0], [0]), r"events\['y'\] must not be 240"),
         (ev.make([0], [0], [2**23], [0]), r"events\['t'\] must be in \[0, 8388607\]"),
         (ev.make([0, 0], [0, 0], [2, 1], [0, 0]), r"events\['t'\] must not run back"),
-        (np.zeros(3), r"events must have shape \(n,\) and the fields x, y, t, p"),
+        (
+            np.zeros(3),
+            r"events must be a structured array of shape \(n,\) with the fields x, y, t, p, got float64 of",
+        ),
     ],
 )
 def test_what_the_format_cannot_hold_is_not_written(tmp_path, events, message):

@@ -160,6 +160,8 @@ def test_a_representation_is_frozen_describes_itself_and_checks_its_events(repre
     assert other.to_dict() != representation.to_dict()
     with pytest.raises(ValueError, match="events must lie on the sensor of 7 x 5 pixels"):
         representation(ev.make([7], [0], [0], [0]))
+    with pytest.raises(ValueError, match=r"events must be a structured array of .* x, y, t, p, got list"):
+        representation([(1, 2, 3, True)])
     assert not representation(recording([])).any()
 
 

@@ -119,6 +119,19 @@ def sound(
     return events
 
 
+def check_events(events: object) -> None:
+    """Refuse what is no structured array (n,) with the fields of :data:`EVENT`.
+
+    Raises:
+        ValueError: saying what came.
+    """
+    form = "events must be a structured array of shape (n,) with the fields x, y, t, p"
+    if not isinstance(events, np.ndarray):
+        raise ValueError(f"{form}, got {type(events).__name__}")
+    if events.ndim != 1 or not set(EVENT.names or ()) <= set(events.dtype.names or ()):
+        raise ValueError(f"{form}, got {events.dtype} of {events.shape}")
+
+
 def check_writable(events: Events, limits: dict[str, int]) -> None:
     """Refuse events that a format cannot hold, before anything is written.
 
@@ -127,13 +140,9 @@ def check_writable(events: Events, limits: dict[str, int]) -> None:
         limits: largest value of each field.
 
     Raises:
-        ValueError: naming the field, and its type, or its value and its range.
+        ValueError: if they are none; naming the field, and its type, or its value and its range.
     """
-    names = events.dtype.names or ()
-    if events.ndim != 1 or not set(EVENT.names or ()) <= set(names):
-        raise ValueError(
-            f"events must have shape (n,) and the fields x, y, t, p, got {events.dtype} of {events.shape}"
-        )
+    check_events(events)
     for name, limit in limits.items():
         column = events[name]
         if column.dtype.kind not in "iub":

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nsm import random
 from nsm.data.arguments import flag, real, whole
-from nsm.data.events.array import Events, SensorSize, checked_size
+from nsm.data.events.array import Events, SensorSize, check_events, checked_size
 
 _WHOLE, _DROP, _JITTER = range(3)  # streams of one example
 # Far beyond any sensor and recording, and not so far that what they are added to would overflow.
@@ -76,8 +76,10 @@ class EventAugmentation:
             epoch: number of the epoch, in [0, 2^32).
 
         Raises:
-            ValueError: if seed, example or epoch is out of its range, or ``sensor_size`` is none.
+            ValueError: if seed, example or epoch is out of its range, or ``events`` or ``sensor_size``
+                are none.
         """
+        check_events(events)
         example = whole("example", example, 0, random.MAX_INDEX)
         sensor_size = checked_size(sensor_size)
         epoch = whole("epoch", epoch, 0, random.MAX_INDEX)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsm.data.arguments import flag, real, whole
-from nsm.data.events.array import EVENT, Events, SensorSize, checked_size, make
+from nsm.data.events.array import EVENT, Events, SensorSize, check_events, checked_size, make
 
 Polarity = Literal["both", "merged", "on", "off"]
 POLARITIES: tuple[Polarity, ...] = get_args(Polarity)
@@ -53,7 +53,7 @@ class Representation(ABC):
         """The representation of ``events``, shape (n,), sorted by time.
 
         Raises:
-            ValueError: if they are not, or lie outside the sensor.
+            ValueError: if they are not, lie outside the sensor, or are none.
         """
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,6 +81,7 @@ class Representation(ABC):
 
     def _places(self, events: Events) -> tuple[Events, NDArray[np.int64]]:
         """The events that count, and where each falls in a flat frame."""
+        check_events(events)
         if events.dtype != EVENT:
             events = make(events["x"], events["y"], events["t"], events["p"])
         if (events["t"][1:] < events["t"][:-1]).any():
@@ -144,7 +145,7 @@ class TimeFrames(Representation):
     def __call__(self, events: Events) -> NDArray[Any]:
         """Frames (bins, P, H, W)."""
         if self.width is None:
-            first, length = _extent(events["t"])
+            first, length = _extent(events)
             events, place = self._places(events)
             frame = _parts(events["t"], first, length, self.bins)
         else:
@@ -201,7 +202,7 @@ class VoxelGrid(Representation):
     def __call__(self, events: Events) -> NDArray[Any]:
         """float32 (bins, P, H, W)."""
         size = int(np.prod(self.shape))
-        first, length = _extent(events["t"])
+        first, length = _extent(events)
         events, place = self._places(events)
         position = (self.bins - 1.0) * _elapsed(events["t"], first) / max(1, length - 1)
         before = np.floor(position).astype(np.int64)
@@ -238,7 +239,7 @@ class TimeSurface(Representation):
     def __call__(self, events: Events) -> NDArray[Any]:
         """float32 (bins, P, H, W), values in [0, 1]."""
         size = int(np.prod(self.shape))
-        first, length = _extent(events["t"])
+        first, length = _extent(events)
         events, place = self._places(events)
         part = _parts(events["t"], first, length, self.bins)
         last = np.full(self.bins * size, -np.inf)
@@ -251,8 +252,10 @@ class TimeSurface(Representation):
         return surface.astype(np.float32).reshape(self.bins, *self.shape)
 
 
-def _extent(t: NDArray[Any]) -> tuple[int, int]:
+def _extent(events: Events) -> tuple[int, int]:
     """The first of the times, and the microseconds from it through the last, >= 1 of sorted ones."""
+    check_events(events)
+    t = events["t"]
     # As Python's numbers: a span may be longer than the type of its times can name.
     return (int(t[0]), int(t[-1]) - int(t[0]) + 1) if len(t) else (0, 1)
 
