@@ -95,30 +95,28 @@ def ars4x32(counter: Tensor, key: Tensor) -> Tensor:
     mixed, substituted = _aes_tables()
     words = [int(word) for word in key]
     halves = [words[0] | words[1] << 32, words[2] | words[3] << 32]
-    state = counter ^ key
+    state = _signed((counter ^ key).reshape(-1, 4).T)  # columns of the cipher's state first
     for step in range(1, _ARS_ROUNDS + 1):
-        last = step == _ARS_ROUNDS
-        columns = []
-        for column in range(4):
-            total = torch.zeros_like(state[..., 0])
-            for row in range(4):  # the table is that of row 0; those of the others are it, turned
-                byte = state[..., (column + row) % 4] >> 8 * row & 0xFF
-                if last:
-                    total = total ^ substituted[byte] << 8 * row
-                else:
-                    turned = mixed[byte] << 8 * row
-                    total = total ^ (turned & _MASK) ^ (turned >> 32)
-            columns.append(total)
+        tables = substituted if step == _ARS_ROUNDS else mixed
         halves = [(half + weyl) % 2**64 for half, weyl in zip(halves, _ARS_WEYL, strict=True)]
         round_key = torch.tensor([half >> shift & _MASK for half in halves for shift in (0, 32)])
-        state = torch.stack(columns, dim=-1) ^ round_key
-    return state
+        total = _signed(round_key)[:, None]
+        for row, table in enumerate(tables):
+            byte = state >> 8 * row & 0xFF
+            total = total ^ table.index_select(0, byte.flatten()).view_as(byte).roll(-row, 0)
+        state = total
+    return (state.T.long() & _MASK).view(counter.shape)
+
+
+def _signed(words: Tensor) -> Tensor:
+    """The same 32 bits as int32: half the memory to move."""
+    return torch.where(words > _MASK >> 1, words - 2**32, words).int()
 
 
 @functools.cache
 def _aes_tables() -> tuple[Tensor, Tensor]:
-    """Of each byte: the column (2 S, S, S, 3 S) that it adds to, the lowest byte first, and S, its
-    substitute; both int64 (256,).
+    """What each byte adds to its column, by its row: the column (2 S, S, S, 3 S) turned as far, the lowest
+    byte first, and S, its substitute, in that row; both int32 (4, 256).
     """
 
     def doubled(byte: int) -> int:
@@ -135,7 +133,9 @@ def _aes_tables() -> tuple[Tensor, Tensor]:
             inverse ^= inverse << shift & 0xFF
         inverse ^= 0x09 if inverse & 0x80 else 0
     columns = [doubled(s) | s << 8 | s << 16 | (doubled(s) ^ s) << 24 for s in substitutes]
-    return torch.tensor(columns), torch.tensor(substitutes)
+    rows = 8 * torch.arange(4)[:, None]
+    mixed = torch.tensor(columns) << rows
+    return _signed((mixed & _MASK) ^ (mixed >> 32)), _signed(torch.tensor(substitutes) << rows)
 
 
 def place(layer: int = 0, use: int = 0, purpose: Purpose = Purpose.FIRE) -> int:
