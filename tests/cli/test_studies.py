@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from nsm import data, native
+from nsm.data.simulated.gestures import recording
 from nsm.studies import (
     ceiling,
     compiled,
@@ -264,14 +265,15 @@ def test_the_comparison_on_gestures_runs_and_continues(nsm, tmp_path):
     assert result.exit_code == 0, result.output
     (row,) = json.loads(result.stdout)["rows"]
     assert (row["model"], row["set"]) == ("bnsm", "dvsgesture-simulated")
-    assert (row["train_windows"], row["n"], row["gestures"]) == (11 * 18, 11 * 18, 11)
+    assert (row["train_windows"], row["n"], row["gestures"]) == (64, 11 * 18, 11)
     assert 0.0 <= row["gesture_error_percent"] <= 100.0
     assert json.loads((tmp_path / "quick" / "results.json").read_text())["rows"] == [row]
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert json.loads(nsm(*command).stdout)["rows"] == [row]
 
 
-def test_gestures_are_simulated_into_the_data_folder(nsm, tmp_path):
+def test_gestures_are_simulated_into_the_data_folder(nsm, tmp_path, monkeypatch):
+    monkeypatch.setattr(recording, "MOTIONS", recording.MOTIONS[:1])
     command = ("data", "simulate", "gestures", "--small", "--data-dir", tmp_path)
     result = nsm(*command)
     assert result.exit_code == 0, result.output

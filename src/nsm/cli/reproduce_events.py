@@ -98,7 +98,14 @@ def dvsgesture(
     else:
         chosen = study.chosen_set(name, data_dir)
         plan = study.Plan(runs, chosen, data_dir, study.SAMPLES, epochs)
-    jobs = study.jobs(plan.runs, name=plan.set, kinds=kind or plan.kinds, seeds=seeds, epochs=plan.epochs)
+    jobs = study.jobs(
+        plan.runs,
+        name=plan.set,
+        kinds=kind or plan.kinds,
+        seeds=seeds,
+        epochs=plan.epochs,
+        images=plan.images,
+    )
     with progress("simulating gestures", quiet=quiet) as show:
         study.prepare(plan, processes=processes, progress=show)
     plan = plan._replace(samples=samples or plan.samples)

@@ -50,6 +50,7 @@ class Plan(NamedTuple):
         epochs: None for the recipe's.
         kinds: of :data:`KINDS`.
         trials: what is simulated where it is missing; None for the whole set.
+        images: training windows that are learnt; None for all.
     """
 
     runs: Path
@@ -59,12 +60,13 @@ class Plan(NamedTuple):
     epochs: int | None = None
     kinds: Sequence[str] = tuple(KINDS)
     trials: Sequence[Trial] | None = None
+    images: int | None = None
 
 
 def quick(runs: Path) -> Plan:
-    """Two simulated recordings in a data folder of their own, one epoch: to see that everything works."""
+    """Two simulated recordings in a data folder of their own, one epoch of 64 windows: does it all work?"""
     folder = runs / "quick"
-    return Plan(folder, SETS[-1], folder / "data", 2, 1, ("bnsm", "twin"), gestures.small_trials())
+    return Plan(folder, SETS[-1], folder / "data", 2, 1, ("bnsm", "twin"), gestures.small_trials(), 64)
 
 
 def prepare(plan: Plan, *, processes: int, progress: Callable[[int, int], object]) -> None:
@@ -103,22 +105,33 @@ def chosen_set(name: str | None, root: Path | None) -> str:
     return name
 
 
-def configuration(kind: str, *, name: str, seed: int, epochs: int | None = None) -> Config:
-    """One run: the network's recipe with this kind of neuron, on all training users.
+def configuration(
+    kind: str, *, name: str, seed: int, epochs: int | None = None, images: int | None = None
+) -> Config:
+    """One run: the network's recipe with this kind of neuron, on all training users, or on so many of their
+    windows.
 
     Raises:
-        ValueError: if kind, seed or epochs is unknown or impossible.
+        ValueError: if kind, seed, epochs or images is unknown or impossible.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     overrides = [*KINDS[kind].overrides, f"data.set={name}", f"training.seed={seed}", "validation=0"]
     if epochs is not None:
         overrides.append(f"epochs={epochs}")
+    if images is not None:
+        overrides.append(f"images={images}")
     return with_overrides(load_recipe(NETWORK), overrides)
 
 
 def jobs(
-    folder: Path, *, name: str, kinds: Sequence[str] | None = None, seeds: int = 1, epochs: int | None = None
+    folder: Path,
+    *,
+    name: str,
+    kinds: Sequence[str] | None = None,
+    seeds: int = 1,
+    epochs: int | None = None,
+    images: int | None = None,
 ) -> list[runs.Job]:
     """Every run of the comparison, seed by seed.
 
@@ -128,13 +141,14 @@ def jobs(
         kinds: of :data:`KINDS`; None for all.
         seeds: seeds 0 .. seeds - 1.
         epochs: None for the recipe's.
+        images: training windows that are learnt; None for all.
     """
     if seeds < 1:
         raise ValueError(f"seeds must be at least 1, got {seeds}")
     return [
         runs.Job(
             kind,
-            configuration(kind, name=name, seed=seed, epochs=epochs),
+            configuration(kind, name=name, seed=seed, epochs=epochs, images=images),
             folder / f"{name}-{kind}-{seed}" / str(epochs or "recipe"),
         )
         for seed in range(seeds)
