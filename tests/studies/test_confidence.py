@@ -237,6 +237,7 @@ def test_curves_are_means_over_seeds():
 @pytest.mark.slow
 def test_the_whole_study(data_folder, tmp_path, monkeypatch):
     monkeypatch.setitem(method.UNTIL_SETTLED, "max_samples", 20)
+    monkeypatch.setitem(confidence._FIXED, "samples", 10)
     monkeypatch.setattr(shifts, "ANGLES", (0, 90))
     monkeypatch.setattr(shifts, "CORRUPTIONS", {"blur": shifts._blur})
     monkeypatch.setattr(confidence, "_LEARNED", 100)
