@@ -45,7 +45,7 @@ def by_group(values: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
 
 def padded(rows: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
     """(kinds, neurons) to (kinds, 32 panels)."""
-    return np.stack([by_group(row, geometry).reshape(-1) for row in rows])
+    return np.ascontiguousarray(by_group(rows.T, geometry).reshape(-1, len(rows)).T)
 
 
 def panels(weights: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
