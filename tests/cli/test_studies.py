@@ -16,13 +16,14 @@ from nsm.studies import (
     practice,
     predict_scaling,
     predict_speed,
+    timing,
 )
-from nsm.studies.timing import counted
 from tests.report.html import Page, assert_self_contained
 
 
 @pytest.fixture
 def small_ceilings(monkeypatch):
+    monkeypatch.setattr(timing, "_REST", 0.001)
     monkeypatch.setattr(ceiling, "COPIED", 2**10)
     monkeypatch.setattr(ceiling, "MULTIPLY_ADDS", 10**4)
     monkeypatch.setattr(practice, "STEPS", 2)
@@ -89,7 +90,7 @@ def test_rounds_of_measurements_are_told():
     shape = predict_speed.Shape((784, 8, 10))
     asked = predict_speed.case("small", 1, shape=shape, samples=4, rivals=("torch, dropout",))
     told = []
-    after_round = counted(lambda *at: told.append(at), predict_speed.rounds(2))
+    after_round = timing.counted(lambda *at: told.append(at), predict_speed.rounds(2))
     predict_speed.measured([asked], 2, after_round)
     assert told == [(done, 5) for done in range(1, 6)]
 
