@@ -36,7 +36,7 @@ def test_stretches_of_a_stream_follow_each_other(monkeypatch: pytest.MonkeyPatch
         examined.append(next(numbers))
         return len(examined[-1]), {"Gap": 0.5, "Collision": 1e-4 if len(examined) == 2 else 0.25}
 
-    monkeypatch.setattr(generator, "_examined", examine)
+    monkeypatch.setattr(generator, "examined", examine)
     streams = ("elements", "program")
     rows = generator.rows(streams, "testu01.so", stretches=2, progress=lambda *count: done.append(count))
     expected = [piece for stream in streams for piece in itertools.islice(generator.Numbers(stream), 2)]
@@ -78,18 +78,18 @@ def test_an_interrupted_study_goes_on_where_it_was(tmp_path: Path, monkeypatch: 
 
     examined = list[int]()
     monkeypatch.setattr(generator, "commit", lambda: "0123456789ab")
-    monkeypatch.setattr(generator, "_examined", _interrupted(examined, 3))
+    monkeypatch.setattr(generator, "examined", _interrupted(examined, 3))
     with pytest.raises(KeyboardInterrupt):
         rows()
     assert examined == [0, 3, 0]
-    monkeypatch.setattr(generator, "_examined", _interrupted(examined, 4))
+    monkeypatch.setattr(generator, "examined", _interrupted(examined, 4))
     found = rows()
     assert examined == [0, 3, 0, 3]
     assert [row["bytes"] for row in found] == [2**22, 2**22]
     assert rows() == found
     assert len(examined) == 4
     monkeypatch.setattr(generator, "commit", lambda: "another")
-    monkeypatch.setattr(generator, "_examined", _interrupted(examined, 8))
+    monkeypatch.setattr(generator, "examined", _interrupted(examined, 8))
     assert rows() == found
     assert examined[4:] == [0, 3, 0, 3]
 
@@ -100,7 +100,7 @@ def test_batteries_of_a_source_without_a_commit_are_run_again(
 ) -> None:
     examined = list[int]()
     monkeypatch.setattr(generator, "commit", lambda: source)
-    monkeypatch.setattr(generator, "_examined", _interrupted(examined, 2))
+    monkeypatch.setattr(generator, "examined", _interrupted(examined, 2))
     for _ in range(2):
         generator.rows(("elements",), "testu01.so", kept=tmp_path)
     assert examined == [0, 0]

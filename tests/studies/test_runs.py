@@ -118,12 +118,21 @@ def _until(met: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
+def _begun_by(process: int | str) -> list[str]:
+    """Processes that one has begun, and that these have begun."""
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [each for child in children for each in (child, *_begun_by(child))]
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes of the pool in /proc")
 def test_runs_end_with_a_checkpoint_when_their_study_is_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.studies.killed", str(tmp_path)]
     with subprocess.Popen(command) as study:
         _until((tmp_path / METRICS_FILE).exists, "the run had begun")
-        children = Path(f"/proc/{study.pid}/task/{study.pid}/children").read_text().split()
+        children = _begun_by(study.pid)
         study.kill()
     assert children
     _until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "the pool was gone")
