@@ -29,6 +29,24 @@ def data_folder() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder for what takes seconds to simulate: one for all processes of the suite."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def few_gestures(shared_folder: Path) -> Path:
+    """A data folder that holds the small set of simulated gestures."""
+    from nsm.data.simulated.gestures import FOLDER, small_trials, write_gestures
+
+    write_gestures(shared_folder / FOLDER, small_trials(), seed=0)
+    return shared_folder
+
+
 @pytest.fixture
 def fresh_compiler() -> None:
     """For tests of ``torch.compile``, which reasons about sizes where others have compiled before."""

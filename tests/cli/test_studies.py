@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nsm import data, native
-from nsm.data.simulated.gestures import recording
+from nsm.data.simulated.gestures import FOLDER, recording
 from nsm.studies import (
     ceiling,
     compiled,
@@ -218,10 +218,10 @@ def test_nmnist_is_learnt_in_small(nsm, data_folder, tmp_path):
         pytest.skip(f"{data_folder} does not hold NMNIST and MNIST")
     picture = tmp_path / "pictures" / "nmnist.png"
     command = ("reproduce", "nmnist", "--quick", "--data-dir", data_folder, "--runs", tmp_path / "runs")
-    result = nsm(*command, "--picture", picture, "--quiet", "--json")
+    result = nsm(*command, "--kind", "twin", "--picture", picture, "--quiet", "--json")
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout)["rows"]
-    assert len(rows) == 2 + 2 * 2 * 3
+    assert len(rows) == 1 + 2 * 3
     assert rows == json.loads((tmp_path / "runs" / "results.json").read_text())["rows"]
     assert all(entry["learnt"] < 1000 for entry in rows if entry["regime"] == "simulated")
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -231,6 +231,7 @@ def test_nmnist_is_learnt_in_small(nsm, data_folder, tmp_path):
     again = nsm(*command, "--regime", "simulated")
     assert again.exit_code == 0, again.output
     assert "conventional" in again.stdout
+    assert "Bernoulli" in again.stdout
 
 
 @pytest.mark.parametrize(
@@ -259,7 +260,8 @@ def test_an_error_is_one_line(nsm, tmp_path, command, answer):
 
 
 @pytest.mark.slow
-def test_the_comparison_on_gestures_runs_and_continues(nsm, tmp_path):
+def test_the_comparison_on_gestures_runs_and_continues(nsm, few_gestures, tmp_path):
+    shutil.copytree(few_gestures / FOLDER, tmp_path / "quick" / "data" / FOLDER)
     picture = tmp_path / "gestures.png"
     command = ("reproduce", "dvsgesture", "--quick", "--kind", "bnsm", "--runs", tmp_path, "--json")
     result = nsm(*command, "--picture", picture)

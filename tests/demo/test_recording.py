@@ -65,8 +65,8 @@ def test_a_broken_file_leaves_nothing_to_play(tmp_path):
     assert "broken.bin" in message
 
 
-def test_the_set_of_simulated_recordings_is_the_bundled_digits(tmp_path):
-    splits = data.load("digits-simulated", tmp_path)
+def test_the_set_of_simulated_recordings_is_the_bundled_digits(shared_folder):
+    splits = data.load("digits-simulated", shared_folder)
     assert splits.test.images.shape == (360, 10, 34, 34)
     assert splits.test.name == "digits-simulated"
     assert torch.equal(splits.test.targets, data.load("digits").test.targets)

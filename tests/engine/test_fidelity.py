@@ -118,9 +118,10 @@ def positive_windows(layer, before):
 
 
 def test_neurons_of_a_population_fire_by_their_own_law_and_independently():
+    samples = SAMPLES // 4  # the network is large
     net, _ = made("shared")
     (image,) = images("shared", 1)
-    found = receives(net, image, SAMPLES)
+    found = receives(net, image, samples)
     assert len(found) == len(list(nsm.nn.stochastic_layers(net)))
     for layer, before, behind in found:
         positive = positive_windows(layer, before)  # (K, N, P, C)
@@ -129,8 +130,8 @@ def test_neurons_of_a_population_fire_by_their_own_law_and_independently():
         if len(before) == 1:
             outcomes = torch.arange(layer.population + 1)[:, None, None, None]
             frequencies = (count.round() == outcomes).sum(1)
-            assert_frequencies(frequencies, SAMPLES, counts_of(positive)[:, 0], slack=5e-5 * layer.population)
-        deviation = (positive * (1 - positive)).sum((0, 1)) * (SAMPLES / len(before))
+            assert_frequencies(frequencies, samples, counts_of(positive)[:, 0], slack=5e-5 * layer.population)
+        deviation = (positive * (1 - positive)).sum((0, 1)) * (samples / len(before))
         difference = (count - expected).sum(0)
         assert (difference / deviation.sqrt().clamp(min=1.0)).abs().max() < 5.5
 

@@ -66,10 +66,17 @@ def steps_of(data: bytes) -> int:
     return count
 
 
+def kind_of(data: bytes, step: int) -> tuple[int, int]:
+    """The kind of a step and the bits of its weights."""
+    at = HEADER + RECORD * step
+    return struct.unpack_from("<I", data, at)[0], struct.unpack_from("<I", data, at + 64)[0]
+
+
 def changed_fields(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Every field of the header and of every record with each of some values, checksum renewed."""
+    """Every field of the header and of the first record of a kind with each of some values, signed anew."""
     places = [(f"header {name}", 0, *field) for name, field in HEADER_FIELDS.items()]
-    for step in range(steps_of(data)):
+    first = {kind_of(data, step): step for step in reversed(range(steps_of(data)))}
+    for step in sorted(first.values()):
         at = HEADER + RECORD * step
         places += [(f"step {step} {name}", at, *field) for name, field in RECORD_FIELDS.items()]
     for name, base, offset, kind in places:
@@ -103,7 +110,7 @@ def broken_values(data: bytes) -> Iterator[tuple[str, bytes]]:
     """Values that are not finite or not positive, weights out of range, bytes between that are not 0."""
     for step in range(steps_of(data)):
         at = HEADER + RECORD * step
-        kind, bits = struct.unpack_from("<I", data, at)[0], struct.unpack_from("<I", data, at + 64)[0]
+        kind, bits = kind_of(data, step)
         start, _, numbers, _ = struct.unpack_from("<4Q", data, at + 112)
         if not start:
             continue

@@ -33,17 +33,28 @@ def physical(layer: StochasticLayer, fields: Tensor) -> Tensor:
     result = []
     for neuron in range(len(w)):
         product = (w[neuron] * z[neuron]).numpy()
-        u, p = np.array([float(b[neuron])]), np.array([1.0])
-        for term in product:
-            u = (u[:, None] + (values + float(a[neuron])) * term).ravel()
-            p = (p[:, None] * weights).ravel()
+        steps, half = values + float(a[neuron]), len(product) // 2
         if layer.eta:
-            fires = np.array([0.5 * math.erfc(-value / (math.sqrt(2.0) * layer.eta)) for value in u])
-        else:
-            # Ties are decided by sgn(0) = +1; float64 rounding must not break one.
-            fires = (u >= -1e-12).astype(float)
-        result.append(float((p * fires).sum()))
+            u, p = sums(steps, weights, product)
+            fires = [0.5 * math.erfc(-value / (math.sqrt(2.0) * layer.eta)) for value in u + float(b[neuron])]
+            result.append(float(p @ fires))
+            continue
+        # One half of the synapses given, the other must make up for what is missing.
+        (given, p), (other, q) = (sums(steps, weights, part) for part in (product[:half], product[half:]))
+        order = np.argsort(other)
+        reached = np.append(np.cumsum(q[order][::-1])[::-1], 0.0)
+        # Ties are decided by sgn(0) = +1; float64 rounding must not break one.
+        missing = -float(b[neuron]) - given - 1e-12
+        result.append(float(p @ reached[np.searchsorted(other[order], missing)]))
     return torch.tensor(result, dtype=torch.float64)
+
+
+def sums(values: np.ndarray, weights: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every sum of draws of a discrete law, each draw times its factor, and its probability."""
+    u, p = np.zeros(1), np.ones(1)
+    for factor in factors:
+        u, p = (u[:, None] + values * factor).ravel(), (p[:, None] * weights).ravel()
+    return u, p
 
 
 def synapses(layer: StochasticLayer, fields: Tensor) -> tuple[Tensor, Tensor]:

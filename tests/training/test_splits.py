@@ -16,6 +16,6 @@ def test_images_have_no_beginning():
         load_splits(with_overrides(digits(), ["early=0.5"]))
 
 
-def test_recordings_have_one(tmp_path):
+def test_recordings_have_one(shared_folder):
     config = with_overrides(digits(), ["early=0.5", "set=digits-simulated"])
-    assert len(load_splits(config, tmp_path).train) == 1437 - config.data.validation
+    assert len(load_splits(config, shared_folder).train) == 1437 - config.data.validation

@@ -37,15 +37,7 @@ WINDOWS = GESTURE_FRAMES.bins * GESTURE_FRAMES.width
 
 @pytest.fixture(scope="module")
 def recording():
-    return simulate_gestures(2, "natural", seed=0)
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """A data folder that holds the small set."""
-    root = tmp_path_factory.mktemp("gestures")
-    write_gestures(root / FOLDER, small_trials(), seed=0, processes=2)
-    return root
+    return simulate_gestures(*small_trials()[0], seed=0)
 
 
 def of_gesture(recording, name):
@@ -144,11 +136,11 @@ def test_capsules_are_drawn_as_the_plain_version_draws_them():
                 assert drawn[step, y, x] == pytest.approx(light, abs=1e-4)
 
 
-def test_the_official_loader_reads_them(small):
-    folder = small / FOLDER
+def test_the_official_loader_reads_them(few_gestures, recording):
+    folder = few_gestures / FOLDER
     assert json.loads((folder / "simulation.json").read_text())["simulated"] is True
     for split, users in (("train", {1}), ("test", {24})):
-        recordings = ev.dvs_gesture(split, small, folder=FOLDER)
+        recordings = ev.dvs_gesture(split, few_gestures, folder=FOLDER)
         assert {item.user for item in recordings.items} == users
         assert {item.lighting for item in recordings.items} <= set(LIGHTINGS)
         assert recordings.targets.tolist() == list(range(11)) * len(users)
@@ -156,31 +148,36 @@ def test_the_official_loader_reads_them(small):
     header = (folder / f"{trial.name}.aedat").read_bytes()[:2000]
     assert b"Simulated" in header[:200]
     assert b"Seed 0" in header
-    made = simulate_gestures(*trial, seed=0)
-    assert np.array_equal(ev.read_aedat(folder / f"{trial.name}.aedat"), made.events)
-    assert ev.read_labels(folder / f"{trial.name}_labels.csv", 11) == made.labels
+    assert np.array_equal(ev.read_aedat(folder / f"{trial.name}.aedat"), recording.events)
+    assert ev.read_labels(folder / f"{trial.name}_labels.csv", 11) == recording.labels
 
 
-def test_they_become_the_windows_of_the_published_network(small):
-    splits = data.load("dvsgesture-simulated", small, validation=0)
+def test_they_become_the_windows_of_the_published_network(few_gestures):
+    splits = data.load("dvsgesture-simulated", few_gestures, validation=0)
     assert (len(splits.train), len(splits.test)) == (11 * 18, 11 * 18)
     assert splits.train.images.shape[1:] == (6, 64, 64)
-    framed = data.event_images("dvsgesture-simulated", "test", small)
+    framed = data.event_images("dvsgesture-simulated", "test", few_gestures)
     assert torch.equal(framed.images.images, splits.test.images)
     assert framed.recordings.tolist() == [i for i in range(11) for _ in range(18)]
     with pytest.raises(ValueError, match="must be that of a set of event recordings, got 'mnist'"):
-        data.event_images("mnist", "test", small)
+        data.event_images("mnist", "test", few_gestures)
 
 
-def test_what_is_missing_is_made_and_gives_the_same_bytes(small, tmp_path):
-    shutil.copytree(small / FOLDER, tmp_path / FOLDER)
+def test_what_is_missing_is_made_and_gives_the_same_bytes(few_gestures, tmp_path):
+    shutil.copytree(few_gestures / FOLDER, tmp_path / FOLDER)
     lost = small_trials()[1].name
     for name in (f"{lost}.aedat", f"{lost}_labels.csv", "trials_to_test.txt"):
         (tmp_path / FOLDER / name).unlink()
     seen = []
-    write_gestures(tmp_path / FOLDER, small_trials(), seed=0, progress=lambda *done: seen.append(done))
+    write_gestures(
+        tmp_path / FOLDER,
+        small_trials(),
+        seed=0,
+        processes=2,
+        progress=lambda *done: seen.append(done),
+    )
     assert seen == [(1, 2), (2, 2)]
-    for path in (small / FOLDER).iterdir():
+    for path in (few_gestures / FOLDER).iterdir():
         assert (tmp_path / FOLDER / path.name).read_bytes() == path.read_bytes()
 
 
@@ -227,9 +224,9 @@ def test_what_a_killed_process_left_does_not_block(tmp_path):
     assert (tmp_path / "trials_to_test.txt").is_file()
 
 
-def test_other_files_are_left_alone(small, tmp_path):
+def test_other_files_are_left_alone(few_gestures, tmp_path):
     with pytest.raises(DataError, match=r"holds another simulation, see simulation\.json"):
-        write_gestures(small / FOLDER, small_trials(), seed=1)
+        write_gestures(few_gestures / FOLDER, small_trials(), seed=1)
     (tmp_path / "user01_led.aedat").write_text("real")
     with pytest.raises(DataError, match="holds files that are not simulated"):
         write_gestures(tmp_path, small_trials(), seed=0)

@@ -56,10 +56,14 @@ def test_copies_are_of_the_same_recordings(seen, tmp_path):
             assert np.array_equal(np.unpackbits(made[copy, number].numpy()), NMNIST_FRAMES(changed).ravel())
 
 
-def test_events_of_the_bundled_digits_can_be_changed(tmp_path):
+def test_events_of_the_bundled_digits_can_be_changed(tmp_path, monkeypatch):
+    module = importlib.import_module("nsm.data.load")
+    train, _, test = data.load("digits", validation=0)
+    parts = module._Parts(train.subset(torch.arange(20)), test.subset(torch.arange(5)))
+    monkeypatch.setattr(module, "_bundled_digits", lambda _: parts)
     changes = EventAugmentation(drop=0.2)
     splits = data.load("digits-simulated", tmp_path, validation=0, changes=changes, copies=2)
-    assert splits.train.copies.shape == (2, len(splits.train), 10 * 34 * 34 // 8)
+    assert splits.train.copies.shape == (2, 20, 10 * 34 * 34 // 8)
     assert splits.test.copies is None
     with pytest.raises(ValueError, match="changes of events need recordings, but digits holds images"):
         data.load("digits", tmp_path, changes=changes)
