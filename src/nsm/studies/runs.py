@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -130,10 +131,10 @@ def _workers(processes: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _context() -> BaseContext:
-    """How processes start: as copies of one that has imported what training takes six seconds to import, and
-    has done nothing else; on systems without such copies anew.
+    """How processes start: on Linux as copies of one that has imported what training takes six seconds to
+    import, and has done nothing else; elsewhere, where libraries may not bear to be copied, anew.
     """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["nsm.training", "lightning_fabric"])
