@@ -1,5 +1,6 @@
-"""SmallCrush of TestU01's shared library, in a process of its own, which a library may end. This module imports
-little: the process starts at once.
+"""SmallCrush of TestU01's shared library, in a process of its own, which a library may end.
+
+This module imports little, so that the process starts at once.
 """
 
 from __future__ import annotations
