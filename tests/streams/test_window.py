@@ -112,7 +112,7 @@ def test_other_integers_do_not_wrap_around():
     events["x"] = [1, 65_537, -1, 2, 2, 3]
     events["y"] = [1, 1, 1, 2**32 - 1, 3, 2]
     events["t"] = [5, 5, 5, 5, 2**63 + 5, 6]
-    events["p"] = [2, 1, 1, 1, 1, 0]
+    events["p"] = [1, 1, 1, 1, 1, 0]
     found, counts = run(events, SMALL, 20)
     assert counts == Counts(taken=2, late=0, duplicate=0, outside=4)
     assert found[0].frames[0, :, 1, 1].tolist() == [0, 1]
@@ -225,6 +225,16 @@ def test_times_as_long_as_they_can_be():
 def test_other_arrays_are_refused(events):
     window = SlidingWindow(SMALL, every=10)
     with pytest.raises(TypeError, match=r"must (be a structured array|have shape|hold)"):
+        list(window.feed(events))
+    assert window.counts == Counts(0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(("kind", "polarity"), [("i1", -1), ("u1", 2), ("f4", float("nan"))])
+def test_a_polarity_that_is_neither_on_nor_off_is_refused(kind, polarity):
+    events = np.zeros(2, [("x", "<i2"), ("y", "<i2"), ("t", "<i8"), ("p", kind)])
+    events["p"] = [1, polarity]
+    window = SlidingWindow(SMALL, every=10)
+    with pytest.raises(ValueError, match=rf"\['p'\] must be 1 for ON and 0 for OFF, got {polarity}$"):
         list(window.feed(events))
     assert window.counts == Counts(0, 0, 0, 0)
 

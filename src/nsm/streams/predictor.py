@@ -115,6 +115,7 @@ class StreamPredictor:
 
         Raises:
             TypeError: if they are no such array.
+            ValueError: if a polarity is neither 0 nor 1.
         """
         return list(map(self._decided, self._window.feed(events)))
 

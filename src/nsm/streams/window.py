@@ -114,6 +114,7 @@ class SlidingWindow:
 
         Raises:
             TypeError: if they are no such array.
+            ValueError: if a polarity is neither 0 nor 1.
         """
         events = _as_events(events)
         if self._origin is None:
@@ -217,7 +218,12 @@ def _as_events(events: object) -> Events:
             raise TypeError(f"events[{name!r}] must hold whole numbers, got {events.dtype[name]}")
         held, wanted = np.iinfo(column.dtype), np.iinfo(EVENT[name])
         converted[name] = np.clip(column, max(-1, held.min), min(wanted.max, held.max))
-    if events["p"].dtype.kind not in "biuf" or events["p"].ndim != 1:
+    polarity = events["p"]
+    if polarity.dtype.kind not in "biuf" or polarity.ndim != 1:
         raise TypeError(f"events['p'] must hold booleans or numbers, got {events.dtype['p']}")
-    converted["p"] = events["p"] != 0
+    # Some readers say -1 for OFF: by what is not zero it would be ON.
+    wrong = polarity[(polarity != 0) & (polarity != 1)]
+    if len(wrong):
+        raise ValueError(f"events['p'] must be 1 for ON and 0 for OFF, got {wrong[0]}")
+    converted["p"] = polarity
     return converted
