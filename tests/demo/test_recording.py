@@ -10,6 +10,7 @@ from nsm.data import DataError
 from nsm.data.events import make, write_nmnist
 from nsm.data.events.representations import NMNIST_FRAMES
 from nsm.demo.bands import axis, bands, entropies
+from nsm.demo.latest import Latest
 from nsm.demo.playing import Player
 from nsm.demo.recording import STEP, from_drawing, from_file, moments
 from nsm.demo.subject import Subject
@@ -63,6 +64,8 @@ def test_a_broken_file_leaves_nothing_to_play(tmp_path):
     recording, message = player.upload(str(tmp_path / "broken.bin"))
     assert recording is None
     assert "broken.bin" in message
+    # The last word, which gradio sends once more, leaves the page as it is.
+    assert list(player.play(recording, Latest())) == ["", {"__type__": "update"}]
 
 
 def test_the_set_of_simulated_recordings_is_the_bundled_digits(shared_folder):

@@ -17,7 +17,7 @@ from nsm.data.classes import DIGITS
 from nsm.data.events import Events
 from nsm.demo import panels
 from nsm.demo.bands import axis, bands, entropies
-from nsm.demo.latest import Latest
+from nsm.demo.latest import Latest, ending_silently
 from nsm.demo.pictures import data_url, from_pad, to_pad
 from nsm.demo.recording import Moment, from_drawing, from_file, moments
 from nsm.demo.subject import BUNDLED, Subject
@@ -62,6 +62,7 @@ class Player:
         except DataError as error:
             return None, panels.message(str(error).replace(path, Path(path).name))
 
+    @ending_silently
     def play(self, events: Events | None, latest: Latest) -> Iterator[str]:
         """The recording so far, over and over; ends early for a newer one."""
         ticket = latest.take()

@@ -13,7 +13,7 @@ from nsm import data
 from nsm.data import DataError, ImageSet, read_drawing
 from nsm.data.classes import DIGITS
 from nsm.demo import panels
-from nsm.demo.latest import Latest
+from nsm.demo.latest import Latest, ending_silently
 from nsm.demo.pictures import from_pad, thumbnail, to_pad
 from nsm.demo.sampling import looks
 from nsm.demo.subject import BUNDLED, Subject
@@ -38,6 +38,7 @@ class Questions:
         """Whether there are handwritten digits to begin with."""
         return self._examples is not None
 
+    @ending_silently
     def ask(
         self,
         url: str,
