@@ -153,6 +153,37 @@ def test_the_keyboard_is_enough(page, subject):
     assert page.text("#nsm-answer .nsm-headline") == answer(look, subject.classes, least=0.5).headline
 
 
+def choose(page, digit):
+    """Take a handwritten digit."""
+    page.driver.execute_script("document.querySelectorAll('#nsm-digit label')[arguments[0]].click()", digit)
+
+
+def chosen(page):
+    script = "return [...document.querySelectorAll('#nsm-digit input:checked')].map((e) => e.value)"
+    return page.driver.execute_script(script)
+
+
+def test_the_page_shows_what_was_chosen_last(page):
+    first = drawn(page)
+    for digit in (5, 7, 1, 4):
+        choose(page, digit)
+    # While it is asked about: the older answer's end says nothing any more.
+    page.until(lambda: page.find("#nsm-answer [aria-busy=true]"), "a question")
+    clear(page)
+    page.settled()
+    assert "Draw something" in page.text("#nsm-answer")
+    assert chosen(page) == []
+    for digit in (5, 7, 1, 3):
+        choose(page, digit)
+    page.until(lambda: drawn(page) == first, "the last digit")
+    page.settled()
+    assert chosen(page) == ["3"]
+    draw(page, SEVEN)
+    page.until(lambda: chosen(page) == [], "no digit")
+    choose(page, 3)
+    page.until(lambda: drawn(page) == first, "the same digit again")
+
+
 def png(width, height):
     """A picture that claims a size and holds nothing."""
     chunks = (

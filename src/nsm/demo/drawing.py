@@ -128,17 +128,21 @@ def _connect(questions: Questions, given: _Input, seen: _Output, page: gr.Blocks
         "outputs": seen.chart,
         "trigger_mode": "always_last",
     }
-    given.pad.drawn(lambda: "", outputs=seen.message, **quiet)
+    # A radio button that stays chosen cannot be chosen again: no digit is, once the pad shows something else.
+    given.pad.drawn(lambda: ("", None), outputs=[seen.message, given.digit], **quiet)
     given.pad.drawn(**asked)
     given.pad.drawn(**around)
     given.angle.change(None, inputs=given.angle, js=_MARKER)
     for control in (given.angle, *settings):
         control.change(**asked)
     given.seed.change(**around)
-    on_pad = {"outputs": [given.pad, seen.message], **quiet}
+    # However quickly choices follow one another, the last one is what the pad shows.
+    renewed: dict[str, Any] = quiet | {"trigger_mode": "always_last"}
+    on_pad = renewed | {"outputs": [given.pad, seen.message]}
+    instead = renewed | {"outputs": [given.pad, seen.message, given.digit]}
     renewals = [
-        given.clear.click(lambda: ("", ""), **on_pad),
-        given.upload.upload(questions.upload, inputs=given.upload, **on_pad),
+        given.clear.click(lambda: ("", "", None), **instead),
+        given.upload.upload(questions.upload, inputs=given.upload, **instead),
     ]
     if questions.has_examples:
         renewals.append(given.digit.input(questions.example, inputs=given.digit, **on_pad))

@@ -38,11 +38,15 @@ def events_tab(subject: Subject, pad: gr.HTML) -> None:
         "trigger_mode": "multiple",
         "concurrency_limit": 4,
     }
-    found: dict[str, Any] = quiet | {"outputs": [recording, message]}
+    # However quickly choices follow one another, the last one is played.
+    chosen: dict[str, Any] = quiet | {"trigger_mode": "always_last"}
+    found = chosen | {"outputs": [recording, message]}
+    # With no digit chosen, so that the same one can be chosen again.
+    instead = chosen | {"outputs": [recording, message, digit]}
     for begun in (
         digit.input(player.digit, inputs=digit, **found),
-        drawing.click(player.drawing, inputs=pad, **found),
-        upload.upload(player.upload, inputs=upload, **found),
+        drawing.click(lambda url: (*player.drawing(url), None), inputs=pad, **instead),
+        upload.upload(lambda path: (*player.upload(path), None), inputs=upload, **instead),
     ):
         begun.then(**played)
     again.click(**played)

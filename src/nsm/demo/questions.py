@@ -82,14 +82,14 @@ class Questions:
             return ""
         return panels.round_trip(all_angles(self._subject.net, drawn, seed=int(seed)), self._subject.classes)
 
-    def upload(self, path: str) -> tuple[object, str]:
-        """A picture for the pad, or a word on what is wrong with it."""
+    def upload(self, path: str) -> tuple[object, str, object]:
+        """A picture for the pad and no digit chosen, or a word on what is wrong with it."""
         try:
             url = to_pad(read_drawing(Path(path)))
             from_pad(url, self._subject.set_name)
         except DataError as error:
-            return gr.skip(), panels.message(str(error).replace(path, Path(path).name))
-        return url, ""
+            return gr.skip(), panels.message(str(error).replace(path, Path(path).name)), gr.skip()
+        return url, "", None
 
     def example(self, name: str) -> tuple[str, str]:
         """A handwritten digit for the pad."""
