@@ -245,6 +245,24 @@ def test_nothing_seen_is_nan(kind: type[Metric]) -> None:
         assert metric.compute().isnan()
 
 
+@pytest.mark.parametrize("kind", ALL)
+def test_measures_inside_and_outside_of_autograd(kind: type[Metric]) -> None:
+    probs, targets = draw(1.0, n=20)
+    arguments = {"probs": probs, "targets": targets, "scores": probs[:, 0]}
+    if kind in (measures.AUROC, measures.AUPR, measures.FPR95):
+        arguments["targets"] = targets % 2
+    metric = kind()
+    taken = metric._filter_kwargs(**arguments)
+    with torch.inference_mode():
+        metric.update(**taken)
+        metric.reset()
+    metric.update(**taken)
+    metric.compute()
+    # As in a training step.
+    metric(**taken | {name: value.requires_grad_() for name, value in taken.items() if name != "targets"})
+    assert not metric.compute().requires_grad
+
+
 @pytest.mark.parametrize("kind", [measures.AUROC, measures.AUPR, measures.FPR95])
 def test_one_kind_alone_cannot_be_detected(kind: type[Metric]) -> None:
     only_negative = value(kind(), torch.rand(4), torch.zeros(4))

@@ -66,11 +66,12 @@ class _Calibration(Metric):
         """
         probs = check_probabilities(probs, "(N, C)")
         targets = check_targets(targets, probs)
-        confidence, decided = probs.max(-1)
+        confidence, decided = probs.detach().max(-1)
         cell, one = self._cell(probs), torch.ones_like(targets)
-        self.count.index_add_(0, cell, one)
-        self.confidence.index_add_(0, cell, confidence.double())
-        self.right.index_add_(0, cell, (decided == targets).long())
+        # Not in place: states that were made in inference mode are added to outside of it, too.
+        self.count = self.count.index_add(0, cell, one)
+        self.confidence = self.confidence.index_add(0, cell, confidence.double())
+        self.right = self.right.index_add(0, cell, (decided == targets).long())
 
     @abstractmethod
     def reliability(self) -> Reliability:

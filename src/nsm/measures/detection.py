@@ -53,8 +53,9 @@ class _Detection(Metric):
         """
         scores, found = check_scores(scores, targets)
         places = bins.bin_of(scores)
-        self.positives += torch.bincount(places[found], minlength=bins.COUNT)
-        self.negatives += torch.bincount(places[~found], minlength=bins.COUNT)
+        # Not in place: states that were made in inference mode are added to outside of it, too.
+        self.positives = self.positives + torch.bincount(places[found], minlength=bins.COUNT)
+        self.negatives = self.negatives + torch.bincount(places[~found], minlength=bins.COUNT)
 
     def _rates(self) -> _Rates:
         full = ((self.positives > 0) | (self.negatives > 0)).nonzero()[:, 0].flip(0)

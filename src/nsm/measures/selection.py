@@ -65,8 +65,10 @@ class AURC(Metric):
         probs = check_probabilities(probs, "(N, C)")
         targets = check_targets(targets, probs)
         places = bins.bin_of(bins.risk_of(probs))
-        self.count += torch.bincount(places, minlength=bins.COUNT)
-        self.wrong += torch.bincount(places[probs.argmax(-1) != targets], minlength=bins.COUNT)
+        wrong = places[probs.argmax(-1) != targets]
+        # Not in place: states that were made in inference mode are added to outside of it, too.
+        self.count = self.count + torch.bincount(places, minlength=bins.COUNT)
+        self.wrong = self.wrong + torch.bincount(wrong, minlength=bins.COUNT)
 
     def curve(self) -> RiskCoverage:
         """The curve, one point for each bin that holds anything."""
