@@ -160,6 +160,13 @@ def test_a_deadline_ends_it_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [p.samples_used.tolist() for p in first] == [[1, 1, 1]]
 
 
+def test_only_a_test_keeps_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(sequential, "Margins")
+    assert len(list(nsm.predictions(exact("mlp"), pixels(3), max_samples=10))) == 9
+    twin = nsm.models.build("digits-mlp", model="twin")
+    assert nsm.predict(twin, torch.rand(1, 1, 8, 8), confidence=CONFIDENCE).samples_used.tolist() == [1]
+
+
 def test_a_real_deadline_is_kept_within_a_pass() -> None:
     net, x = nsm.models.build("digits-mlp"), torch.rand(4, 1, 8, 8)
     *_, last = nsm.predictions(net, x, max_samples=10**6, milliseconds=200)

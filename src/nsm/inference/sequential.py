@@ -69,14 +69,16 @@ class Sampler:
         self._reasons = torch.full_like(self._active, Reason.RUNNING)
         self._entropies = torch.zeros(len(places), dtype=torch.float64, device=source.device)
         self._probabilities = self._entropies[:, None].repeat(1, source.classes)
-        self._margins = Margins(len(places), source.classes, source.device)
+        tested = source.draws and confidence is not None
+        self._margins = Margins(len(places), source.classes, source.device) if tested else None
         self._dtype = torch.float32
 
     @property
     def upcoming(self) -> int:
         """Samples that the next pass draws of each input that runs."""
         source = self._source
-        fitting = _STATE_BYTES // (max(1, len(self._active)) * 8 * source.classes**2)
+        counted = source.classes if self._margins is None else source.classes**2
+        fitting = _STATE_BYTES // (max(1, len(self._active)) * 8 * counted)
         wanted = max(1, min(int(_GROWTH * self.drawn), fitting))
         return min(self._limit - self.drawn, -(-wanted // source.together) * source.together)
 
@@ -96,7 +98,8 @@ class Sampler:
         self._reasons[self._active] = last
         still = last == Reason.RUNNING
         self._active = self._active[still]
-        self._margins.keep(still)
+        if self._margins is not None:
+            self._margins.keep(still)
         self.running = len(self._active) > 0
         return self.running
 
@@ -126,7 +129,7 @@ class Sampler:
         reasons = torch.full(logits.shape[:2], int(Reason.RUNNING), device=logits.device)
         if self.drawn == self._limit:
             reasons[:, -1] = int(Reason.LIMIT if self._source.draws else Reason.EXACT)
-        if self._source.draws and self._confidence is not None:
+        if self._margins is not None and self._confidence is not None:
             standing = self._margins.add(logits)
             given_up = futile(standing, self._limit, self._confidence, self._noise)
             reasons[given_up] = int(Reason.FUTILE)
