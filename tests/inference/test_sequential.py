@@ -160,6 +160,17 @@ def test_a_deadline_ends_it_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [p.samples_used.tolist() for p in first] == [[1, 1, 1]]
 
 
+def test_no_pass_begins_after_a_caller_that_took_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(sequential.time, "perf_counter", clock)
+    seen = []
+    for prediction in nsm.predictions(exact("mlp"), pixels(3), milliseconds=100):
+        seen.append((prediction.samples_used.tolist(), prediction.reasons.tolist()))
+        clock.now += 1.0
+    running, deadline = ([int(reason)] * 3 for reason in (nsm.Reason.RUNNING, nsm.Reason.DEADLINE))
+    assert seen == [([1] * 3, running), ([1] * 3, deadline)]
+
+
 def test_only_a_test_keeps_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(sequential, "Margins")
     assert len(list(nsm.predictions(exact("mlp"), pixels(3), max_samples=10))) == 9

@@ -180,16 +180,18 @@ def improving(
     sampler = Sampler(
         make(), torch.arange(count), confidence=confidence, max_samples=max_samples, noise=noise
     )
-    running = True
-    while running:
+    expected = -math.inf  # seconds that the next pass takes; the first one is taken whatever it takes
+    while sampler.running:
         before, drawn = time.perf_counter(), sampler.drawn
-        running = sampler.sample()
-        now = time.perf_counter()
-        # A sample of the next pass takes no longer than one of this.
-        expected = (now - before) * sampler.upcoming / (sampler.drawn - drawn)
-        if running and now - started + expected > seconds:
+        if before - started + expected > seconds:  # the caller was busy with the last prediction
             sampler.stop()
-            running = False
+        else:
+            running = sampler.sample()
+            now = time.perf_counter()
+            # A sample of the next pass takes no longer than one of this.
+            expected = (now - before) * sampler.upcoming / (sampler.drawn - drawn)
+            if running and now - started + expected > seconds:
+                sampler.stop()
         yield sampler.prediction()
 
 
