@@ -31,6 +31,7 @@ def test_the_best_temperature_is_found(truth):
         lambda log: nll(tempered(probs, math.exp(log)), targets), bounds=(-2, 2), method="bounded"
     )
     assert found == pytest.approx(math.exp(best.x), rel=1e-3)
+    assert fit_temperature(probs.requires_grad_(), targets) == found
 
 
 def test_the_decision_stays():

@@ -51,7 +51,7 @@ def fit_temperature(probs: Tensor, targets: Tensor) -> float:
     >>> f"{tempered(probs, fit_temperature(probs, targets))[0, 0]:.3f}"
     '0.900'
     """
-    logs = _logs(check_probabilities(probs, "(N, C)"))
+    logs = _logs(check_probabilities(probs, "(N, C)").detach())
     targets = check_targets(targets, probs)
     if not len(probs):
         raise ValueError("probs must hold at least one prediction, got none")
