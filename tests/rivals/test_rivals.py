@@ -143,6 +143,8 @@ def test_networks_of_another_form_are_refused():
         last_layer_laplace(nn.Linear(3, 3), torch.ones(1, 3), precision=1.0)
     with pytest.raises(ValueError, match=r"x must have shape \(B, ...\) with B >= 1, got \(0, 3\)"):
         last_layer_laplace(nn.Sequential(nn.Linear(3, 3)), torch.ones(0, 3), precision=1.0)
+    with pytest.raises(TypeError, match=r"x must be torch\.float32, as this network is, got torch\.float64"):
+        last_layer_laplace(twin(), X.double(), precision=1.0)
     with pytest.raises(ValueError, match=r"members\[1\] draws, but members must draw nothing"):
         Ensemble([twin(), nsm.models.build("digits-mlp")])
     with pytest.raises(ValueError, match="precision must be positive and finite, got 0"):

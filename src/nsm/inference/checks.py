@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nsm import random
 from nsm.inference.passes import MIB
 from nsm.inference.settling import MarginNoise
-from nsm.nn.checks import check_batch
+from nsm.nn.checks import check_batch, check_dtype
 
 SAMPLES, MAX_SAMPLES = 100, 1000  # where none are given
 
@@ -102,9 +102,7 @@ def check_inputs(net: nn.Module, x: object, name: str) -> None:
         )
     check_batch(x, name)
     assert isinstance(x, Tensor)
-    known = {parameter.dtype for parameter in net.parameters() if parameter.is_floating_point()}
-    if known and x.dtype not in known and not torch.is_autocast_enabled(x.device.type):
-        raise TypeError(f"{name} must be {' or '.join(map(str, known))}, as this network is, got {x.dtype}")
+    check_dtype(net, x, name)
 
 
 def check_indices(inputs: object, count: int) -> None:

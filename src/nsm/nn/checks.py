@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from numbers import Real
 
+import torch
 from torch import Tensor, nn
 
 
@@ -39,3 +40,10 @@ def check_batch(x: object, name: str, *, least: int = 1) -> None:
     if not finite.all():
         first = int((~finite).nonzero()[0])
         raise ValueError(f"{name} must be finite, but input {first} holds NaN or infinity")
+
+
+def check_dtype(net: nn.Module, x: Tensor, name: str) -> None:
+    """Refuse inputs that are more or less precise than ``net``, unless autocast is on."""
+    known = {parameter.dtype for parameter in net.parameters() if parameter.is_floating_point()}
+    if known and x.dtype not in known and not torch.is_autocast_enabled(x.device.type):
+        raise TypeError(f"{name} must be {' or '.join(map(str, known))}, as this network is, got {x.dtype}")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nsm import random
 from nsm.nn import Drawing, is_stochastic
-from nsm.nn.checks import check_batch, check_positive
+from nsm.nn.checks import check_batch, check_dtype, check_positive
 from nsm.nn.context import next_draw
 
 _BATCH = 500
@@ -81,7 +81,7 @@ def last_layer_laplace(net: nn.Sequential, x: Tensor, *, precision: float) -> nn
     Raises:
         ValueError: if ``net`` is of another form, ``precision`` not positive and finite, or ``x`` empty or
             not finite.
-        TypeError: if ``x`` is no floating-point tensor, or ``precision`` no number.
+        TypeError: if ``x`` is no floating-point tensor of the network's dtype, or ``precision`` no number.
     """
     if (
         not isinstance(net, nn.Sequential)  # type: ignore[redundant-expr]
@@ -91,6 +91,7 @@ def last_layer_laplace(net: nn.Sequential, x: Tensor, *, precision: float) -> nn
     ):
         raise ValueError("net must be a chain of modules that draws nothing and ends in nn.Linear")
     check_batch(x, "x")
+    check_dtype(net, x, "x")
     sampled = copy.deepcopy(net).eval()
     *body, linear = sampled
     assert isinstance(linear, nn.Linear)
