@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,14 @@ def test_a_run_that_fails_ends_the_study(folder: Path, found: list[dict[str, Any
     other = runs.Job("twin", digits(model="twin", epochs=2), folder / "twin")
     with pytest.raises(ValueError, match="holds another run"):
         list(runs.rows([other], SCORING, processes=1, root=None))
+
+
+def test_a_killed_process_is_explained() -> None:
+    with (
+        pytest.raises(ChildProcessError, match=r"was killed.*what is trained so far is kept: repeat to go"),
+        runs._workers(1),
+    ):
+        raise BrokenProcessPool
 
 
 def _until(met: Callable[[], bool], what: str) -> None:

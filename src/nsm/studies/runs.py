@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.context import BaseContext
@@ -116,6 +117,9 @@ def mapped(task: Callable[..., _Found], *arguments: Iterable[Any], processes: in
 def _workers(processes: int) -> Iterator[ProcessPoolExecutor]:
     """A pool of processes that share the processor's cores, or ``OMP_NUM_THREADS`` of them, for the tasks of
     a study. After an error in the block what is running is finished, and no new task is begun.
+
+    Raises:
+        ChildProcessError: if one of the processes is killed; the others end at their next step.
     """
     threads = max(1, _cores() // processes)
     context = _context()
@@ -124,6 +128,12 @@ def _workers(processes: int) -> Iterator[ProcessPoolExecutor]:
     with ProcessPoolExecutor(processes, context, _prepare_process, prepared) as pool:
         try:
             yield pool
+        except BrokenProcessPool as error:
+            raise ChildProcessError(
+                "a process of the study was killed, as by a system without memory, or could not start, as in "
+                'a script without if __name__ == "__main__"; what is trained so far is kept: repeat to go on '
+                "from there, with fewer processes if memory was short"
+            ) from error
         except BaseException:
             ended.set()
             pool.shutdown(wait=True, cancel_futures=True)
