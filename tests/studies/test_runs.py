@@ -2,12 +2,15 @@
 
 import functools
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +23,7 @@ from nsm.studies import runs
 from nsm.studies.results import read_json
 from nsm.training.checkpoint import CHECKPOINT_FILE
 from nsm.training.metrics import METRICS_FILE
+from nsm.training.signals import stop_request
 from tests.training.configs import digits
 
 
@@ -118,6 +122,20 @@ def test_a_killed_process_is_explained() -> None:
         runs._workers(1),
     ):
         raise BrokenProcessPool
+
+
+def test_a_run_that_is_asked_to_end_is_not_asked_again_by_the_end_of_its_study(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(runs.multiprocessing, "parent_process", lambda: SimpleNamespace(join=lambda: None))
+    monkeypatch.setattr(runs.os, "kill", lambda *signalled: sent.append(signalled))
+    with stop_request():
+        signal.raise_signal(signal.SIGTERM)
+        runs._end_with_parent()
+        assert not sent
+    runs._end_with_parent()
+    assert sent == [(os.getpid(), signal.SIGTERM)]
 
 
 def _until(met: Callable[[], bool], what: str) -> None:

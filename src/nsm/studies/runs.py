@@ -24,6 +24,7 @@ from nsm.models import Network
 from nsm.models.files import WEIGHTS_FILE
 from nsm.studies.results import Row, read_json
 from nsm.training import Config, Watch, read_recipe
+from nsm.training.signals import stopping
 
 SCORES_FILE = "scores.json"
 _Found = TypeVar("_Found")
@@ -201,7 +202,9 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
+    # Whoever ends a whole job has asked the run as well: a second signal would end it before its checkpoint.
+    if not stopping():
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _run_unless_ended(job: Job, scoring: Scoring, root: Path | None) -> dict[str, Any]:

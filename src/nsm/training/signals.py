@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_asked: set[StopRequest] = set()
 
 
 class StopRequest:
@@ -41,6 +42,7 @@ def stop_request() -> Iterator[StopRequest]:
 
     def handle(number: int, _frame: FrameType | None) -> None:
         request.signal = number
+        _asked.add(request)
         restore()
 
     for number in _SIGNALS:
@@ -48,4 +50,10 @@ def stop_request() -> Iterator[StopRequest]:
     try:
         yield request
     finally:
+        _asked.discard(request)
         restore()
+
+
+def stopping() -> bool:
+    """Whether a run of this process is asked to end and has not ended yet."""
+    return bool(_asked)
