@@ -4,17 +4,11 @@ import pytest
 import torch
 
 from nsm import functional, native, random
-from nsm.native import paths
 
 pytestmark = pytest.mark.skipif(native.active() != "native", reason="the C++ kernels are not installed")
 
 GROUPS, GROUP = 30_000, 64
 DRAW = (torch.tensor(5), torch.tensor([[3, 8]]), random.place(2))
-
-
-@pytest.fixture(params=paths.kernels().instruction_sets() if native.active() == "native" else [])
-def instruction_set(request, monkeypatch):
-    monkeypatch.setattr(paths, "instruction_set", lambda: request.param)
 
 
 def near_thresholds(window: int) -> torch.Tensor:

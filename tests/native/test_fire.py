@@ -6,17 +6,9 @@ import pytest
 import torch
 
 from nsm import functional, native, random
-from nsm.native import paths
 from tests.native.cases import LAYOUTS, SHAPES, Inputs, inputs
 
 pytestmark = pytest.mark.skipif(native.active() != "native", reason="the C++ kernels are not installed")
-
-INSTRUCTION_SETS = paths.kernels().instruction_sets() if native.active() == "native" else []
-
-
-@pytest.fixture(params=INSTRUCTION_SETS)
-def instruction_set(request, monkeypatch):
-    monkeypatch.setattr(paths, "instruction_set", lambda: request.param)
 
 
 def assert_same_bits(case: Inputs) -> None:

@@ -7,15 +7,9 @@ import pytest
 import torch
 
 from nsm import functional, native
-from nsm.native import paths
 from tests.native.cases import LAYOUTS, SHAPES, inputs
 
 needs_kernels = pytest.mark.skipif(native.active() != "native", reason="the C++ kernels are not installed")
-
-
-@pytest.fixture(params=paths.kernels().instruction_sets() if native.active() == "native" else ["none"])
-def instruction_set(request, monkeypatch):
-    monkeypatch.setattr(paths, "instruction_set", lambda: request.param)
 
 
 def exact(case, grad, estimator):

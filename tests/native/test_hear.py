@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from nsm import functional, native, populations
-from nsm.native import paths
 from tests.native.cases import windows
 
 KERNELS = native.active() == "native"
@@ -20,11 +19,6 @@ SHAPES = [
 ]
 LAYOUTS = ["image", "neurons apart"]
 LAW = 0.25, 0.01
-
-
-@pytest.fixture(params=paths.kernels().instruction_sets() if KERNELS else ["none"])
-def instruction_set(request, monkeypatch):
-    monkeypatch.setattr(paths, "instruction_set", lambda: request.param)
 
 
 def inputs(shape, layout="image", dtype=torch.float32, samples=1, members=3):

@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 
 from nsm import functional, native
-from nsm.native import paths
 from tests.native.cases import windows
 
 KERNELS = native.active() == "native"
@@ -21,11 +20,6 @@ SHAPES = [
     (2, 3, 9, 130),
 ]
 LAYOUTS = ["image", "dense", "neurons apart", "cropped"]
-
-
-@pytest.fixture(params=paths.kernels().instruction_sets() if KERNELS else ["none"])
-def instruction_set(request, monkeypatch):
-    monkeypatch.setattr(paths, "instruction_set", lambda: request.param)
 
 
 def inputs(shape, layout="image", dtype=torch.float32, samples=1, per_position=False):

@@ -1,6 +1,7 @@
 """The operator as torch and the caller see it: registration, compilation, checks, choice of the path."""
 
 import logging
+from types import ModuleType
 
 import pytest
 import torch
@@ -136,6 +137,16 @@ class TestChoice:
         assert (native.active(), native.instruction_set()) == ("native", "portable")
         monkeypatch.setenv("NSM_KERNELS", "auto")
         assert native.instruction_set() == paths.instruction_sets()[0]
+
+    def test_operators_run_on_the_fixtures_instruction_set(self, instruction_set, monkeypatch):
+        if instruction_set == "none":
+            pytest.skip("the C++ kernels are not installed")
+        used = []
+        kernels = ModuleType("kernels")
+        kernels.__getattr__ = lambda name: lambda **job: used.append(job["instruction_set"])
+        monkeypatch.setattr(paths, "_extension", lambda: kernels)
+        native.fire(*inputs((2, 6, 5)))
+        assert set(used) == {instruction_set}
 
     @pytest.mark.skipif(native.active() != "native", reason="the C++ kernels are not installed")
     def test_an_instruction_set_that_the_processor_lacks_is_refused(self, monkeypatch):

@@ -11,15 +11,9 @@ from torch import nn
 import nsm
 from nsm import fields, functional, native, random
 from nsm.fields import Fields
-from nsm.native import paths
 
 KERNELS = native.active() == "native"
 LAW = (0.1875, 0.04)
-
-
-@pytest.fixture(params=paths.kernels().instruction_sets() if KERNELS else ["none"])
-def instruction_set(request, monkeypatch):
-    monkeypatch.setattr(paths, "instruction_set", lambda: request.param)
 
 
 # Shapes of x and of the weights, fields: windows of one, 4 and 6 neurons; channels that fill no lanes; more

@@ -4,15 +4,9 @@ import pytest
 import torch
 
 from nsm import functional, native
-from nsm.native import paths
 from tests.native.cases import LAYOUTS, SHAPES, arranged
 
 KERNELS = native.active() == "native"
-
-
-@pytest.fixture(params=paths.kernels().instruction_sets() if KERNELS else ["none"])
-def instruction_set(request, monkeypatch):
-    monkeypatch.setattr(paths, "instruction_set", lambda: request.param)
 
 
 def heard(shape, layout="channel last", dtype=torch.float32):

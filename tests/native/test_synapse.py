@@ -7,7 +7,6 @@ import torch
 
 import nsm
 from nsm import native, random, synapses
-from nsm.native import paths
 
 KERNELS = native.active() == "native"
 LAWS = [
@@ -30,11 +29,6 @@ SHAPES = [
     (1, 5, 1, 2100, 3),
 ]
 PLACE = random.place(3, 5, random.Purpose.SYNAPSE)
-
-
-@pytest.fixture(params=paths.kernels().instruction_sets() if KERNELS else ["none"])
-def instruction_set(request, monkeypatch):
-    monkeypatch.setattr(paths, "instruction_set", lambda: request.param)
 
 
 def inputs(shape, law, samples=1):
