@@ -1,6 +1,7 @@
 """The operator as torch and the caller see it: registration, compilation, checks, choice of the path."""
 
 import logging
+import sys
 from types import ModuleType
 
 import pytest
@@ -129,7 +130,7 @@ class TestChoice:
 
     def test_off_is_torch(self, monkeypatch):
         monkeypatch.setenv("NSM_KERNELS", "off")
-        assert native.active() == "torch"
+        assert (native.active(), native.instruction_set()) == ("torch", "off")
 
     @pytest.mark.skipif(native.active() != "native", reason="the C++ kernels are not installed")
     def test_an_instruction_set_can_be_named(self, monkeypatch):
@@ -168,10 +169,17 @@ class TestChoice:
         monkeypatch.delenv("NSM_KERNELS", raising=False)
         case = inputs((2, 6, 5))
         with caplog.at_level(logging.WARNING):
-            assert native.active() == "torch"
+            assert (native.active(), native.instruction_set()) == ("torch", "off")
             assert torch.equal(native.fire(*case), functional.fire(*case))
         assert [record.levelname for record in caplog.records] == ["WARNING"]
         assert "no such file" in caplog.text
+
+    def test_a_missing_extension_is_named(self, monkeypatch):
+        monkeypatch.delattr(native, "_kernels", raising=False)
+        monkeypatch.setitem(sys.modules, "nsm.native._kernels", None)
+        reason = paths._extension.__wrapped__()
+        assert isinstance(reason, ImportError)
+        assert "nsm.native._kernels" in str(reason)
 
     @pytest.mark.usefixtures("without_extension")
     def test_native_without_extension_is_refused(self, monkeypatch):

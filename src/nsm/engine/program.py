@@ -216,9 +216,10 @@ class Program:
 
     def _source(self, x: Tensor, inputs: Tensor | None, seed: int) -> ProgramSource:
         inputs = torch.arange(len(x)) if inputs is None else inputs
-        extension = paths.kernels()
-        kernels = None if extension is None else self._laid_out(extension)
-        return ProgramSource(self.steps, kernels, x.view(-1, *self.image), inputs=inputs, seed=seed)
+        chosen = paths.chosen()
+        kernels = None if chosen is None else self._laid_out(chosen.kernels)
+        used = paths.instruction_set()
+        return ProgramSource(self.steps, kernels, used, x.view(-1, *self.image), inputs=inputs, seed=seed)
 
     def _laid_out(self, extension: ModuleType) -> Kernels:
         if self._kernels is None:

@@ -10,7 +10,6 @@ from torch import Tensor
 from nsm.engine import plain
 from nsm.engine.layout import InputError, Kernels
 from nsm.engine.steps import Step, shapes
-from nsm.native import paths
 
 _QUAD = 4  # samples drawn together, and what they begin at a multiple of
 
@@ -21,18 +20,27 @@ class ProgramSource:
     Args:
         steps: of a checked program.
         kernels: the same laid out for the kernels; None for plain torch.
+        instruction_set: that the kernels use.
         x: float32 (B, channels, height, width), contiguous.
         inputs: int64 (B,), the inputs' indices in the random streams.
         seed: in [0, 2^63).
     """
 
     def __init__(
-        self, steps: Sequence[Step], kernels: Kernels | None, x: Tensor, *, inputs: Tensor, seed: int
+        self,
+        steps: Sequence[Step],
+        kernels: Kernels | None,
+        instruction_set: str,
+        x: Tensor,
+        *,
+        inputs: Tensor,
+        seed: int,
     ) -> None:
         self.classes = shapes(steps[-1])[1][0]
         self.device, self.draws, self.together = x.device, True, _QUAD
         self.most: int | None = None
-        self._steps, self._kernels, self._x, self._inputs, self._seed = steps, kernels, x, inputs, seed
+        self._steps, self._kernels, self._instruction_set = steps, kernels, instruction_set
+        self._x, self._inputs, self._seed = x, inputs, seed
 
     def logits(self, places: Tensor, samples: range) -> Tensor:
         """(n, k, C), the same whatever else is asked for.
@@ -49,7 +57,7 @@ class ProgramSource:
                 samples=samples,
                 seed=self._seed,
                 keep=True,
-                instruction_set=paths.instruction_set(),
+                instruction_set=self._instruction_set,
             )
         except InputError as error:
             raise InputError(int(places[error.number]), error.what) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import logging
 import os
 from types import ModuleType
@@ -16,12 +17,11 @@ _log = logging.getLogger(__name__)
 
 @functools.cache
 def _extension() -> ModuleType | ImportError:
+    # Not "from nsm.native import": where there is none, that says that nsm.native is to blame.
     try:
-        from nsm.native import _kernels
+        return importlib.import_module("nsm.native._kernels")
     except ImportError as error:
         return error
-    else:
-        return _kernels
 
 
 # At once: only a child process that the extension saw begin knows that it has none of its parent's threads.
@@ -89,9 +89,13 @@ def instruction_sets() -> tuple[str, ...]:
 
 
 def instruction_set() -> str:
-    """The instruction set of :func:`chosen`, also while the extension is not to be used."""
-    choice = os.environ.get(VARIABLE, "auto")
-    return choice if choice in instruction_sets() else instruction_sets()[0]
+    """The instruction set of :func:`chosen`, or ``"off"`` where plain torch runs.
+
+    Raises:
+        ValueError: see :func:`chosen`.
+    """
+    found = chosen()
+    return "off" if found is None else found.instruction_set
 
 
 def active() -> str:
