@@ -1,5 +1,7 @@
 """The rivals that a compiled network is timed beside do what they are said to do."""
 
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -54,6 +56,13 @@ def test_onnxruntime_does_what_torch_does(hoisted, int8):
     expected = predictors.torch_twin(net, IMAGES, 5000)(IMAGES)
     found = predictors.onnx_twin(net, IMAGES, 5000, hoisted=hoisted, int8=int8, threads=1)(IMAGES)
     torch.testing.assert_close(torch.from_numpy(found), expected, atol=0.05 if int8 else 0.01, rtol=0)
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
+def test_the_extra_is_named(monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'neural-sampling-machines\[bench\]'"):
+        predictors.onnx_twin(twin(), X, 2, hoisted=True, int8=False, threads=1)
 
 
 def test_bfloat16_is_nearly_float32():

@@ -183,6 +183,7 @@ def rows(
 
     Raises:
         ValueError: if a network is unknown.
+        ModuleNotFoundError: if onnx or onnxruntime is not installed.
     """
     for network in networks:
         if network not in PREDICTORS:

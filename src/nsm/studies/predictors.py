@@ -125,9 +125,11 @@ def onnx_twin(
 
     Returns:
         From inputs (B, ...) to mean probabilities (B, C).
-    """
-    import onnxruntime
 
+    Raises:
+        ModuleNotFoundError: if onnx or onnxruntime is not installed.
+    """
+    onnxruntime = _onnxruntime()
     inputs = _inputs_at_a_time(net, x, samples)
     model = _model(net, tuple(x.shape[1:]), inputs, samples, hoisted=hoisted)
     data = _quantized(model, x) if int8 else model.SerializeToString()
@@ -146,6 +148,17 @@ def onnx_twin(
         return np.concatenate(parts)
 
     return predict
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnx  # noqa: F401 (the model is built by it)
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "onnxruntime is what this is measured beside: pip install 'neural-sampling-machines[bench]'"
+        ) from error
+    return onnxruntime
 
 
 def _inputs_at_a_time(net: nn.Sequential, x: Tensor, samples: int) -> int:
