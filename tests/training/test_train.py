@@ -1,5 +1,6 @@
 import csv
 import json
+import sys
 
 import pytest
 import torch
@@ -291,6 +292,13 @@ def test_a_weight_that_is_not_finite_is_never_written(tmp_path, monkeypatch):
 
 def test_denormals_are_as_before(trained):
     assert float(torch.tensor(1e-40) * 1.0) != 0.0
+
+
+def test_without_tensorboard_no_folder_is_begun(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ModuleNotFoundError, match=r"neural-sampling-machines\[tensorboard\]"):
+        train(digits(epochs=1), tmp_path / "run", quiet=True, tensorboard=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_tensorboard_log_on_request(tmp_path):

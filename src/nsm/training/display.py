@@ -67,18 +67,24 @@ class Display:
         self._bar.console.print("  ".join(parts), highlight=False)
 
 
-def tensorboard_writer(folder: Path, epochs_done: int) -> SummaryWriter:
-    """A writer of TensorBoard logs in ``folder``; what was logged after ``epochs_done`` epochs is discarded.
+def check_tensorboard() -> None:
+    """Refuse to log where nothing can.
 
     Raises:
         ModuleNotFoundError: if TensorBoard is not installed.
     """
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        import torch.utils.tensorboard  # noqa: F401
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "TensorBoard logs need the extra: pip install 'neural-sampling-machines[tensorboard]'"
         ) from error
+
+
+def tensorboard_writer(folder: Path, epochs_done: int) -> SummaryWriter:
+    """A writer of TensorBoard logs in ``folder``; what was logged after ``epochs_done`` epochs is dropped."""
+    from torch.utils.tensorboard import SummaryWriter
+
     return SummaryWriter(str(folder / "tensorboard"), purge_step=epochs_done + 1)
 
 

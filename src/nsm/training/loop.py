@@ -20,7 +20,7 @@ from nsm.nn.imitation import evaluating
 from nsm.training import metrics
 from nsm.training.config import Config
 from nsm.training.denormals import flushed_denormals
-from nsm.training.display import Display, log_epoch, tensorboard_writer
+from nsm.training.display import Display, check_tensorboard, log_epoch, tensorboard_writer
 from nsm.training.errors import RunFolderError, TrainingInterrupted
 from nsm.training.folder import claimed, prepare_folder
 from nsm.training.fresh import initial_network
@@ -88,8 +88,11 @@ def train(
         NotFiniteError: if infinity or NaN appears; the last checkpoint stays.
         TrainingInterrupted: after SIGINT or SIGTERM; a checkpoint has been written.
         ValueError: if network and data do not fit each other.
+        ModuleNotFoundError: if TensorBoard is to log and is not installed.
     """
     folder = Path(folder)
+    if tensorboard:
+        check_tensorboard()
     with ExitStack() as stack:
         stack.enter_context(flushed_denormals())
         fabric = launch(config.training.precision)
