@@ -39,3 +39,9 @@ def test_nothing_is_cut_off_on_a_narrow_terminal(capsys, monkeypatch, width):
 
 def test_a_table_may_be_empty(capsys, monkeypatch):
     assert len(printed(capsys, monkeypatch, 80, rows=[])) == 1
+
+
+def test_letters_of_two_columns_have_their_room(capsys, monkeypatch):
+    lines = printed(capsys, monkeypatch, 80, rows=[["手書き数字", "ß", "20", "0.537", ""]])
+    assert len(lines) == 2
+    assert lines[1].split() == ["手書き数字", "ß", "20", "0.537"]

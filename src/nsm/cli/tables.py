@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -47,8 +48,10 @@ def _widths(contents: Sequence[Sequence[str]], available: int) -> list[int]:
     """A width for each column: what its cells need, or, where space is short, less of the widest ones. Words
     are cut only where nothing else is left (rich by itself would cut off the last column).
     """
-    widths = [max(1, *map(len, content)) for content in contents]
-    words = [max((len(word) for text in content for word in text.split()), default=1) for content in contents]
+    widths = [max(1, *map(cell_len, content)) for content in contents]
+    words = [
+        max((cell_len(word) for text in content for word in text.split()), default=1) for content in contents
+    ]
     excess = sum(widths) + _GAP * (len(widths) - 1) - available
     for least in ([min(word, _WORD) for word in words], [1] * len(words)):
         while excess > 0 and (wide := [i for i, width in enumerate(widths) if width > least[i]]):
