@@ -216,9 +216,9 @@ class Program:
 
     def _source(self, x: Tensor, inputs: Tensor | None, seed: int) -> ProgramSource:
         inputs = torch.arange(len(x)) if inputs is None else inputs
-        chosen = paths.chosen()
-        kernels = None if chosen is None else self._laid_out(chosen.kernels)
-        used = paths.instruction_set()
+        kernels, used = None, "off"
+        if (chosen := paths.chosen()) is not None:
+            kernels, used = self._laid_out(chosen.kernels), chosen.instruction_set
         return ProgramSource(self.steps, kernels, used, x.view(-1, *self.image), inputs=inputs, seed=seed)
 
     def _laid_out(self, extension: ModuleType) -> Kernels:
