@@ -270,6 +270,9 @@ def damaged(folder: Path, what: str) -> None:
         config.write_text(json.dumps(data))
     elif what == "no weights":
         weights.unlink()
+    elif what == "folder of weights":
+        weights.unlink()
+        weights.mkdir()
     elif what == "cut weights":
         weights.write_bytes(weights.read_bytes()[:-100])
     elif what == "empty weights":
@@ -295,7 +298,8 @@ def damaged(folder: Path, what: str) -> None:
         ("no object", "config.json: must hold a JSON object"),
         ("no network", "config.json: has no key 'network'"),
         ("impossible law", "config.json: p must be strictly between 0 and 1"),
-        ("no weights", "model.safetensors: cannot be read"),
+        ("no weights", r"model.safetensors: cannot be read \(No such file"),
+        ("folder of weights", r"model.safetensors: cannot be read \(Is a directory\)"),
         ("cut weights", "model.safetensors: not a valid safetensors file"),
         ("empty weights", "model.safetensors: not a valid safetensors file"),
         ("huge header", "model.safetensors: not a valid safetensors file"),

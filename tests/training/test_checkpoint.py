@@ -121,8 +121,10 @@ def test_files_that_are_no_checkpoints_are_refused(path, tmp_path):
         file.truncate(2**27)
     with pytest.raises(CheckpointError, match="larger than"):
         load_checkpoint(path, blank(), CONFIG)
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match=r"cannot be read \(No such file or directory\)"):
         load_checkpoint(tmp_path / "none", blank(), CONFIG)
+    with pytest.raises(CheckpointError, match=r"cannot be read \(Is a directory\)"):
+        load_checkpoint(tmp_path, blank(), CONFIG)
 
 
 def test_a_step_that_does_not_fit_the_images_is_refused(tmp_path):

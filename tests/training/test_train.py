@@ -105,7 +105,7 @@ def test_a_folder_with_anything_in_it_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"config.json: cannot be read"):
         train(digits(), tmp_path, quiet=True, resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
-    for name in ("notes.txt", 300 * "long"):
+    for name in ("notes.txt", 300 * "long", "no \udcff text"):
         with pytest.raises(RunFolderError, match="cannot be used as a run folder"):
             train(digits(), tmp_path / name, quiet=True)
 

@@ -134,7 +134,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def _read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
+        # safetensors calls every file that the system refuses missing.
+        with path.open("rb"), safetensors.safe_open(path, framework="pt") as file:
             names = set(file.keys())
             if names != set(expected):
                 missing, surplus = sorted(set(expected) - names), sorted(names - set(expected))
@@ -149,7 +150,7 @@ def _read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
                     )
             tensors = {name: file.get_tensor(name) for name in expected}
     except OSError as error:
-        raise ModelFileError(f"{path}: cannot be read ({error})") from error
+        raise ModelFileError(f"{path}: cannot be read ({error.strerror or error})") from error
     except safetensors.SafetensorError as error:
         raise ModelFileError(f"{path}: not a valid safetensors file ({error})") from error
     for name, tensor in tensors.items():

@@ -77,12 +77,13 @@ def load_checkpoint(path: Path, tensors: Mapping[str, Tensor], config: Config) -
     try:
         if path.stat().st_size > limit:
             raise CheckpointError(f"{path}: larger than {limit} bytes, all that this run can need")
-        with safetensors.safe_open(path, framework="pt") as file:
+        # safetensors calls every file that the system refuses missing.
+        with path.open("rb"), safetensors.safe_open(path, framework="pt") as file:
             progress = _read_state(path, file.metadata(), config)
             _check_names(path, set(file.keys()), set(tensors))
             loaded = {name: file.get_tensor(name) for name in tensors}
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
     except safetensors.SafetensorError as error:
         raise CheckpointError(f"{path}: not a valid safetensors file ({error})") from error
     for name, tensor in tensors.items():

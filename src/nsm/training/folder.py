@@ -45,8 +45,13 @@ def claimed(folder: Path) -> Iterator[None]:
     """A block in which nobody else trains in ``folder``, which is made if it does not exist.
 
     Raises:
-        RunFolderError: if it cannot be made, or another run is being trained in it.
+        RunFolderError: if it cannot be made, safetensors could not open files in it, or another run is being
+            trained in it.
     """
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise RunFolderError(f"{folder} cannot be used as a run folder (its name is not UTF-8)") from None
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
