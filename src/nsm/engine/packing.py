@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nsm.engine.steps import PANEL, Geometry, Pair
 
 _WORD = 16  # neurons in a number of bits
-_PACK = 2  # panels whose weights lie together
+_PACK = 4  # panels whose weights lie together
 
 
 def runs(geometry: Geometry, image: Mapping[str, Any]) -> tuple[NDArray[np.int64], int]:
@@ -59,9 +59,9 @@ def can_compare(geometry: Geometry) -> bool:
     return geometry.fan_in <= 2**16
 
 
-def packs(weights: NDArray[np.int8], geometry: Geometry) -> NDArray[np.int16]:
+def packs(weights: NDArray[np.int8], geometry: Geometry) -> NDArray[np.int8]:
     """(pack of panels, unit, neuron), units in the order of :func:`unit_offsets`, zeros in the last pack."""
-    by_panel = panels(weights.astype(np.int16), geometry)
+    by_panel = panels(weights, geometry)
     filled = np.pad(by_panel, ((0, -len(by_panel) % _PACK), (0, 0), (0, 0)))
     return filled.reshape(-1, _PACK, *filled.shape[1:]).transpose(0, 2, 1, 3)
 

@@ -17,12 +17,28 @@ constexpr i64 kFewestQuads = 4;  // of fewer, what they have in common is not wo
 // Samples may differ in so many hundredths of the units: in more, additions take longer than products.
 #if defined(__AVX2__) || defined(__ARM_FEATURE_DOTPROD)
 constexpr i64 kMostDiffering = 22;
+constexpr i64 kTogether = kPack;  // panels whose sums fit the registers
 #else
 constexpr i64 kMostDiffering = 50;
+constexpr i64 kTogether = 2;
 #endif
 
-typedef u16 Words __attribute__((vector_size(kVector), may_alias));
+typedef i16 Words __attribute__((vector_size(kVector), may_alias));
 constexpr int kParts = kPanel * (int)sizeof(std::int16_t) / kVector;
+
+// Weights as numbers of 16 bits.
+inline Words widened(const i8* weights) {
+#if defined(__AVX512BW__)
+    return (Words)_mm512_cvtepi8_epi16(_mm256_load_si256(reinterpret_cast<const __m256i*>(weights)));
+#elif defined(__AVX2__)
+    return (Words)_mm256_cvtepi8_epi16(_mm_load_si128(reinterpret_cast<const __m128i*>(weights)));
+#else
+    typedef i8 Bytes __attribute__((vector_size(kVector / 2)));
+    Bytes bytes;
+    std::memcpy(&bytes, weights, sizeof bytes);
+    return __builtin_convertvector(bytes, Words);
+#endif
+}
 
 // Which of 64 units fired, a bit for each.
 inline u64 fired_units(const u8* codes) {
@@ -117,7 +133,8 @@ public:
     template <typename Work>
     void sum(const Work& work) const {
         i64 panel = 0;
-        for (; panel + kPack <= product_.panels.count(); panel += kPack) sum_panels<kPack>(panel, work);
+        for (; panel + kTogether <= product_.panels.count(); panel += kTogether) sum_panels<kTogether>(panel, work);
+        for (; panel + 2 <= product_.panels.count(); panel += 2) sum_panels<2>(panel, work);
         for (; panel < product_.panels.count(); ++panel) sum_panels<1>(panel, work);
     }
 
@@ -139,15 +156,15 @@ private:
     template <int count>
     void add(i64 panel, i64 first, i64 middle, i64 end, const i32* given, i32* sums, i64 stride) const {
         const i64 pack = panel / kPack * kPack;
-        const i16* weights = product_.rows + (pack * product_.units + panel - pack) * kPanel;
-        const auto row = [&](i64 i) { return reinterpret_cast<const Words*>(weights + list_[i] * kPack * kPanel); };
+        const i8* weights = product_.rows + (pack * product_.units + panel - pack) * kPanel;
+        const auto row = [&](i64 i) { return weights + list_[i] * kPack * kPanel; };
         for (bool begun = false; !begun || first < end; begun = true) {
             const i64 last = end - first < kAdded ? end : first + kAdded;
             alignas(64) Words some[count * kParts] = {};
             for (; first < last && first < middle; ++first)
-                for (int k = 0; k < count * kParts; ++k) some[k] += row(first)[k];
+                for (int k = 0; k < count * kParts; ++k) some[k] += widened(row(first) + k * kVector / 2);
             for (; first < last; ++first)
-                for (int k = 0; k < count * kParts; ++k) some[k] -= row(first)[k];
+                for (int k = 0; k < count * kParts; ++k) some[k] -= widened(row(first) + k * kVector / 2);
             const i16* of_panel = reinterpret_cast<const i16*>(some);
             for (int p = 0; p < count; ++p, of_panel += kPanel) {
                 const i32* before = begun ? sums + p * stride : given + p * kPanel;

@@ -80,7 +80,7 @@ struct Product {
     std::int64_t units, area;          // of a field; what a code exceeds its whole number by
     const std::int64_t* unit_offsets;  // of each unit from the field's first; for group 0
     const std::int16_t* synapses;      // (panel, unit, neuron)
-    const std::int16_t* rows;          // (pack, unit, neuron) where samples may be alike (alike.hpp), or null
+    const std::int8_t* rows;           // (pack, unit, neuron) where samples may be alike (alike.hpp), or null
 
     NSM_INLINE std::int64_t positions() const { return height * width; }
     NSM_INLINE std::int64_t members() const { return window_y * window_x; }
@@ -189,7 +189,7 @@ constexpr std::int64_t kMergedQuads = 24;  // whose samples are merged before th
 
 NSM_INLINE std::int64_t merged_scratch(const Image& heard) { return kMergedQuads * kQuad / 3 * 2 * heard.size + kSlack; }
 
-constexpr std::int64_t kPack = 2;         // panels whose weights lie together
+constexpr std::int64_t kPack = 4;         // panels whose weights lie together
 constexpr std::int64_t kAlikeQuads = 31;  // that are compared together, at most: twice their samples fit a byte
 
 NSM_INLINE std::int64_t whole_words(std::int64_t units) { return (units + 63) / 64 * 64; }

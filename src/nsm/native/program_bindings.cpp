@@ -81,7 +81,7 @@ Product product_of(const Fields& f) {
         .area = f.number("area"),
         .unit_offsets = f.address<i64>("unit_offsets"),
         .synapses = f.address<std::int16_t>("synapses"),
-        .rows = f.address<std::int16_t>("rows"),
+        .rows = f.address<std::int8_t>("rows"),
     };
 }
 
