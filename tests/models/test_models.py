@@ -118,7 +118,7 @@ def test_the_first_layer_for_cifar_is_conventional_and_the_neurons_have_no_bias(
 def test_the_network_of_populations() -> None:
     net = build("cifar10-residual")
     layers = [layer for _, layer in stochastic_layers(net)]
-    assert [len(layer.weight) for layer in layers] == [64, 64, 256, 256, 256, 256]
+    assert [len(layer.weight) for layer in layers] == [64, 64, 384, 384, 384, 384]
     assert [layer.population for layer in layers] == [8] * 6
     assert [layer.pooled for layer in layers] == [1, 8, 16, 8, 16, 8]
     assert all(layer.standardized for layer in layers)

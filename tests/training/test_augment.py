@@ -133,12 +133,53 @@ def test_a_mirrored_margin_is_narrower_than_the_image():
         with_overrides(recipe, ["margin=mirrored", "crop=8"])
 
 
+def holes(cutout, examples, *, size=(6, 8), seed=0, epoch=0):
+    config = AugmentationConfig(cutout=cutout)
+    return augment.holes(config, torch.tensor(examples), size, seed=seed, epoch=epoch)
+
+
+def test_a_hole_belongs_to_seed_epoch_and_example_whatever_the_batch():
+    whole = holes(3, list(range(50)))
+    assert holes(0, [0, 1]) is None
+    assert torch.equal(holes(3, [7, 3, 49]), whole[[7, 3, 49]])
+    assert not torch.equal(holes(3, list(range(50)), epoch=1), whole)
+    assert not torch.equal(holes(3, list(range(50)), seed=1), whole)
+
+
+def test_every_hole_is_as_probable_as_any_other():
+    n = 24_000
+    top, left = holes(3, list(range(n))).unbind(1)
+    counts = (top * 6 + left).bincount(minlength=24).double()
+    assert len(counts) == 24
+    expected = n / 24
+    assert float(((counts - expected) ** 2 / expected).sum()) < 62.0  # chi square of 23: 62 has p = 2e-5
+
+
+def test_holes_are_left_out_as_one_by_one():
+    images, hole = torch.rand(30, 3, 6, 8), holes(3, list(range(30)))
+    expected = images.clone()
+    for image, (top, left) in zip(expected, hole.tolist(), strict=True):
+        mean = image.mean((1, 2))
+        image[:, top : top + 3, left : left + 3] = mean[:, None, None]
+    assert torch.equal(augment.left_out(images, hole, 3), expected)
+
+
+def test_a_hole_is_smaller_than_the_image():
+    recipe = load_recipe("digits")
+    assert with_overrides(recipe, ["cutout=7"]).augmentation.cutout == 7
+    with pytest.raises(ValueError, match=r"augmentation\.cutout must be smaller than the 8x8 images, got 8"):
+        with_overrides(recipe, ["cutout=8"])
+    with pytest.raises(ValueError, match=r"augmentation\.cutout must be at least 0 \(pixels\), got -1"):
+        with_overrides(recipe, ["cutout=-1"])
+
+
 def test_all_changes_of_an_example_are_made():
-    config = AugmentationConfig(shift=1.0, crop=1, flip=True)
+    config = AugmentationConfig(shift=1.0, crop=1, flip=True, cutout=2)
     images, examples = torch.rand(5, 1, 8, 8), torch.arange(5)
     changes = augment.changes(config, torch.arange(9), (1, 8, 8), seed=0, epoch=0)
     moved = augment.apply(images, transforms(config, list(range(5))))
-    expected = augment.cut(moved, windows(config, list(range(5))), 1, "black")
+    windowed = augment.cut(moved, windows(config, list(range(5))), 1, "black")
+    expected = augment.left_out(windowed, holes(2, list(range(5)), size=(8, 8)), 2)
     assert torch.equal(changes.applied(images, examples, config), expected)
     nothing = augment.changes(AugmentationConfig(), examples, (1, 8, 8), seed=0, epoch=0)
     assert nothing.applied(images, examples, AugmentationConfig()) is images

@@ -141,7 +141,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "cifar100-allconv": _cifar(100),
     "cifar10-residual": Architecture(
         (3, 32, 32),
-        (*_pair(64, pooled=False), *_pair(256), *_pair(256)),
+        (*_pair(64, pooled=False), *_pair(384), *_pair(384)),
         dropout=0.1,
         stem=(Convolution(64, 3, padded=True, pooled=True),),
         whitened=2,

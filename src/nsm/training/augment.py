@@ -1,5 +1,5 @@
-"""Shifts, rotations, changes of size, crops and reflections of images, and beginnings of recordings; random
-ones are a function of (seed, epoch, example) alone.
+"""Shifts, rotations, changes of size, crops, reflections and holes of images, and beginnings of recordings;
+random ones are a function of (seed, epoch, example) alone.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ class Changes(NamedTuple):
     Attributes:
         transform: float32 (n, 2, 3), see :func:`transforms`.
         window: int64 (n, 3), see :func:`windows`.
+        hole: int64 (n, 2), see :func:`holes`.
         bins: int64 (n,), see :func:`beginnings`.
     """
 
     transform: Tensor | None = None
     window: Tensor | None = None
+    hole: Tensor | None = None
     bins: Tensor | None = None
 
     def applied(self, images: Tensor, examples: Tensor, config: AugmentationConfig) -> Tensor:
@@ -34,6 +36,8 @@ class Changes(NamedTuple):
             images = apply(images, self.transform[examples])
         if self.window is not None:
             images = cut(images, self.window[examples], config.crop, config.margin)
+        if self.hole is not None:
+            images = left_out(images, self.hole[examples], config.cutout)
         return images if self.bins is None else begun(images, self.bins[examples])
 
 
@@ -46,6 +50,7 @@ def changes(
     return Changes(
         transforms(config, examples, shape[1:], seed=seed, epoch=epoch),
         windows(config, examples, seed=seed, epoch=epoch),
+        holes(config, examples, shape[1:], seed=seed, epoch=epoch),
         beginnings(config, examples, shape[0], seed=seed, epoch=epoch),
     )
 
@@ -102,6 +107,28 @@ def windows(config: AugmentationConfig, examples: Tensor, *, seed: int, epoch: i
     first = (random.uniform(_words(examples, seed, 0, block=4))[:, :1] < 0.5).long()
     mirrored = (first + epoch) % 2 * config.flip
     return torch.cat((corners, mirrored), -1)
+
+
+def holes(
+    config: AugmentationConfig, examples: Tensor, size: tuple[int, int], *, seed: int, epoch: int
+) -> Tensor | None:
+    """Where the square lies that is left out of each example, every place inside as probable as any other.
+
+    Args:
+        config: the side of the square.
+        examples: int64 (n,), indices of the examples in their set.
+        size: (H, W) of the images, in pixels, larger than the square.
+        seed: integer in [0, 2^63).
+        epoch: number of the epoch, >= 0.
+
+    Returns:
+        int64 (n, 2), its top and left edge; None where nothing is left out.
+    """
+    if config.cutout == 0:
+        return None
+    drawn = random.uniform(_words(examples, seed, epoch, block=5))[:, :2]
+    places = torch.tensor(size) - config.cutout + 1
+    return (drawn * places).long()
 
 
 def beginnings(
@@ -178,6 +205,27 @@ def cut(images: Tensor, window: Tensor, crop: int, margin: Margin) -> Tensor:
     mode = "reflect" if margin == "mirrored" else "constant"
     padded = F.pad(images, [crop] * 4, mode=mode).permute(0, 2, 3, 1)
     return padded[batch, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
+
+
+def left_out(images: Tensor, hole: Tensor, side: int) -> Tensor:
+    """Images with a square in the mean colour of each (T. DeVries, G. Taylor, arXiv:1708.04552).
+
+    Args:
+        images: (B, C, H, W).
+        hole: int64 (B, 2) from :func:`holes`.
+        side: of the square, in pixels.
+
+    Returns:
+        (B, C, H, W).
+    """
+
+    def inside(first: Tensor, length: int) -> Tensor:
+        distance = torch.arange(length) - first[:, None]
+        return (distance >= 0) & (distance < side)
+
+    rows, columns = (inside(hole[:, i], images.shape[2 + i]) for i in range(2))
+    square = rows[:, None, :, None] & columns[:, None, None, :]
+    return torch.where(square, images.mean((2, 3), keepdim=True), images)
 
 
 def rotations(degrees: Tensor, size: tuple[int, int]) -> Tensor:

@@ -117,6 +117,8 @@ class AugmentationConfig(Section):
             pixels. Smaller than the image where they mirror it.
         margin: what these pixels show, ``"black"`` or what lies as far inside of the edge (``"mirrored"``).
         flip: mirror every image from left to right in every second epoch, half of them in the first.
+        cutout: side of a square, in pixels, that is left out of every image, at a place inside that is drawn
+            anew for every epoch, and shows the image's mean colour; 0 for none, smaller than the image.
         drop: probability with which an event of a recording is lost, in [0, 1).
         jitter: standard deviation of what is added to each event's time, in microseconds, >= 0.
         copies: versions of each recording whose events are lost or jittered, >= 1; an epoch shows one of
@@ -135,6 +137,7 @@ class AugmentationConfig(Section):
     crop: int = 0
     margin: Margin = "black"
     flip: bool = False
+    cutout: int = 0
     drop: float = 0.0
     jitter: float = 0.0
     copies: int = 4
@@ -146,6 +149,7 @@ class AugmentationConfig(Section):
         self.require(0.0 <= self.rotation <= 180.0, "rotation", "in [0, 180] (degrees)")
         self.require(0.0 <= self.scale < 1.0, "scale", "in [0, 1)")
         self.require(self.crop >= 0, "crop", "at least 0 (pixels)")
+        self.require(self.cutout >= 0, "cutout", "at least 0 (pixels)")
         self.require(0.0 <= self.drop < 1.0, "drop", "in [0, 1)")
         self.require(self.jitter >= 0.0, "jitter", "at least 0 (us)")
         self.require(self.copies >= 1, "copies", "at least 1")
@@ -286,6 +290,11 @@ class Config:
             raise ValueError(
                 f"augmentation.crop must be smaller than the {height}x{width} images where the margin is "
                 f"mirrored, got {self.augmentation.crop}"
+            )
+        if self.augmentation.cutout >= min(height, width):
+            raise ValueError(
+                f"augmentation.cutout must be smaller than the {height}x{width} images, "
+                f"got {self.augmentation.cutout}"
             )
 
     def to_dict(self) -> dict[str, Any]:
