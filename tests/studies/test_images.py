@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 import nsm
 from nsm import models
@@ -63,3 +64,23 @@ def test_a_machine_is_scored_by_one_pass_over_marginals_as_well(kind):
     assert sampled[5:7] == [f"{row['nll']:.4f}", f"{row['ece']:.4f}"]
     assert once[5:7] == [f"{passed.nll:.4f}", f"{passed.ece:.4f}"]
     assert once[1] == f"{sampled[1]}: one pass over marginals"
+
+
+@pytest.mark.parametrize("kind", ["bnsm-population", "twin"])
+def test_what_learnt_mirrored_images_is_scored_with_them(kind):
+    (job,) = CIFAR10.jobs(Path("runs"), networks=["cifar10-allconv-third"], kinds=[kind], seeds=1, epochs=1)
+    splits = made_up("cifar10")
+    net = models.build("cifar10-allconv-third", model="twin-bn" if kind == "twin" else "nsm")
+    row = images.score(job, net, splits, samples=3)
+    pixels, targets = splits.test.batch(torch.arange(len(splits.test)))
+    seen = nsm.predict(net, pixels, samples=2, seed=0), nsm.predict(net, pixels.flip(-1), samples=2, seed=1)
+    mean = (seen[0].probabilities + seen[1].probabilities) / 2
+    assert row["mirrored_error_percent"] == 100 * float((mean.argmax(1) != targets).double().mean())
+    assert row["mirrored_nll"] == pytest.approx(
+        -float(mean.log()[range(len(mean)), targets].mean()), rel=1e-4
+    )
+    assert row["mirrored_nll"] != row["nll"]
+    row |= {"network": "cifar10-allconv-third", "model": kind, "seed": 0, "epochs": 1}
+    line = images_report.cells(CIFAR10, [row])[-1]
+    assert line[1].endswith(": with mirrored images")
+    assert line[5] == f"{row['mirrored_nll']:.4f}"

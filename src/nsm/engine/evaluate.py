@@ -17,8 +17,6 @@ from nsm.inference.evaluate import score
 if TYPE_CHECKING:
     from nsm.data import ImageSet
 
-_BOUND = 256 * 2**20  # bytes: decides how many images are predicted in one call
-
 
 def evaluate(
     program: Program,
@@ -68,4 +66,4 @@ def evaluate(
             inputs=indices,
         )
 
-    return score(predict, images, samples=samples, bound=_BOUND, progress=progress)
+    return score(predict, images, samples=samples, progress=progress)

@@ -18,7 +18,7 @@ from nsm.inference.checks import (
     memory_bytes,
 )
 from nsm.inference.curve import Curve, CurvePoint
-from nsm.inference.passes import PassSize
+from nsm.inference.passes import MIB, PassSize
 from nsm.inference.predict import predict_in_passes, predict_until_settled
 from nsm.inference.prediction import Prediction, joined
 from nsm.inference.settling import MarginNoise
@@ -156,9 +156,9 @@ def score(
     predict: Callable[[Tensor, Tensor], Prediction],
     images: ImageSet,
     *,
-    samples: int | None,
-    bound: int,
-    progress: Callable[[int, int], object] | None,
+    samples: int | None = None,
+    bound: int = 256 * MIB,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Evaluation:
     """:func:`evaluate` for whatever predicts images (n, C, H, W) with their indices (n,).
 

@@ -49,7 +49,9 @@ class Sums(NamedTuple):
     entropies: Tensor
     samples: Tensor
 
-    def prediction(self, dtype: torch.dtype, reasons: Tensor, votes: Tensor | None = None) -> Prediction:
+    def prediction(
+        self, dtype: torch.dtype, reasons: Tensor | None, votes: Tensor | None = None
+    ) -> Prediction:
         """What these samples say, in ``dtype``."""
         mean = self.probabilities / self.samples[:, None]
         entropy = torch.special.entr(mean).sum(1)
@@ -107,6 +109,21 @@ def joined(parts: list[Prediction], device: torch.device) -> Prediction:
 
     names = [name for name in Prediction._fields if name != "votes"]
     return Prediction(votes=None, **{name: together(name) for name in names})
+
+
+def averaged(parts: list[Prediction]) -> Prediction:
+    """What all samples of several predictions of the same inputs say together, without votes; sampling ended
+    for the reasons of the first.
+    """
+
+    def together(name: str) -> Tensor:
+        return torch.stack([getattr(part, name) for part in parts])
+
+    used = together("samples_used")
+    probabilities = (used[:, :, None] * together("probabilities").double()).sum(0)
+    entropies = (used * together("expected_entropy").double()).sum(0)
+    sums = Sums(probabilities, entropies, used.sum(0))
+    return sums.prediction(parts[0].probabilities.dtype, parts[0].reasons)
 
 
 def softmax_of(logits: Tensor) -> Tensor:

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
-from nsm import evaluate, fidelity
-from nsm.data import Splits
+from nsm import evaluate, fidelity, predict
+from nsm.data import ImageSet, Splits
+from nsm.inference import Evaluation
+from nsm.inference.evaluate import score as score_predictions
+from nsm.inference.prediction import Prediction, averaged
 from nsm.models import Network
 from nsm.nn import is_stochastic, stochastic_layers
 from nsm.studies import results, runs
@@ -21,6 +25,7 @@ from nsm.training import Config, load_recipe, with_overrides
 
 SAMPLES = 100
 MARGINAL = "marginal_"  # before what is said of one pass over marginals
+MIRRORED = "mirrored_"  # of samples half of which see the mirrored image
 _SEED = 0
 
 
@@ -168,15 +173,34 @@ def scoring(size: Size) -> runs.Scoring:
 
 
 def score(
-    _job: runs.Job, net: Network, splits: Splits, *, samples: int = SAMPLES, judged: int | None = None
+    job: runs.Job, net: Network, splits: Splits, *, samples: int = SAMPLES, judged: int | None = None
 ) -> dict[str, Any]:
     """Test error, likelihood and calibration; of a Neural Sampling Machine those of one pass over marginals
-    as well.
+    as well, and of what learnt mirrored images those of samples half of which see the image mirrored.
     """
     test = splits.test if judged is None else splits.test.subset(torch.arange(judged))
     row: dict[str, Any] = evaluate(net, test, samples=samples, seed=_SEED).to_dict()
     if stochastic_layers(net) and is_stochastic(net):
         with fidelity("marginal"):
             passed = evaluate(net, test)
-        row |= {f"{MARGINAL}{name}": getattr(passed, name) for name in ("error_percent", "nll", "ece")}
+        row |= _named(MARGINAL, passed)
+    if job.config.augmentation.flip:
+        row |= _named(MIRRORED, mirrored(net, test, samples=samples))
     return row
+
+
+def mirrored(net: Network, images: ImageSet, *, samples: int) -> Evaluation:
+    """As many samples of each image as of its mirror image, ``samples`` together (of an odd number, one
+    more), averaged.
+    """
+
+    def both_ways(pixels: Tensor, indices: Tensor) -> Prediction:
+        each = (samples + 1) // 2
+        ways = enumerate((pixels, pixels.flip(-1)), start=_SEED)
+        return averaged([predict(net, way, samples=each, seed=seed, inputs=indices) for seed, way in ways])
+
+    return score_predictions(both_ways, images)
+
+
+def _named(prefix: str, scored: Evaluation) -> dict[str, float]:
+    return {f"{prefix}{name}": getattr(scored, name) for name in ("error_percent", "nll", "ece")}

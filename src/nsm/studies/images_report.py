@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from nsm.report.curves import percent_axis
 from nsm.report.drawing import CLASSES, NSM, SOFT, TWIN, picture
 from nsm.report.study import Exhibit, study_report
-from nsm.studies.images import MARGINAL, Comparison
+from nsm.studies.images import MARGINAL, MIRRORED, Comparison
 from nsm.studies.origin import origin
 from nsm.studies.results import Row
 from nsm.studies.runs import Job
@@ -29,6 +29,8 @@ def cells(comparison: Comparison, rows: Sequence[Row]) -> list[list[str]]:
         lines.append(_line(row, mine, row["title"]))
         if all(f"{MARGINAL}nll" in r for r in mine):
             lines.append(_line(row, mine, f"{row['title']}: one pass over marginals", MARGINAL))
+        if all(f"{MIRRORED}nll" in r for r in mine):
+            lines.append(_line(row, mine, f"{row['title']}: with mirrored images", MIRRORED))
     return lines
 
 
